@@ -1,0 +1,1 @@
+"""Offline-RL algorithms: a frozen config and pure functions each."""

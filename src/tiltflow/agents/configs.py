@@ -1,0 +1,109 @@
+"""Hyper-parameters of every agent, as frozen dataclasses of the standard library.
+
+They are apart from the mathematics so that the command line can show them without importing JAX.
+The text after each field is its help on the command line.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+SolverName = Literal["euler", "midpoint", "heun", "rk4", "dpm-solver++"]
+PathName = Literal["ot", "vp", "cosine"]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """A multilayer perceptron."""
+
+    width: int = 256
+    """Units of each hidden layer."""
+    depth: int = 3
+    """Number of hidden layers."""
+    activation: Literal["relu", "silu", "gelu", "mish"] = "silu"
+    """Non-linearity of the hidden layers."""
+    layer_norm: bool = False
+    """Layer normalisation after each hidden layer."""
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """The generative model of actions: a path, a network and a sampler."""
+
+    path: PathName = "ot"
+    """Conditional path from noise to data: optimal transport, variance preserving, cosine."""
+    prediction: Literal["velocity", "noise", "data", "score"] = "velocity"
+    """What the network outputs."""
+    network: NetworkConfig = NetworkConfig()
+    learning_rate: float = 3e-4
+    """Adam's step size."""
+    batch_size: int = 256
+    """Transitions of one gradient step of the behaviour stage."""
+    ema: float = 0.995
+    """Decay per step of the averaged parameters, from which every sample is drawn (0: no averaging)."""
+    solver: SolverName = "midpoint"
+    """Fixed-step integrator of the samples."""
+    num_steps: int = 5
+    """Steps of the solver for one sample (midpoint and Heun evaluate the network twice a step)."""
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """Value learning, before the policy is improved."""
+
+    kind: Literal["in-support-softmax", "expectile"] = "expectile"
+    """Backup: QGPO's softmax over support actions of the next state, or IQL's expectile of the data."""
+    ensemble: int = 2
+    """Number of Q networks."""
+    aggregate: Literal["min", "mean"] = "min"
+    """How the ensemble's values are joined, in the backup and in the policy's weights."""
+    network: NetworkConfig = NetworkConfig(activation="relu", layer_norm=True)
+    learning_rate: float = 3e-4
+    """Adam's step size."""
+    batch_size: int = 256
+    """Transitions of one gradient step."""
+    discount: float = 0.99
+    """Discount γ per environment step."""
+    tau: float = 0.005
+    """Step of the target networks towards the trained ones (Polyak averaging)."""
+    expectile: float = 0.9
+    """IQL's expectile (kind = expectile)."""
+    beta: float = 1.0
+    """β_Q of the softmax over support actions (kind = in-support-softmax)."""
+    num_support_actions: int = 16
+    """Support actions of each next state (kind = in-support-softmax)."""
+
+
+@dataclass(frozen=True)
+class BCConfig:
+    """Behaviour cloning with a generative model: QIPO's first stage alone."""
+
+    flow: FlowConfig = FlowConfig()
+    behaviour_steps: int | None = None
+    """Gradient steps; without it the whole of --steps."""
+
+
+@dataclass(frozen=True)
+class QIPOConfig:
+    """Q-weighted iterative policy optimisation (Algorithm 2 of arXiv 2503.04975)."""
+
+    flow: FlowConfig = FlowConfig()
+    critic: CriticConfig = field(default_factory=CriticConfig)
+    beta: float = 3.0
+    """Inverse temperature β of one improvement, in units of `energy_scale`."""
+    num_support_actions: int = 16
+    """Support actions of each state (M)."""
+    renew_every: int = 10_000
+    """Improvement steps between two renewals of the support actions (K_renew)."""
+    improvement_batch_size: int = 64
+    """States of one gradient step of the improvement; each brings M + 1 weighted actions."""
+    improvement_learning_rate: float = 3e-4
+    """Adam's step size in the improvement stage."""
+    behaviour_steps: int | None = None
+    """Gradient steps of the behaviour stage (K1); without it a share of --steps."""
+    critic_steps: int | None = None
+    """Gradient steps of the critic stage (K2); without it a share of --steps."""
+    improvement_steps: int | None = None
+    """Gradient steps of the improvement stage (K3); without it a share of --steps."""
+
+
+AgentConfig = BCConfig | QIPOConfig

@@ -1,0 +1,1 @@
+"""Data sets of transitions: sources, audit, collection."""

@@ -1,0 +1,47 @@
+"""The one in-memory form of an offline data set."""
+
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+
+class Spec(NamedTuple):
+    """What an agent needs to know of a data set: the sizes of an observation and an action.
+
+    Observations are float32 and unbounded; actions are float32 in [−1, 1].
+    """
+
+    observation_size: int
+    action_size: int
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """N transitions (s, a, r, s'), in the order in which they were recorded.
+
+    A time limit is an end but not a termination: only `terminations` cut the Bellman backup.
+    """
+
+    observations: Float[np.ndarray, "n o"]
+    actions: Float[np.ndarray, "n a"]
+    rewards: Float[np.ndarray, " n"]
+    next_observations: Float[np.ndarray, "n o"]
+    terminations: Bool[np.ndarray, " n"]
+    ends: Bool[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    @property
+    def spec(self) -> Spec:
+        return Spec(self.observations.shape[1], self.actions.shape[1])
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The arrays by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def take(self, rows: np.ndarray | slice) -> "Transitions":
+        """The given rows."""
+        return Transitions(**{name: column[rows] for name, column in self.columns().items()})

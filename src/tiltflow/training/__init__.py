@@ -1,0 +1,1 @@
+"""Runs: the compiled loop, checkpoints, logs, seeds."""
