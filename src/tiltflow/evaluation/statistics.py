@@ -1,0 +1,105 @@
+"""Scores of several seeds joined into one number with an interval."""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+from tiltflow.evaluation.rollouts import Episodes
+from tiltflow.evaluation.scores import score
+
+if TYPE_CHECKING:
+    from tiltflow.tasks import Task
+
+LAST_EVALUATIONS = 3
+
+
+def iqm(values: Sequence[float] | Float[np.ndarray, " n"]) -> float:
+    """Interquartile mean: the mean without the lowest and the highest quarter (Agarwal et al. 2021).
+
+    With fewer than four values it is the mean.
+    """
+    return float(stats.trim_mean(np.asarray(values, np.float64), 0.25))
+
+
+def bootstrap_interval(
+    per_seed: Sequence[Float[np.ndarray, " _"]],
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile interval of the mean over seeds, by a two-level bootstrap.
+
+    Each resample draws seeds with replacement and, within each drawn seed, episodes with replacement;
+    seeds count alike however many episodes they have. With one seed the interval tells of the episodes
+    of that one policy, not of what another seed would have given. Raises ValueError without episodes.
+    """
+    if not per_seed or any(len(values) == 0 for values in per_seed):
+        raise ValueError("a bootstrap needs at least one seed, and at least one episode in each")
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(len(per_seed), size=(resamples, len(per_seed)))
+    means = np.empty(drawn.shape)
+    for index, values in enumerate(per_seed):
+        chosen = drawn == index
+        rows = rng.integers(len(values), size=(int(chosen.sum()), len(values)))
+        means[chosen] = np.asarray(values, np.float64)[rows].mean(axis=1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means.mean(axis=1), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def last_episodes(evaluations: Sequence[dict[str, Any]]) -> tuple[list[Episodes], list[int]]:
+    """The episodes of each seed in the last three evaluations of the final stage, and their steps.
+
+    `evaluations` are lines of evaluations.jsonl. Those of an earlier stage (the behaviour policy of
+    qipo-ot, say) are evaluations of another policy and are never mixed in.
+    """
+    final = [record for record in evaluations if record["stage"] == evaluations[-1]["stage"]]
+    last = final[-LAST_EVALUATIONS:]
+    joined = (
+        [list(chain.from_iterable(values)) for values in zip(*(r[key] for r in last), strict=True)]
+        for key in ("returns", "successes", "lengths")
+    )
+    return [Episodes(*columns) for columns in zip(*joined, strict=True)], [r["step"] for r in last]
+
+
+def result_record(
+    task: "Task",
+    algorithm: str,
+    evaluations: Sequence[dict[str, Any]],
+    steps: int,
+    train_seconds: float,
+) -> dict[str, Any]:
+    """The content of result.json: the score of a run, over its last three evaluations, never the best.
+
+    `evaluations` are lines of evaluations.jsonl. `seeds` is their number, `episodes` the number behind
+    each seed's score, `evaluated_steps` the gradient steps at which they were played, `mean_return` their
+    mean undiscounted return. `mean`, `iqm` and `ci95` (two-level bootstrap of the mean) are over seeds,
+    and so is `std` (n − 1 in the denominator; null for one seed). Raises ValueError without evaluations.
+    """
+    if not evaluations:
+        raise ValueError("a result needs at least one evaluation")
+    episodes, evaluated_steps = last_episodes(evaluations)
+    scores = [score(task, of_seed) for of_seed in episodes]
+    per_seed = np.array([values.mean() for values in scores])
+    return {
+        "algorithm": algorithm,
+        "task": task.name,
+        "metric": task.metric,
+        "unit": task.unit,
+        "seeds": len(scores),
+        "episodes": len(scores[0]),
+        "evaluated_steps": evaluated_steps,
+        "per_seed": per_seed.tolist(),
+        "mean": float(per_seed.mean()),
+        "std": float(per_seed.std(ddof=1)) if len(per_seed) > 1 else None,
+        "iqm": iqm(per_seed),
+        "ci95": list(bootstrap_interval(scores)),
+        "mean_return": float(np.mean([np.mean(of_seed.returns) for of_seed in episodes])),
+        "steps": steps,
+        "train_seconds": train_seconds,
+        "steps_per_second": steps / train_seconds if train_seconds > 0 else None,
+    }
