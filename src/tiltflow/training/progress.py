@@ -1,0 +1,187 @@
+"""What a run looks like while it goes: events in, a view out, and the words that describe it.
+
+`advance` folds the events of `tiltflow.training.run` into a `View`; `tiltflow.training.display` shows it.
+Seeds may arrive together (one vmapped axis) or interleaved (one process each): a view holds each apart.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SeedView:
+    """Where one seed is. `pace` is seconds of wall time per step of each stage, evaluations included."""
+
+    step: int = 0
+    stage: str = ""
+    stage_step: int = 0
+    stage_steps: int = 0
+    steps_per_second: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    score: float | None = None
+    score_step: int = 0
+    activity: str = ""
+    activity_fraction: float | None = None
+    pace: Mapping[str, float] = field(default_factory=dict)
+    reported_at: float | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """A whole run: what it is, its stages as (name, steps), and every seed."""
+
+    algorithm: str
+    task: str
+    metric: str
+    unit: str
+    out: str
+    stages: tuple[tuple[str, int], ...]
+    steps: int
+    seeds: Mapping[int, SeedView]
+    result: Mapping[str, Any] | None = None
+
+    @property
+    def fraction(self) -> float:
+        """Share of all steps of all seeds that are done, in 0..1."""
+        return sum(seed.step for seed in self.seeds.values()) / max(1, self.steps * len(self.seeds))
+
+    def stage_fraction(self, name: str) -> float:
+        """Share of one stage's steps that are done, over all seeds, in 0..1."""
+        start = 0
+        for stage, steps in self.stages:
+            if stage == name:
+                done = sum(min(max(seed.step - start, 0), steps) for seed in self.seeds.values())
+                return done / max(1, steps * len(self.seeds))
+            start += steps
+        raise KeyError(name)
+
+
+def advance(view: View | None, event: Event, now: float) -> View | None:
+    """Fold one event, seen at `now` seconds of any monotonic clock, into the view."""
+    kind = event["event"]
+    if kind == "started":
+        return View(
+            algorithm=event["algorithm"],
+            task=event["task"],
+            metric=event["metric"],
+            unit=event["unit"],
+            out=event["out"],
+            stages=tuple((stage["name"], stage["steps"]) for stage in event["stages"]),
+            steps=event["steps"],
+            seeds={seed: SeedView() for seed in event["seeds"]},
+        )
+    if view is None:
+        return None
+    if kind == "finished":
+        return replace(view, result=event["result"])
+    seeds = dict(view.seeds)
+    for place, seed in enumerate(event.get("seeds", ())):
+        seeds[seed] = _advance_seed(seeds.get(seed, SeedView()), event, place, now)
+    return replace(view, seeds=seeds)
+
+
+def _advance_seed(seed: SeedView, event: Event, place: int, now: float) -> SeedView:
+    """Fold an event into the seed that is in this place of its list of seeds."""
+    match event["event"]:
+        case "chunk":
+            return replace(
+                seed,
+                step=event["step"],
+                stage=event["stage"],
+                stage_step=event["stage_step"],
+                stage_steps=event["stage_steps"],
+                steps_per_second=event["steps_per_second"],
+                metrics={name: values[place] for name, values in event["metrics"].items()},
+                activity="",
+                activity_fraction=None,
+                pace=_paced(seed, event, now),
+                reported_at=now,
+            )
+        case "evaluation":
+            return replace(
+                seed,
+                score=event["score"][place],
+                score_step=event["step"],
+                activity="",
+                activity_fraction=None,
+            )
+        case "activity":
+            return replace(seed, activity=event["text"], activity_fraction=event.get("fraction"))
+    return seed
+
+
+def _paced(seed: SeedView, event: Event, now: float) -> Mapping[str, float]:
+    """Seconds per step, smoothed; a stage starts from its own first rate, which leaves out compilation."""
+    stage, steps = event["stage"], event["step"] - seed.step
+    if stage not in seed.pace or seed.reported_at is None or steps <= 0:
+        return {**seed.pace, stage: 1.0 / max(event["steps_per_second"], 1e-9)}
+    latest = (now - seed.reported_at) / steps
+    return {**seed.pace, stage: 0.8 * seed.pace[stage] + 0.2 * latest}
+
+
+def seconds_left(view: View) -> float | None:
+    """Estimate the wall seconds until the run is done; None before the first chunk and at the end.
+
+    A stage that no seed has reached counts at the pace of the stage at hand. Seeds that wait for a free
+    core are shared among those at work.
+    """
+    paces: dict[str, list[float]] = {}
+    for seed in view.seeds.values():
+        for stage, pace in seed.pace.items():
+            paces.setdefault(stage, []).append(pace)
+    current = [seed.pace[seed.stage] for seed in view.seeds.values() if seed.stage in seed.pace]
+    if not current:
+        return None
+    default = sum(current) / len(current)
+    total = 0.0
+    for seed in view.seeds.values():
+        end = 0
+        for stage, steps in view.stages:
+            end += steps
+            remaining = min(max(end - seed.step, 0), steps)
+            known = seed.pace.get(stage) or sum(paces.get(stage, [default])) / len(paces.get(stage, [1]))
+            total += remaining * known
+    working = sum(1 for seed in view.seeds.values() if seed.pace and seed.step < view.steps)
+    return total / max(1, working) if total else None
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def with_unit(value: float, metric: str, unit: str) -> str:
+    """Write a score with its unit, "52.0 %"; a plain return has none."""
+    return f"{value:.1f}" if unit == metric else f"{value:.1f} {unit}"
+
+
+def seed_names(seeds: list[int]) -> str:
+    """Write a list of seeds: "seed 3", "seeds 0–7", "seeds 0, 4"."""
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"seeds {seeds[0]}–{seeds[-1]}"
+    return "seeds " + ", ".join(str(seed) for seed in seeds)
+
+
+def metrics_text(metrics: Mapping[str, float], count: int = 3) -> str:
+    """Write the first few metrics of a chunk: "loss 0.412  ess 8.31"."""
+    return "  ".join(f"{name} {value:.3g}" for name, value in list(metrics.items())[:count])
+
+
+def mean_metrics(seeds: list[SeedView]) -> dict[str, float]:
+    """Mean over seeds of each metric that all of them report."""
+    names = [name for name in seeds[0].metrics if all(name in seed.metrics for seed in seeds)]
+    return {name: sum(seed.metrics[name] for seed in seeds) / len(seeds) for name in names}
+
+
+def activity_text(seed: SeedView) -> str:
+    """Write what a seed does between chunks: "drawing support actions 30 %"."""
+    if seed.activity_fraction is None:
+        return seed.activity
+    return f"{seed.activity} {100 * seed.activity_fraction:.0f} %"
