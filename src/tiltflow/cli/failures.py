@@ -1,0 +1,62 @@
+"""What a failure looks like to the user: one paragraph, and an exit code."""
+
+import shutil
+import textwrap
+
+from tiltflow.errors import Interrupted, TrainingDiverged, UserError
+
+_EXTRAS = {
+    "gymnasium": "envs",
+    "gymnasium_robotics": "envs",
+    "mujoco": "envs",
+    "h5py": "d4rl",
+    "minari": "d4rl",
+    "ogbench": "ogbench",
+    "matplotlib": "plots",
+    "jinja2": "plots",
+}
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code of a failed command: its own, 2 for what the user can mend, 130 for Ctrl-C, else 1."""
+    if isinstance(error, UserError | TrainingDiverged | Interrupted):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    return 2 if _missing_package(error) or isinstance(error, OSError) else 1
+
+
+def paragraph(error: BaseException) -> str:
+    """The failure as one paragraph that begins with "error: ", wrapped to the width of the terminal."""
+    text = " ".join(f"error: {_text(error)}".split())
+    width = max(40, min(100, shutil.get_terminal_size().columns))
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, UserError | TrainingDiverged | Interrupted):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted."
+    if package := _missing_package(error):
+        extra = _EXTRAS[package]
+        python = " (ogbench needs Python 3.11 or 3.12)" if package == "ogbench" else ""
+        return (
+            f"this needs the package {package}, which is not installed. "
+            f"Install it with: pip install 'tiltflow[{extra}]'{python}"
+        )
+    if isinstance(error, OSError):
+        file = f"{error.filename}: " if error.filename else ""
+        return f"{file}{error.strerror or error}"
+    return (
+        f"{type(error).__name__}: {error} This is a defect of tiltflow, not of your input; "
+        "the same command with --debug shows where."
+    )
+
+
+def _missing_package(error: BaseException) -> str | None:
+    """The package of an extra that could not be imported, where that is what went wrong."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        root = error.name.partition(".")[0]
+        return root if root in _EXTRAS else None
+    return None

@@ -1,0 +1,97 @@
+"""`tiltflow VERB …`: finds the verb, runs it, and turns every failure into a paragraph and an exit code."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+from tiltflow import __version__
+from tiltflow.cli.failures import exit_code, paragraph
+from tiltflow.errors import UserError, nearest
+
+
+class Command(Protocol):
+    """A parsed command line, ready to go."""
+
+    def run(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: the module whose `parse(arguments)` gives its command, imported when it is called for."""
+
+    module: str
+    summary: str
+
+
+VERBS = {
+    "demo": Verb("tiltflow.cli.demo", "collect data, train two policies, compare them: minutes on 2 cores"),
+    "train": Verb("tiltflow.cli.train", "train an algorithm on a task, or resume a run"),
+    "evaluate": Verb("tiltflow.cli.evaluate", "play a run's policies again and print the score"),
+    "report": Verb("tiltflow.cli.report", "write a run's page, report.html"),
+    "tasks": Verb("tiltflow.cli.tasks", "list the tasks with their data sets and scores"),
+    "data": Verb("tiltflow.cli.data", "list, describe, check and collect data sets"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: this process's) and return its exit code.
+
+    0 done, 1 a run diverged or the program failed, 2 bad usage or bad input, 130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        _dispatch([argument for argument in arguments if argument != "--debug"])
+        sys.stdout.flush()
+        return 0
+    except SystemExit as stop:  # the parser has said what is wrong, or printed its help
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BrokenPipeError:  # the reader of a pipe went away, as in `tiltflow tasks | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except BaseException as error:
+        if debug:
+            traceback.print_exc()
+        print(paragraph(error), file=sys.stderr)
+        return exit_code(error)
+
+
+def _dispatch(arguments: list[str]) -> None:
+    match arguments:
+        case [] | ["-h" | "--help" | "help", *_]:
+            print(_help())
+        case ["--version", *_]:
+            print(f"tiltflow {__version__}")
+        case [verb, *rest] if verb in VERBS:
+            module: Any = import_module(VERBS[verb].module)
+            command: Command = module.parse(rest)
+            command.run()
+        case [verb, *_]:
+            raise UserError(
+                f"There is no verb {verb!r}.{nearest(verb, VERBS)} Known: {', '.join(VERBS)}. "
+                "See tiltflow --help."
+            )
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items())
+    return f"""\
+usage: tiltflow VERB …
+
+From samples of p and an energy E, learn to sample q(x) ∝ p(x)·exp(−β·E(x)).
+With x an action, p the behaviour policy and E = −Q, that is offline RL.
+
+verbs, each with its own --help:
+{verbs}
+
+options:
+  -h, --help  show this text
+  --version   show the version
+  --debug     show the traceback of an error; may stand anywhere
+
+exit codes: 0 done, 1 diverged or failed, 2 bad usage or input, 130 interrupted"""

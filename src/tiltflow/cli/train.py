@@ -1,0 +1,177 @@
+"""`tiltflow train`: the fields of TrainConfig, and with --set.KEY those of the algorithm's config."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from tiltflow.agents.configs import AgentConfig
+from tiltflow.agents.registry import ALGORITHMS, find_algorithm, preset
+from tiltflow.cli.results import describe_run
+from tiltflow.errors import UserError
+from tiltflow.tasks import find_task
+from tiltflow.training.config import TrainConfig
+
+_PROGRAM = "tiltflow train"
+_OUT_HELP = "Run folder, new or empty; without it runs/ALGORITHM-TASK-SEEDS."
+_RESUME_HELP = "Continue this run from its last checkpoint; takes no other option."
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train an algorithm on a task; `out` is the run folder, by default runs/ALGORITHM-TASK-SEEDS."""
+
+    config: TrainConfig
+    out: Path | None
+
+    def run(self) -> None:
+        """Train, show the progress, print the score. Raises UserError before any work where it can."""
+        find_task(self.config.task, self.config.env)
+        out = self.out or default_out(self.config)
+        _make(out)
+        from tiltflow.training.display import show_progress
+        from tiltflow.training.run import train
+
+        with show_progress() as observe:
+            run = train(self.config, out, observe)
+        print(describe_run(run))
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Continue a run from its last checkpoint; it ends with the same bits as if it had not stopped."""
+
+    resume: Annotated[Path, tyro.conf.arg(metavar="RUN")]
+    """The run folder."""
+
+    def run(self) -> None:
+        """Train on, show the progress, print the score."""
+        from tiltflow.training.display import show_progress
+        from tiltflow.training.run import resume
+
+        with show_progress() as observe:
+            run = resume(self.resume, observe)
+        print(describe_run(run))
+
+
+def parse(arguments: Sequence[str]) -> Train | Resume:
+    """Read the arguments behind `tiltflow train`.
+
+    The algorithm and the task are found first: they decide which hyper-parameters there are, and their
+    defaults. Raises UserError for an unknown algorithm, SystemExit for bad usage.
+    """
+    if any(argument.split("=")[0] == "--resume" for argument in arguments):
+        return tyro.cli(Resume, prog=_PROGRAM, args=arguments)
+    place, task = _peek(arguments)
+    if place is None:
+        return _parse(_overview_form(), _PROGRAM, _overview(), arguments)
+    algorithm = find_algorithm(arguments[place])
+    agent = preset(algorithm.name, task) if task else algorithm.config
+    defaults = f"for {task}" if task else "for any task; with --task, those for that one"
+    return _parse(
+        _form(algorithm.name, agent),
+        f"{_PROGRAM} {algorithm.name}",
+        f"{algorithm.description}. Defaults are {defaults}.",
+        [*arguments[:place], *arguments[place + 1 :]],
+    )
+
+
+def _parse(form: Any, program: str, description: str, arguments: Sequence[str]) -> Train:
+    parsed = tyro.cli(
+        form,
+        prog=program,
+        description=description,
+        args=arguments,
+        config=(tyro.conf.FlagConversionOff,),
+    )
+    fields = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(TrainConfig)}
+    return Train(TrainConfig(**fields), parsed.out)
+
+
+def _peek(arguments: Sequence[str]) -> tuple[int | None, str | None]:
+    """The place of the algorithm and the task on a command line in which every option takes one value."""
+    place, task, option = None, None, None
+    for index, argument in enumerate(arguments):
+        if option is not None:
+            task = argument if option == "--task" else task
+            option = None
+        elif argument.startswith("--task="):
+            task = argument.removeprefix("--task=")
+        elif argument.startswith("-"):
+            option = argument if argument not in ("-h", "--help") and "=" not in argument else None
+        elif place is None:
+            place = index
+    return place, task
+
+
+def _form(algorithm: str, agent: AgentConfig) -> Any:
+    """What the parser reads: TrainConfig with this algorithm's own config under --set, and --out."""
+    return _extended(
+        ("algorithm", _hidden(str), algorithm),
+        ("agent", _argument(type(agent), name="set"), agent),
+        ("out", _argument(Path | None, metavar="RUN", help=_OUT_HELP), None),
+    )
+
+
+def _overview_form() -> Any:
+    """The same where no algorithm is named: enough to show the help, or to say that one is missing."""
+    return _extended(
+        ("algorithm", _argument(tyro.conf.Positional[str], metavar="ALGORITHM", help=", ".join(ALGORITHMS))),
+        ("agent", _hidden(object), None),
+        ("out", _argument(Path | None, metavar="RUN", help=_OUT_HELP), None),
+        ("resume", _argument(Path | None, metavar="RUN", help=_RESUME_HELP), None),
+    )
+
+
+def _extended(*fields: Any) -> Any:
+    return dataclasses.make_dataclass("Train", fields, bases=(TrainConfig,), frozen=True, kw_only=True)
+
+
+def _argument(kind: Any, **options: Any) -> Any:
+    return Annotated[kind, tyro.conf.arg(**options)]
+
+
+def _hidden(kind: Any) -> Any:
+    suppress: Any = tyro.conf.Suppress
+    return suppress[kind]
+
+
+def _overview() -> str:
+    width = max(map(len, ALGORITHMS))
+    lines = [f"  {name:<{width}}  {algorithm.description}" for name, algorithm in ALGORITHMS.items()]
+    return "\n".join(
+        [
+            "Train an algorithm on a task, or resume a run.",
+            "",
+            *lines,
+            "",
+            f"Hyper-parameters and their defaults: {_PROGRAM} ALGORITHM [--task TASK] --help",
+        ]
+    )
+
+
+def default_out(config: TrainConfig) -> Path:
+    """The folder of a run that names none: runs/ALGORITHM-TASK-SEEDS."""
+    last = config.seed + config.seeds - 1
+    seeds = f"seed{config.seed}" if config.seeds == 1 else f"seeds{config.seed}-{last}"
+    return Path("runs") / f"{config.algorithm}-{config.task.replace('/', '-')}-{seeds}"
+
+
+def _make(out: Path) -> None:
+    """Make the run folder. Raises UserError where it holds something already, or cannot be made."""
+    if (out / "config.json").exists():
+        raise UserError(
+            f"{out} holds a run already. Continue it with: {_PROGRAM} --resume {out}; "
+            "or choose another folder with --out."
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists and is not an empty folder. Choose another one with --out.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The run folder {out} cannot be made: {error.strerror or error}. Choose another one with --out."
+        ) from error
