@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, Int32, UInt32
 
+from tiltflow.environments import Environment
 from tiltflow.errors import TrainingDiverged
-
-if TYPE_CHECKING:
-    from tiltflow.environments import Environment
 
 
 class Policy(Protocol):
@@ -38,7 +36,7 @@ class Episodes:
 
 
 def rollout(
-    environments: "Sequence[Environment]",
+    environments: Sequence[Environment],
     policy: Policy,
     seeds: Sequence[int],
     progress: Callable[[int], None] | None = None,

@@ -1,17 +1,13 @@
 """From returns and successes to the score that a task is measured by."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from jaxtyping import Float
 
 from tiltflow.evaluation.rollouts import Episodes
-
-if TYPE_CHECKING:
-    from tiltflow.tasks import Task
+from tiltflow.tasks import Task
 
 
-def score(task: "Task", episodes: Episodes) -> Float[np.ndarray, " n"]:
+def score(task: Task, episodes: Episodes) -> Float[np.ndarray, " n"]:
     """The score of each episode, in the unit of the task.
 
     success: 0 or 100 %; normalized return: 100·(return − min)/(max − min), with the task's reference

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -10,9 +10,7 @@ from scipy import stats
 
 from tiltflow.evaluation.rollouts import Episodes
 from tiltflow.evaluation.scores import score
-
-if TYPE_CHECKING:
-    from tiltflow.tasks import Task
+from tiltflow.tasks import Task
 
 LAST_EVALUATIONS = 3
 
@@ -67,7 +65,7 @@ def last_episodes(evaluations: Sequence[dict[str, Any]]) -> tuple[list[Episodes]
 
 
 def result_record(
-    task: "Task",
+    task: Task,
     algorithm: str,
     evaluations: Sequence[dict[str, Any]],
     steps: int,
