@@ -4,7 +4,7 @@ They are apart from the mathematics so that the command line can show them witho
 The text after each field is its help on the command line.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 SolverName = Literal["euler", "midpoint", "heun", "rk4", "dpm-solver++"]
@@ -87,17 +87,27 @@ class QIPOConfig:
     """Q-weighted iterative policy optimisation (Algorithm 2 of arXiv 2503.04975)."""
 
     flow: FlowConfig = FlowConfig()
-    critic: CriticConfig = field(default_factory=CriticConfig)
-    beta: float = 3.0
-    """Inverse temperature β of one improvement, in units of `energy_scale`."""
+    critic: CriticConfig = CriticConfig()
+    beta: float = 1.0
+    """Inverse temperature β of one improvement; after l renewals the policy's is (l + 1)·β."""
+    energy_scale: Literal["advantage", "none"] = "advantage"
+    """Unit of E = −Q: the mean spread of Q over the behaviour's actions of a state, or Q's own."""
     num_support_actions: int = 16
     """Support actions of each state (M)."""
-    renew_every: int = 10_000
+    include_data_action: bool = True
+    """Whether the data's action joins the M support actions in the weights and in the loss."""
+    support: Literal["dataset", "batch"] = "dataset"
+    """Draw support actions for the whole data set at each renewal, or for each batch anew."""
+    reference: Literal["current", "behaviour", "mixture"] = "current"
+    """Whose actions are weighted."""
+    renew_every: int = 5_000
     """Improvement steps between two renewals of the support actions (K_renew)."""
     improvement_batch_size: int = 64
     """States of one gradient step of the improvement; each brings M + 1 weighted actions."""
     improvement_learning_rate: float = 3e-4
     """Adam's step size in the improvement stage."""
+    improvement_ema: float = 0.995
+    """Decay per step of the averaged policy in the improvement stage."""
     behaviour_steps: int | None = None
     """Gradient steps of the behaviour stage (K1); without it a share of --steps."""
     critic_steps: int | None = None

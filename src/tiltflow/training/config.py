@@ -1,9 +1,13 @@
 """What a run is a function of, besides the data: the complete, serialisable description."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, Literal, get_type_hints
 
+from tiltflow.agents import configs
 from tiltflow.agents.configs import AgentConfig
+from tiltflow.errors import UserError, nearest
+
+FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -24,14 +28,72 @@ class TrainConfig:
     steps: int = 200_000
     """Gradient steps in all stages together."""
     evaluations: int = 10
-    """Evaluations, equally spaced over the policy's stages; the last one is at the end."""
+    """Evaluations of the policy in its last stage, equally spaced, the last one at the end."""
     episodes: int = 50
     """Episodes of each evaluation."""
     chunk: int = 1000
     """Gradient steps of one compiled call; logs, evaluations and checkpoints fall on its edges."""
     checkpoint_every: int = 10_000
-    """Gradient steps between two checkpoints."""
+    """Gradient steps between two checkpoints (each stage's end has one too)."""
     keep: int = 2
     """Checkpoints kept of each seed."""
+    normalize_observations: bool = True
+    """Shift and scale observations to mean 0 and standard deviation 1 over the data set."""
     parallel: Literal["auto", "process", "vmap"] = "auto"
-    """How seeds share the machine: one process a core, or one vmapped axis. auto: vmap on an accelerator."""
+    """How seeds share the machine: one process a core, or one vmapped axis (auto: on an accelerator)."""
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "steps", "evaluations", "episodes", "chunk", "checkpoint_every", "keep"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} = {getattr(self, name)}: it must be at least 1.")
+        if self.seed < 0:
+            raise UserError(f"seed = {self.seed}: it must not be negative.")
+
+    @property
+    def seed_numbers(self) -> list[int]:
+        return list(range(self.seed, self.seed + self.seeds))
+
+
+def to_dict(config: TrainConfig) -> dict[str, Any]:
+    """The config as JSON-compatible nested dicts, with the format's version and the agent config's type."""
+    return {"format": FORMAT, "agent_type": type(config.agent).__name__, **asdict(config)}
+
+
+def from_dict(record: dict[str, Any], source: str) -> TrainConfig:
+    """The inverse of `to_dict`. Raises UserError naming `source` and the key that does not fit."""
+    record = dict(record)
+    version = record.pop("format", None)
+    if version != FORMAT:
+        raise UserError(f"{source} has format {version!r}; this version of tiltflow reads format {FORMAT}.")
+    agent_type = getattr(configs, str(record.pop("agent_type", None)), None)
+    if agent_type is None:
+        raise UserError(f"{source} names no known agent config under the key 'agent_type'.")
+    return _build(TrainConfig, {**record, "agent": _build(agent_type, record["agent"], source)}, source)
+
+
+def _build(kind: type, record: dict[str, Any], source: str) -> Any:
+    hints = get_type_hints(kind)
+    known = {field.name for field in fields(kind)}
+    for key in record:
+        if key not in known:
+            raise UserError(f"{source} has the key {key!r}, unknown to {kind.__name__}.{nearest(key, known)}")
+    nested = {key for key, value in record.items() if is_dataclass(hints[key]) and isinstance(value, dict)}
+    values = {
+        key: _build(hints[key], value, source) if key in nested else value for key, value in record.items()
+    }
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise UserError(f"{source} does not describe a {kind.__name__}: {error}") from error
+
+
+def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
+    """The dotted keys in which two nested dicts differ, each with both values."""
+    found = []
+    for key in sorted(one.keys() | other.keys()):
+        a, b = one.get(key), other.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {a!r} ≠ {b!r}")
+    return found

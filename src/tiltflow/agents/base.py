@@ -1,0 +1,70 @@
+"""What an agent is: a state, stages that update it, and a policy. Everything else belongs to the loop."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tiltflow.errors import UserError
+from tiltflow.optimize import Columns, Update
+
+State = Any
+Act = Callable[[State, Float[Array, "n o"], PRNGKeyArray], Float[Array, "n a"]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Consecutive gradient steps of one kind.
+
+    At its first step and then every `renew_every` steps (only at the first where it is None) the loop
+    calls `renew(state, sample, key)` with a fixed-size sample of the data's rows, and then
+    `derive(state, rows, key)` on blocks of all rows to get extra columns (support actions, say) for the
+    batches up to the next renewal. `derive` must read only what `update` leaves alone: a resumed run
+    derives the columns again instead of storing them.
+    """
+
+    name: str
+    steps: int
+    batch_size: int
+    update: Update
+    improves_policy: bool
+    """Whether the policy changes in this stage, so that evaluating it during the stage makes sense."""
+    renew: Callable[[State, Columns, PRNGKeyArray], State] = lambda state, sample, key: state
+    renew_every: int | None = None
+    derive: Callable[[State, Columns, PRNGKeyArray], Mapping[str, Array]] | None = None
+    derive_reason: str = ""
+    """What the derivation does, for the progress display."""
+
+
+@dataclass(frozen=True)
+class Agent:
+    """An algorithm on data of a given spec: how its state starts, its stages in order, and its policy."""
+
+    init: Callable[[PRNGKeyArray], State]
+    stages: tuple[Stage, ...]
+    act: Act
+    """(state, observations, key) -> actions in [−1, 1]."""
+
+
+def split_steps(total: int, shares: Mapping[str, float], fixed: Mapping[str, int | None]) -> dict[str, int]:
+    """Steps of each stage: the fixed ones as they are, the rest of `total` in proportion to `shares`.
+
+    Where every stage is fixed, `total` is not used. Raises UserError where the fixed stages leave nothing
+    for the others.
+    """
+    free = {name: share for name, share in shares.items() if fixed.get(name) is None}
+    steps = {name: int(fixed[name] or 0) for name in shares if name not in free}
+    rest = total - sum(steps.values())
+    if free and rest < len(free):
+        taken = ", ".join(f"{name} = {count}" for name, count in steps.items()) or "none"
+        raise UserError(
+            f"--steps {total} leaves {rest} gradient steps for the stages {', '.join(free)} "
+            f"(fixed: {taken}). Raise --steps or lower the fixed stages."
+        )
+    remaining_share = sum(free.values())
+    for name, share in free.items():
+        steps[name] = round(rest * share / remaining_share)
+        rest -= steps[name]
+        remaining_share -= share
+    return {name: steps[name] for name in shares}

@@ -1,0 +1,72 @@
+"""Behaviour cloning with a flow or diffusion model: the behaviour stage of QIPO and its floor."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tiltflow.agents.base import Agent, Stage, split_steps
+from tiltflow.agents.configs import BCConfig, FlowConfig
+from tiltflow.data.transitions import Spec
+from tiltflow.flow import Flow, matching_loss
+from tiltflow.networks import TimeNetwork
+from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
+from tiltflow.paths import PATHS
+
+
+def init_flow(key: PRNGKeyArray, spec: Spec, config: FlowConfig) -> Flow:
+    """A fresh generative model of actions given observations."""
+    network = TimeNetwork(
+        key,
+        spec.action_size,
+        spec.observation_size,
+        width=config.network.width,
+        depth=config.network.depth,
+        activation=config.network.activation,
+        layer_norm=config.network.layer_norm,
+    )
+    return Flow(network, PATHS[config.path], config.prediction)
+
+
+def sample_actions(
+    flow: Flow, observations: Float[Array, "*batch o"], key: PRNGKeyArray, spec: Spec, config: FlowConfig
+) -> Float[Array, "*batch a"]:
+    """One action in [−1, 1] for each observation."""
+    shape = (*observations.shape[:-1], spec.action_size)
+    actions = flow.sample(key, shape, observations, num_steps=config.num_steps, solver=config.solver)
+    return jnp.clip(actions, -1.0, 1.0)
+
+
+def behaviour_update(
+    policy: Trained, batch: Columns, key: PRNGKeyArray, config: FlowConfig
+) -> tuple[Trained, Metrics]:
+    """One step of plain conditional matching on the data's actions (QIPO, Algorithm 2, step 1)."""
+
+    def loss(flow: Flow) -> tuple[Float[Array, ""], Metrics]:
+        value = matching_loss(flow, key, batch["actions"], batch["observations"])
+        return value, {"loss": value}
+
+    return gradient_step(policy, optax.adam(config.learning_rate), loss, ema=config.ema)
+
+
+class BCState(NamedTuple):
+    policy: Trained
+
+
+def build(config: BCConfig, spec: Spec, steps: int) -> Agent:
+    """The agent: one stage of plain matching; actions come from the averaged parameters."""
+    count = split_steps(steps, {"behaviour": 1.0}, {"behaviour": config.behaviour_steps})
+
+    def init(key: PRNGKeyArray) -> BCState:
+        return BCState(begin(init_flow(key, spec, config.flow), optax.adam(config.flow.learning_rate)))
+
+    def update(state: BCState, batch: Columns, key: PRNGKeyArray) -> tuple[BCState, Metrics]:
+        policy, metrics = behaviour_update(state.policy, batch, key, config.flow)
+        return BCState(policy), metrics
+
+    def act(state: BCState, observations: Array, key: PRNGKeyArray) -> Array:
+        return sample_actions(state.policy.average, observations, key, spec, config.flow)
+
+    behaviour = Stage("behaviour", count["behaviour"], config.flow.batch_size, update, improves_policy=True)
+    return Agent(init, (behaviour,), act)

@@ -1,0 +1,164 @@
+"""Q-weighted iterative policy optimisation: QIPO-OT and QIPO-Diff (Algorithm 2 of arXiv 2503.04975).
+
+The policy π(a|s) ∝ μ(a|s)·exp(βQ(s, a)) is a flow (or diffusion) trained by energy-weighted matching on
+support actions: an exact tilt without an auxiliary model. Repeating it with support from the policy itself
+sharpens it: π_{l+1} ∝ π_l·exp(βQ) ∝ μ·exp((l + 1)βQ)   (5.4).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tiltflow.agents.base import Agent, Stage, split_steps
+from tiltflow.agents.bc import behaviour_update, init_flow, sample_actions
+from tiltflow.agents.configs import QIPOConfig
+from tiltflow.critics import Critic, init_critic, q_value, update_critic
+from tiltflow.data.transitions import Spec
+from tiltflow.flow import Flow, matching_loss
+from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
+from tiltflow.tilting import effective_sample_size, tilt_weights
+
+SHARES = {"behaviour": 0.4, "critic": 0.4, "improvement": 0.2}
+
+
+class QIPOState(NamedTuple):
+    policy: Trained
+    critic: Critic
+    behaviour: Flow
+    """μ: the averaged policy as the behaviour stage left it."""
+    reference: Flow
+    """π_l: the averaged policy at the last renewal, from which support actions are drawn."""
+    renewals: Float[Array, ""]
+    """l, the number of improvements finished before the present one."""
+    scale: Float[Array, ""]
+    """One unit of energy, in units of Q."""
+
+
+def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
+    """The agent: behaviour, critic (then frozen), improvement with renewal of the support actions."""
+    count = split_steps(
+        steps,
+        SHARES,
+        {
+            "behaviour": config.behaviour_steps,
+            "critic": config.critic_steps,
+            "improvement": config.improvement_steps,
+        },
+    )
+    improvement_optimizer = optax.adam(config.improvement_learning_rate)
+
+    def init(key: PRNGKeyArray) -> QIPOState:
+        flow_key, critic_key = jax.random.split(key)
+        flow = init_flow(flow_key, spec, config.flow)
+        policy = begin(flow, optax.adam(config.flow.learning_rate))
+        copies = [jax.tree.map(jnp.array, flow) for _ in range(2)]
+        critic = init_critic(critic_key, spec, config.critic)
+        return QIPOState(policy, critic, *copies, jnp.zeros(()), jnp.ones(()))
+
+    def draw(
+        flow: Flow, observations: Float[Array, "n o"], key: PRNGKeyArray, count: int
+    ) -> Float[Array, "n m a"]:
+        """`count` actions of a policy at each state."""
+        shape = (observations.shape[0], count, observations.shape[1])
+        repeated = jnp.broadcast_to(observations[:, None], shape)
+        return sample_actions(flow, repeated, key, spec, config.flow)
+
+    # 1. K1 steps: plain matching of the data's actions.
+
+    def behave(state: QIPOState, batch: Columns, key: PRNGKeyArray) -> tuple[QIPOState, Metrics]:
+        policy, metrics = behaviour_update(state.policy, batch, key, config.flow)
+        return state._replace(policy=policy), metrics
+
+    # 2. K2 steps: Q-learning inside the support of the behaviour; Q is fixed from then on.
+
+    def keep_behaviour(state: QIPOState, sample: Columns, key: PRNGKeyArray) -> QIPOState:
+        return state._replace(behaviour=state.policy.average)
+
+    def next_support(state: QIPOState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
+        actions = draw(state.behaviour, rows["next_observations"], key, config.critic.num_support_actions)
+        return {"next_support_actions": actions}
+
+    def learn_q(state: QIPOState, batch: Columns, key: PRNGKeyArray) -> tuple[QIPOState, Metrics]:
+        critic, metrics = update_critic(state.critic, batch, config.critic)
+        return state._replace(critic=critic), metrics
+
+    # 3. K3 steps: every K_renew steps the support comes from the current policy; then weighted matching.
+
+    def support(state: QIPOState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
+        """Actions a_i1 … a_iM ~ π_l, the data's action a_i0, and E = −Q of each."""
+        observations = rows["observations"]
+        actions = draw(state.reference, observations, key, config.num_support_actions)
+        if config.include_data_action:
+            actions = jnp.concatenate([rows["actions"][:, None], actions], axis=1)
+        shape = (*actions.shape[:2], observations.shape[1])
+        repeated = jnp.broadcast_to(observations[:, None], shape)
+        energy = -q_value(state.critic, repeated, actions, config.critic)
+        return {"support_actions": actions, "support_energies": energy}
+
+    def renew(state: QIPOState, sample: Columns, key: PRNGKeyArray) -> QIPOState:
+        """π_l becomes the reference; the first time, training starts afresh and the energy gets its unit."""
+        first = state.renewals < 0.5
+        fresh = begin(state.policy.average, improvement_optimizer)
+        policy = jax.tree.map(lambda a, b: jnp.where(first, a, b), fresh, state.policy)
+        state = state._replace(policy=policy, reference=state.policy.average)
+        spread = jnp.mean(jnp.std(support(state, sample, key)["support_energies"], axis=1))
+        unit = spread if config.energy_scale == "advantage" else jnp.ones(())
+        return state._replace(
+            scale=jnp.where(first, jnp.maximum(unit, 1e-6), state.scale), renewals=state.renewals + 1
+        )
+
+    def improve(state: QIPOState, batch: Columns, key: PRNGKeyArray) -> tuple[QIPOState, Metrics]:
+        support_key, loss_key = jax.random.split(key)
+        if config.support == "batch":
+            batch = {**batch, **support(state, batch, support_key)}
+        actions, energies = batch["support_actions"], batch["support_energies"]
+        weights = tilt_weights(energies, config.beta / state.scale)
+        shape = (*actions.shape[:2], batch["observations"].shape[1])
+        observations = jnp.broadcast_to(batch["observations"][:, None], shape)
+
+        def loss(flow: Flow) -> tuple[Float[Array, ""], Metrics]:
+            value = matching_loss(flow, loss_key, actions, observations, weights)
+            return value, {"loss": value}
+
+        policy, metrics = gradient_step(state.policy, improvement_optimizer, loss, ema=config.improvement_ema)
+        report = {
+            "ess": jnp.mean(effective_sample_size(weights)),
+            "q_data": -jnp.mean(energies[:, 0]),
+            "q_support": -jnp.mean(energies),
+            "q_weighted": -jnp.mean(energies * weights),
+            "renewals": state.renewals,
+        }
+        return state._replace(policy=policy), {**metrics, **report}
+
+    def act(state: QIPOState, observations: Array, key: PRNGKeyArray) -> Array:
+        return sample_actions(state.policy.average, observations, key, spec, config.flow)
+
+    softmax_critic = config.critic.kind == "in-support-softmax"
+    stages = (
+        Stage("behaviour", count["behaviour"], config.flow.batch_size, behave, improves_policy=True),
+        Stage(
+            "critic",
+            count["critic"],
+            config.critic.batch_size,
+            learn_q,
+            improves_policy=False,
+            renew=keep_behaviour,
+            derive=next_support if softmax_critic else None,
+            derive_reason="drawing support actions of the next states",
+        ),
+        Stage(
+            "improvement",
+            count["improvement"],
+            config.improvement_batch_size,
+            improve,
+            improves_policy=True,
+            renew=renew,
+            renew_every=config.renew_every,
+            derive=support if config.support == "dataset" else None,
+            derive_reason="drawing support actions",
+        ),
+    )
+    return Agent(init, stages, act)

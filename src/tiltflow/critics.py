@@ -1,0 +1,126 @@
+"""Value learning from transitions: an ensemble of Q networks with targets, and two backups.
+
+in-support softmax (QGPO, arXiv 2304.12824):
+    y = r + γ(1 − d)·Σ_j softmax_j(β_Q·Q'(s', a'_j))·Q'(s', a'_j),   a'_j ~ μ(·|s') drawn beforehand.
+expectile (IQL, arXiv 2110.06169):
+    V minimises |τ − 1[Q' < V]|·(Q'(s, a) − V(s))²,   y = r + γ(1 − d)·V(s').
+Q' is the target ensemble, joined by its minimum or mean. Every member of the ensemble is fitted to y.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tiltflow.agents.configs import CriticConfig, NetworkConfig
+from tiltflow.data.transitions import Spec
+from tiltflow.networks import MLP
+from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
+
+Ensemble = tuple[MLP, ...]
+
+
+class Critic(NamedTuple):
+    """Q networks (their average is the target network) and, for the expectile backup, a V network."""
+
+    q: Trained
+    value: Trained | None
+
+
+def build_mlp(key: PRNGKeyArray, inputs: int, outputs: int, config: NetworkConfig) -> MLP:
+    """The network that a config describes."""
+    return MLP(
+        key,
+        inputs,
+        outputs,
+        width=config.width,
+        depth=config.depth,
+        activation=config.activation,
+        layer_norm=config.layer_norm,
+    )
+
+
+def init_critic(key: PRNGKeyArray, spec: Spec, config: CriticConfig) -> Critic:
+    """A fresh critic for observations and actions of the given sizes."""
+    value_key, *keys = jax.random.split(key, config.ensemble + 1)
+    size = spec.observation_size + spec.action_size
+    q = tuple(build_mlp(k, size, 1, config.network) for k in keys)
+    optimizer = optax.adam(config.learning_rate)
+    value = None
+    if config.kind == "expectile":
+        value = begin(build_mlp(value_key, spec.observation_size, 1, config.network), optimizer)
+    return Critic(begin(q, optimizer), value)
+
+
+def q_values(
+    q: Ensemble, observations: Float[Array, "*batch o"], actions: Float[Array, "*batch a"]
+) -> Float[Array, "members *batch"]:
+    """Q of every member of the ensemble, in units of discounted return."""
+    inputs = jnp.concatenate([observations, actions], axis=-1)
+    return jnp.stack([member(inputs)[..., 0] for member in q])
+
+
+def join(values: Float[Array, "members *batch"], config: CriticConfig) -> Float[Array, "*batch"]:
+    """One value of the ensemble: its minimum or its mean."""
+    return jnp.min(values, axis=0) if config.aggregate == "min" else jnp.mean(values, axis=0)
+
+
+def q_value(
+    critic: Critic,
+    observations: Float[Array, "*batch o"],
+    actions: Float[Array, "*batch a"],
+    config: CriticConfig,
+) -> Float[Array, "*batch"]:
+    """Q(s, a) of the target ensemble, joined: what policies are improved by."""
+    return join(q_values(critic.q.average, observations, actions), config)
+
+
+def softmax_backup(values: Float[Array, "*batch m"], beta: float) -> Float[Array, "*batch"]:
+    """Σ_j softmax_j(β·Q_j)·Q_j over the last axis: the mean of Q under the tilted support."""
+    return jnp.sum(jax.nn.softmax(beta * values, axis=-1) * values, axis=-1)
+
+
+def update_critic(critic: Critic, batch: Columns, config: CriticConfig) -> tuple[Critic, Metrics]:
+    """One gradient step of the configured backup on a batch of transitions.
+
+    The softmax backup reads the column `next_support_actions` [batch, M, a].
+    """
+    optimizer = optax.adam(config.learning_rate)
+    metrics: dict[str, Array] = {}
+    value = critic.value
+    if config.kind == "expectile":
+        assert value is not None
+        value, value_metrics = gradient_step(value, optimizer, _value_loss(critic, batch, config))
+        metrics |= value_metrics
+        next_value = value.model(batch["next_observations"])[..., 0]
+    else:
+        support = batch["next_support_actions"]
+        shape = (*support.shape[:-1], batch["next_observations"].shape[-1])
+        states = jnp.broadcast_to(batch["next_observations"][:, None], shape)
+        next_value = softmax_backup(q_value(critic, states, support, config), config.beta)
+    target = batch["rewards"] + config.discount * (1.0 - batch["terminations"]) * next_value
+
+    def q_loss(q: Ensemble) -> tuple[Float[Array, ""], Metrics]:
+        values = q_values(q, batch["observations"], batch["actions"])
+        loss = jnp.mean(jnp.sum((values - target) ** 2, axis=0))
+        return loss, {"loss": loss, "q_mean": jnp.mean(values), "target_mean": jnp.mean(target)}
+
+    q, q_metrics = gradient_step(critic.q, optimizer, q_loss, ema=1.0 - config.tau)
+    return Critic(q, value), metrics | dict(q_metrics)
+
+
+def _value_loss(
+    critic: Critic, batch: Columns, config: CriticConfig
+) -> Callable[[MLP], tuple[Float[Array, ""], Metrics]]:
+    q = q_value(critic, batch["observations"], batch["actions"], config)
+
+    def loss(network: MLP) -> tuple[Float[Array, ""], Metrics]:
+        error = q - network(batch["observations"])[..., 0]
+        weight = jnp.where(error < 0, 1.0 - config.expectile, config.expectile)
+        value = jnp.mean(weight * error**2)
+        return value, {"value_loss": value}
+
+    return loss

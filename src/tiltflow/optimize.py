@@ -1,0 +1,76 @@
+"""Training of anything: gradient steps, parameter averages, and one compiled scan of many updates."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+Metrics = Mapping[str, Float[Array, ""]]
+Columns = Mapping[str, Float[Array, "n ..."]]
+Update = Callable[[Any, Columns, PRNGKeyArray], tuple[Any, Metrics]]
+
+
+class Trained(NamedTuple):
+    """A model under training: its parameters, their running average and the optimiser's state."""
+
+    model: Any
+    average: Any
+    optimizer: optax.OptState
+
+
+def begin(model: Any, optimizer: optax.GradientTransformation) -> Trained:
+    """Start training `model` afresh; the average starts at the model."""
+    copy = jax.tree.map(jnp.array, model)  # its own buffers: a donated state must not hold one twice
+    return Trained(model, copy, optimizer.init(model))
+
+
+def gradient_step(
+    trained: Trained,
+    optimizer: optax.GradientTransformation,
+    loss: Callable[[Any], tuple[Float[Array, ""], Metrics]],
+    *,
+    ema: float = 0.0,
+) -> tuple[Trained, Metrics]:
+    """One step down the gradient of `loss(model) -> (value, metrics)`; the average decays by `ema`."""
+    (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(trained.model)
+    changes, state = optimizer.update(gradient, trained.optimizer, trained.model)
+    model = optax.apply_updates(trained.model, changes)
+    return Trained(model, blend(trained.average, model, 1.0 - ema), state), metrics
+
+
+def blend(old: Any, new: Any, share: float) -> Any:
+    """(1 − share)·old + share·new, leaf by leaf: Polyak averaging."""
+    return jax.tree.map(lambda a, b: a + share * (b - a), old, new)
+
+
+def run_steps(
+    update: Update,
+    state: Any,
+    columns: Columns,
+    key: PRNGKeyArray,
+    first_step: Int[Array, ""],
+    *,
+    num_steps: int,
+    batch_size: int,
+) -> tuple[Any, dict[str, Float[Array, " steps"]]]:
+    """`num_steps` updates in one scan, each on `batch_size` rows drawn uniformly with replacement.
+
+    Step i uses only `fold_in(key, i)`, so the result does not depend on how a run is cut into calls.
+    Row numbers of all steps are drawn before the scan. Returns the state and every metric of every step.
+    """
+    rows = next(iter(columns.values())).shape[0]
+
+    def draw(step: Int[Array, ""]) -> tuple[Array, PRNGKeyArray]:
+        row_key, update_key = jax.random.split(jax.random.fold_in(key, step))
+        return jax.random.randint(row_key, (batch_size,), 0, rows), update_key
+
+    def body(state: Any, drawn: tuple[Array, PRNGKeyArray]) -> tuple[Any, dict[str, Array]]:
+        indices, update_key = drawn
+        batch = {name: column[indices] for name, column in columns.items()}
+        state, metrics = update(state, batch, update_key)
+        return state, dict(metrics)
+
+    return jax.lax.scan(body, state, jax.vmap(draw)(first_step + jnp.arange(num_steps)))

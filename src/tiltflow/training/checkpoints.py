@@ -1,0 +1,87 @@
+"""Checkpoints: one file each, a JSON header line and the arrays of a state, checksummed and atomic."""
+
+import io
+import json
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+
+from tiltflow.errors import UserError
+from tiltflow.files import atomic_file
+from tiltflow.training.config import differences
+
+FORMAT = 1
+_NAME = re.compile(r"step-(\d{10})\.ckpt")
+
+
+def save(folder: Path, state: Any, header: dict[str, Any], *, keep: int) -> Path:
+    """Write `state` (a pytree of arrays) as folder/step-N.ckpt, N = header["step"]; keep the last `keep`."""
+    payload = io.BytesIO()
+    eqx.tree_serialise_leaves(payload, state)
+    body = payload.getvalue()
+    path = folder / f"step-{header['step']:010d}.ckpt"
+    head = {"format": FORMAT, **header, "bytes": len(body), "crc32": zlib.crc32(body)}
+    with atomic_file(path) as file:
+        file.write(json.dumps(head).encode() + b"\n" + body)
+    for old in found(folder)[:-keep]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def found(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+
+
+def read(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Header and body of a checkpoint. Raises UserError where the file is damaged or of another format."""
+    try:
+        head_line, body = path.read_bytes().split(b"\n", 1)
+        head = json.loads(head_line)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not a checkpoint of tiltflow ({error}).") from error
+    if head.get("format") != FORMAT:
+        raise UserError(
+            f"{path} has checkpoint format {head.get('format')!r}; this version of tiltflow reads {FORMAT}."
+        )
+    if len(body) != head["bytes"] or zlib.crc32(body) != head["crc32"]:
+        raise UserError(
+            f"{path} is damaged: {len(body)} bytes of {head['bytes']}, or a wrong checksum. Delete it to "
+            "resume from the checkpoint before it."
+        )
+    return head, body
+
+
+def restore(path: Path, like: Any, expected: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The state of a checkpoint, in the structure of `like`, and its header.
+
+    Raises UserError where the header's "run" differs from `expected` (another config, data or seed),
+    naming every key that differs.
+    """
+    head, body = read(path)
+    changed = differences(head["run"], expected)
+    if changed:
+        raise UserError(
+            f"{path} was written by a different run; it cannot be continued with this one. "
+            f"Checkpoint ≠ run in {'; '.join(changed)}. Restore the run's config.json and data, or train "
+            "into a new folder."
+        )
+    return eqx.tree_deserialise_leaves(io.BytesIO(body), like), head
+
+
+def latest(folder: Path) -> tuple[Path | None, list[str]]:
+    """The newest undamaged checkpoint of a folder (or None), and what was wrong with newer ones."""
+    problems = []
+    for path in reversed(found(folder)):
+        try:
+            read(path)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        return path, problems
+    return None, problems

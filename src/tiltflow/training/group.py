@@ -1,0 +1,207 @@
+"""One group of seeds from its last checkpoint (or none) to the end: data, agent, loop, logs, evaluations."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from tiltflow.agents.base import Agent
+from tiltflow.agents.registry import build_agent
+from tiltflow.data.load import Dataset, load_dataset
+from tiltflow.data.transitions import Spec
+from tiltflow.environments import Environment, make_environment
+from tiltflow.evaluation.rollouts import Episodes, rollout
+from tiltflow.evaluation.scores import score
+from tiltflow.files import atomic_file, read_json_lines
+from tiltflow.tasks import Task, find_task
+from tiltflow.training import checkpoints, logs
+from tiltflow.training.config import TrainConfig, to_dict
+from tiltflow.training.loop import (
+    EVALUATE,
+    INIT,
+    Loop,
+    Observe,
+    StopFlag,
+    device_columns,
+    run,
+    seed_keys,
+)
+from tiltflow.training.policy import (
+    RunState,
+    data_units,
+    identity_units,
+    init_state,
+    make_act,
+    rollout_policy,
+)
+from tiltflow.training.schedule import Position, Schedule
+
+SLOTS = 16
+ACTION_STATES = 1000
+
+# What may change between a run and its resumption without changing any of its bits.
+_FREE = ("data", "keep", "checkpoint_every", "parallel", "seeds", "seed", "format")
+
+
+def fingerprint(config: TrainConfig, checksum: str, seeds: list[int]) -> dict[str, Any]:
+    """What a checkpoint is a function of: the config without its free keys, the data and the seeds."""
+    record = {key: value for key, value in to_dict(config).items() if key not in _FREE}
+    return {**record, "data_checksum": checksum, "group": seeds}
+
+
+def load_data(config: TrainConfig) -> Dataset:
+    """The data set of a config's task."""
+    task = find_task(config.task, config.env)
+    return load_dataset(task, None if config.data is None else Path(config.data))
+
+
+def make_agent(config: TrainConfig, spec: Spec) -> tuple[Agent, Schedule]:
+    """The agent of a config and the schedule of its run."""
+    agent = build_agent(config.algorithm, config.agent, spec, config.steps)
+    return agent, Schedule(agent.stages, config)
+
+
+@dataclass
+class Evaluator:
+    """Plays episodes with the policies of a group; keeps its environments and the compiled policy."""
+
+    task: Task
+    agent: Agent
+    seeds: list[int]
+    observe: Observe
+    stop: StopFlag
+    environments: list[Environment]
+
+    def __post_init__(self) -> None:
+        self.act = make_act(self.agent)
+
+    def play(self, state: RunState, count: int, first: int) -> list[Episodes]:
+        """`count` episodes of each seed's policy. Raises Interrupted between two episodes.
+
+        Episode i of seed s has the environment seed (s + 1)·10⁶ + first + i.
+        """
+        while len(self.environments) < min(count, SLOTS):
+            self.environments.append(make_environment(self.task))
+        total = count * len(self.seeds)
+        results = []
+        for index, (seed, key) in enumerate(zip(self.seeds, seed_keys(self.seeds, EVALUATE), strict=True)):
+
+            def progress(done: int, index: int = index) -> None:
+                self.stop.check()
+                fraction = (index * count + done) / total
+                event = {"event": "activity", "seeds": self.seeds, "text": "evaluating", "fraction": fraction}
+                self.observe(event)
+
+            of_seed = state
+            if len(self.seeds) > 1:
+                of_seed = RunState(jax.tree.map(lambda leaf, i=index: leaf[i], state.agent), state.units)
+            episode_seeds = [(seed + 1) * 1_000_000 + first + i for i in range(count)]
+            policy = rollout_policy(self.act, of_seed, key)
+            results.append(rollout(self.environments[: min(count, SLOTS)], policy, episode_seeds, progress))
+        return results
+
+
+def restore_group(
+    config: TrainConfig, run_folder: Path, seeds: list[int], checksum: str, state: RunState
+) -> tuple[RunState, int, float, list[str]]:
+    """The newest state of a group, its step, the seconds trained so far, and problems with checkpoints."""
+    path, problems = checkpoints.latest(logs.group_folder(run_folder, seeds) / "checkpoints")
+    if path is None:
+        return state, 0, 0.0, problems
+    state, head = checkpoints.restore(path, state, fingerprint(config, checksum, seeds))
+    return state, head["step"], head["seconds"], problems
+
+
+def train_group(
+    config: TrainConfig, run_folder: Path, seeds: list[int], observe: Observe, stop: StopFlag
+) -> dict[str, Any]:
+    """Train a group of seeds to the end of the schedule; returns what the run's result needs of it.
+
+    Raises UserError (data, checkpoint), TrainingDiverged, Interrupted (after a checkpoint).
+    """
+    task = find_task(config.task, config.env)
+    dataset = load_data(config)
+    spec = dataset.train.spec
+    agent, schedule = make_agent(config, spec)
+    units = data_units(dataset.train) if config.normalize_observations else identity_units(spec)
+    state = init_state(agent, units, seed_keys(seeds, INIT))
+    folder = logs.group_folder(run_folder, seeds)
+    folder.mkdir(parents=True, exist_ok=True)
+    state, start, trained_before, problems = restore_group(config, run_folder, seeds, dataset.checksum, state)
+    for problem in problems:
+        observe({"event": "message", "level": "warning", "text": problem})
+    logs.cut(folder, start)
+    loop = Loop(agent, schedule, seeds, device_columns(dataset.train, units), state, observe, stop)
+    evaluator = Evaluator(task, agent, seeds, observe, stop, [])
+    began = time.perf_counter()
+    played = 0.0
+
+    def seconds() -> float:
+        return trained_before + time.perf_counter() - began - played
+
+    def save(step: int) -> None:
+        head = {"step": step, "seconds": seconds(), "run": fingerprint(config, dataset.checksum, seeds)}
+        checkpoints.save(folder / "checkpoints", loop.state, head, keep=config.keep)
+        observe({"event": "checkpoint", "seeds": seeds, "step": step})
+
+    def log(here: Position, length: int, spent: float, values: dict[str, np.ndarray]) -> None:
+        stage = schedule.stages[here.stage]
+        record = {
+            "step": here.step + length,
+            "stage": stage.name,
+            "stage_step": here.stage_step + length,
+            "seconds": spent,
+            "steps_per_second": length / spent,
+            "metrics": {name: value.mean(axis=1).tolist() for name, value in values.items()},
+        }
+        logs.append(folder / "metrics.jsonl", record)
+        observe({"event": "chunk", "seeds": seeds, "stage_steps": stage.steps, **record})
+
+    def evaluate(here: Position, length: int) -> None:
+        nonlocal played
+        clock = time.perf_counter()
+        number = len(read_json_lines(folder / "evaluations.jsonl"))
+        episodes = evaluator.play(loop.state, config.episodes, number * config.episodes)
+        played += time.perf_counter() - clock
+        record = {
+            "step": here.step + length,
+            "stage": schedule.stages[here.stage].name,
+            "metric": task.metric,
+            "unit": task.unit,
+            "score": [float(score(task, of_seed).mean()) for of_seed in episodes],
+            "returns": [of_seed.returns for of_seed in episodes],
+            "successes": [of_seed.successes for of_seed in episodes],
+            "lengths": [of_seed.lengths for of_seed in episodes],
+            "seconds": time.perf_counter() - clock,
+        }
+        logs.append(folder / "evaluations.jsonl", record)
+        event = {"event": "evaluation", "seeds": seeds, "step": record["step"], "score": record["score"]}
+        observe(event)
+
+    for here, length in schedule.chunks(0):
+        logged = {record["step"] for record in read_json_lines(folder / "evaluations.jsonl")}
+        if here.step + length == start and schedule.evaluates(here, length) and start not in logged:
+            evaluate(here, length)  # the run was stopped between this edge's checkpoint and its evaluation
+    run(loop, start, log=log, evaluate=evaluate, save=save)
+    _save_actions(folder / "actions.npz", evaluator, loop, dataset)
+    return {"train_seconds": seconds(), "steps": schedule.steps}
+
+
+def _save_actions(path: Path, evaluator: Evaluator, loop: Loop, dataset: Dataset) -> None:
+    """Actions of the data and of each seed's policy at the same states, for the report."""
+    rows = np.random.default_rng(0).choice(
+        len(dataset.train), size=min(ACTION_STATES, len(dataset.train)), replace=False
+    )
+    data = dataset.train.take(np.sort(rows))
+    indices = np.arange(len(data))
+    policies = []
+    for index, key in enumerate(seed_keys(loop.seeds, EVALUATE)):
+        state = loop.state
+        if len(loop.seeds) > 1:
+            state = RunState(jax.tree.map(lambda leaf, i=index: leaf[i], state.agent), state.units)
+        policies.append(rollout_policy(evaluator.act, state, key)(data.observations, indices, 0 * indices))
+    with atomic_file(path) as file:
+        np.savez(file, data=data.actions, policy=np.stack(policies))

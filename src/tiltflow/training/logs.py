@@ -1,0 +1,58 @@
+"""The logs of a run: each group of seeds writes its own, and the run's are their join.
+
+A group's folder is RUN/seeds/FIRST or RUN/seeds/FIRST-LAST; its metrics.jsonl and evaluations.jsonl have
+the format of the run's, with the values of the group's seeds.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tiltflow.files import read_json_lines, write_json_lines
+
+NAMES = ("metrics.jsonl", "evaluations.jsonl")
+Record = dict[str, Any]
+
+
+def group_folder(run: Path, seeds: list[int]) -> Path:
+    """Where a group of seeds keeps its logs and its checkpoints/."""
+    label = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]}-{seeds[-1]}"
+    return run / "seeds" / label
+
+
+def append(path: Path, record: Record) -> None:
+    """Add one line, at once."""
+    with path.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def cut(folder: Path, step: int) -> None:
+    """Forget what a group logged after `step`: a resumed run will log it again."""
+    for name in NAMES:
+        records = read_json_lines(folder / name)
+        write_json_lines(folder / name, [record for record in records if record["step"] <= step])
+
+
+def merge(run: Path, groups: list[list[int]]) -> None:
+    """Write the run's logs: the lines of every step that all groups have logged, seeds in order."""
+    for name in NAMES:
+        logs = [{r["step"]: r for r in read_json_lines(group_folder(run, g) / name)} for g in groups]
+        steps = sorted(set.intersection(*(set(log) for log in logs)))
+        write_json_lines(run / name, [_join([log[step] for log in logs]) for step in steps])
+
+
+def _join(records: list[Record]) -> Record:
+    """Lists are per seed and follow each other; seconds are the slowest group's; the rest agrees."""
+    joined = dict(records[0])
+    for key, value in joined.items():
+        if isinstance(value, list):
+            joined[key] = [entry for record in records for entry in record[key]]
+        elif isinstance(value, dict):
+            joined[key] = {
+                name: [entry for record in records for entry in record[key][name]] for name in value
+            }
+    if "seconds" in joined:
+        joined["seconds"] = max(record["seconds"] for record in records)
+    if "steps_per_second" in joined:
+        joined["steps_per_second"] = min(record["steps_per_second"] for record in records)
+    return joined

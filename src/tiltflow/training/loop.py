@@ -1,0 +1,214 @@
+"""The training loop of one group of seeds: chunks of compiled steps, and what happens at their edges.
+
+Everything that a chunk computes is a function of the state, the data and keys folded from (seed, stage,
+step), so that a resumed run takes the same steps as an uninterrupted one.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from tiltflow.agents.base import Agent, Stage
+from tiltflow.data.transitions import Transitions
+from tiltflow.errors import Interrupted, TrainingDiverged
+from tiltflow.optimize import run_steps
+from tiltflow.training.policy import RunState, Units
+from tiltflow.training.schedule import Position, Schedule
+
+Event = dict[str, Any]
+Observe = Callable[[Event], None]
+
+SAMPLE_ROWS = 2048
+BLOCK_ROWS = 4096
+INIT, STAGE, EVALUATE = 0, 1, 2
+
+
+def device_columns(data: Transitions, units: Units) -> dict[str, Array]:
+    """The data set as columns on the device, observations in the run's units, terminations as 0 or 1."""
+    columns = {name: jnp.asarray(column) for name, column in data.columns().items() if name != "ends"}
+    for name in ("observations", "next_observations"):
+        columns[name] = units(columns[name])
+    columns["terminations"] = columns["terminations"].astype(jnp.float32)
+    return columns
+
+
+def seed_keys(seeds: list[int], purpose: int) -> PRNGKeyArray:
+    """One key for each seed, different for every purpose."""
+    return jnp.stack([jax.random.fold_in(jax.random.key(seed), purpose) for seed in seeds])
+
+
+@dataclass
+class Loop:
+    """Runs the chunks of one group of seeds. `state` is its only memory; everything else is rebuilt."""
+
+    agent: Agent
+    schedule: Schedule
+    seeds: list[int]
+    columns: dict[str, Array]
+    state: RunState
+    observe: Observe
+    stop: "StopFlag"
+    derived: dict[str, Array] = field(default_factory=dict)
+    derived_for: tuple[int, int] | None = None
+    _compiled: dict[tuple[int, int], Callable] = field(default_factory=dict)
+
+    def run_chunk(self, here: Position, length: int) -> dict[str, np.ndarray]:
+        """Run one chunk; returns each metric as [seeds, steps].
+
+        Raises TrainingDiverged or, while columns are derived, Interrupted: the state then stays as it was
+        at the edge.
+        """
+        stage = self.schedule.stages[here.stage]
+        agent_state = self.state.agent
+        if self.schedule.renews(here):
+            agent_state = self._renew(stage, here)
+        self._derive(stage, here, agent_state)
+        key = self._stage_keys(here.stage, 0)
+        run = self._compile(here.stage, length)
+        agent_state, metrics = run(agent_state, self.columns, self.derived, key, jnp.int32(here.stage_step))
+        values = {name: np.asarray(value).reshape(len(self.seeds), -1) for name, value in metrics.items()}
+        self._check(values, stage, here)
+        self.state = self.state._replace(agent=agent_state)
+        return values
+
+    def _stage_keys(self, stage: int, *path: int) -> PRNGKeyArray:
+        keys = seed_keys(self.seeds, STAGE)
+        for number in (stage, *path):
+            keys = jax.vmap(lambda key, n=number: jax.random.fold_in(key, n))(keys)
+        return keys if len(self.seeds) > 1 else keys[0]
+
+    def _lift(self, function: Callable, axes: tuple[Any, ...]) -> Callable:
+        """`function` for the whole group: vmapped over several seeds, as it is for one."""
+        return jax.vmap(function, in_axes=axes) if len(self.seeds) > 1 else function
+
+    def _compile(self, index: int, length: int) -> Callable:
+        """The compiled chunk of a stage. Its input is not donated: it stays where the chunk diverges."""
+        if (index, length) not in self._compiled:
+            stage = self.schedule.stages[index]
+
+            def chunk(state: Any, columns: Mapping, derived: Mapping, key: PRNGKeyArray, first: Array):
+                return run_steps(
+                    stage.update,
+                    state,
+                    {**columns, **derived},
+                    key,
+                    first,
+                    num_steps=length,
+                    batch_size=stage.batch_size,
+                )
+
+            self._compiled[index, length] = jax.jit(self._lift(chunk, (0, None, 0, 0, None)))
+        return self._compiled[index, length]
+
+    def _renew(self, stage: Stage, here: Position) -> Any:
+        key = self._stage_keys(here.stage, 1, self.schedule.renewal(here))
+        rows = np.random.default_rng(0).integers(0, self.columns["rewards"].shape[0], SAMPLE_ROWS)
+        sample = {name: column[rows] for name, column in self.columns.items()}
+        renew = self._once("renew", here.stage, lambda: jax.jit(self._lift(stage.renew, (0, None, 0))))
+        return renew(self.state.agent, sample, key)
+
+    def _derive(self, stage: Stage, here: Position, agent_state: Any) -> None:
+        """Columns that follow from the state at the last renewal, block by block of the data's rows."""
+        wanted = (here.stage, self.schedule.renewal(here))
+        if self.derived_for == wanted:
+            return
+        self.derived_for, self.derived = None, {}
+        if stage.derive is None:
+            return
+        derive = self._once("derive", here.stage, lambda: jax.jit(self._lift(stage.derive, (0, None, 0))))
+        total = self.columns["rewards"].shape[0]
+        block = min(BLOCK_ROWS, total)
+        parts: list[Mapping[str, Array]] = []
+        for number, first in enumerate(range(0, total, block)):
+            first = min(first, total - block)  # the last block overlaps the one before: one shape compiles
+            rows = {name: column[first : first + block] for name, column in self.columns.items()}
+            self.stop.check()
+            parts.append(derive(agent_state, rows, self._stage_keys(here.stage, 2, wanted[1], number)))
+            jax.block_until_ready(parts[-1])
+            self._activity(stage.derive_reason, (first + block) / total)
+        axis = 1 if len(self.seeds) > 1 else 0
+        overlap = -total % block
+        self.derived = {name: _join([part[name] for part in parts], overlap, axis) for name in parts[0]}
+        self.derived_for = wanted
+
+    def _once(self, what: str, index: int, make: Callable[[], Callable]) -> Callable:
+        key: Any = (what, index)
+        if key not in self._compiled:
+            self._compiled[key] = make()
+        return self._compiled[key]
+
+    def _activity(self, text: str, fraction: float) -> None:
+        self.observe({"event": "activity", "seeds": self.seeds, "text": text, "fraction": fraction})
+
+    def _check(self, values: dict[str, np.ndarray], stage: Stage, here: Position) -> None:
+        for name, metric in values.items():
+            wrong = np.argwhere(~np.isfinite(metric))
+            if len(wrong):
+                row, column = wrong[wrong[:, 1].argmin()]
+                raise TrainingDiverged(
+                    f"Training diverged: {name} became {metric[row, column]} at step "
+                    f"{here.stage_step + column + 1} of stage {stage.name} (step {here.step + column + 1} of "
+                    f"the run, seed {self.seeds[row]}). The last good checkpoint is kept. Lower the learning "
+                    "rate or beta, or look at the scale of rewards and observations."
+                )
+
+
+def _join(parts: list[Array], overlap: int, axis: int) -> Array:
+    if overlap:
+        last = parts[-1]
+        parts[-1] = jax.lax.slice_in_dim(last, overlap, last.shape[axis], axis=axis)
+    return jnp.concatenate(parts, axis=axis)
+
+
+class StopFlag:
+    """Whether somebody has asked the loop to stop at the next edge."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+
+    def stop(self, *_: Any) -> None:
+        """Ask; a second time (an impatient Ctrl-C) interrupts at once."""
+        if self.stopped:
+            raise KeyboardInterrupt
+        self.stopped = True
+
+    def check(self) -> None:
+        """Raise Interrupted where stopping was asked for."""
+        if self.stopped:
+            raise Interrupted("Stopped")
+
+
+def run(
+    loop: Loop,
+    start: int,
+    *,
+    log: Callable[[Position, int, float, dict[str, np.ndarray]], None],
+    evaluate: Callable[[Position, int], None],
+    save: Callable[[int], None],
+) -> None:
+    """Run every chunk from step `start` on. Raises Interrupted after a checkpoint, when asked to stop.
+
+    At an edge the order is: log, evaluate, save. `evaluate` is called where an evaluation is due, with the
+    chunk before the edge, and `save` with each step whose state is to be kept.
+    """
+    edge = start
+    try:
+        for here, length in loop.schedule.chunks(start):
+            began = time.perf_counter()
+            values = loop.run_chunk(here, length)
+            edge = here.step + length
+            log(here, length, time.perf_counter() - began, values)
+            loop.stop.check()
+            if loop.schedule.evaluates(here, length):
+                evaluate(here, length)
+            if loop.schedule.saves(here, length):
+                save(edge)
+    except Interrupted as error:
+        save(edge)
+        raise Interrupted(f"Stopped at step {edge} of {loop.schedule.steps}, after a checkpoint.") from error

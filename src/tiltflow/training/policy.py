@@ -1,0 +1,74 @@
+"""What a checkpoint holds besides the agent's state: the observations' units; and the policy made of both."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tiltflow.agents.base import Agent
+from tiltflow.data.transitions import Spec, Transitions
+from tiltflow.evaluation.rollouts import Policy
+
+
+class Units(NamedTuple):
+    """Shift and scale of observations, from the data set."""
+
+    mean: Float[Array, " o"]
+    std: Float[Array, " o"]
+
+    def __call__(self, observations: Float[Array, "*batch o"]) -> Float[Array, "*batch o"]:
+        return (observations - self.mean) / self.std
+
+
+class RunState(NamedTuple):
+    """Everything that evaluating or resuming one seed (or one vmapped group of seeds) needs."""
+
+    agent: Any
+    units: Units
+
+
+def identity_units(spec: Spec) -> Units:
+    """Units that change nothing."""
+    return Units(jnp.zeros(spec.observation_size), jnp.ones(spec.observation_size))
+
+
+def data_units(data: Transitions) -> Units:
+    """Mean and standard deviation of each entry; entries that hardly vary (< 10⁻³) are only shifted."""
+    mean = data.observations.mean(axis=0, dtype=np.float64)
+    std = data.observations.std(axis=0, dtype=np.float64)
+    return Units(jnp.asarray(mean, jnp.float32), jnp.asarray(np.where(std < 1e-3, 1.0, std), jnp.float32))
+
+
+def init_state(agent: Agent, units: Units, keys: PRNGKeyArray) -> RunState:
+    """The fresh state of one seed (one key) or of a group of seeds (a leading axis of several keys)."""
+    init = agent.init if keys.shape[0] == 1 else jax.vmap(agent.init)
+    return RunState(jax.jit(init)(keys[0] if keys.shape[0] == 1 else keys), units)
+
+
+def make_act(agent: Agent) -> Callable[..., Array]:
+    """A compiled policy(agent state, units, observations, key, episode seeds, times) -> actions.
+
+    Row i uses the key folded with its own episode seed and time, so an action does not depend on which
+    other episodes run beside it.
+    """
+
+    def act(state: Any, units: Units, observations: Array, key: PRNGKeyArray, seeds: Array, times: Array):
+        def one(observation: Array, seed: Array, time: Array) -> Array:
+            row_key = jax.random.fold_in(jax.random.fold_in(key, seed), time)
+            return agent.act(state, observation[None], row_key)[0]
+
+        return jax.vmap(one)(units(observations), seeds, times)
+
+    return jax.jit(act)
+
+
+def rollout_policy(act: Callable[..., Array], state: RunState, key: PRNGKeyArray) -> Policy:
+    """The policy of one seed, for rollouts."""
+
+    def policy(observations: np.ndarray, episode_seeds: np.ndarray, times: np.ndarray) -> np.ndarray:
+        return np.asarray(act(state.agent, state.units, observations, key, episode_seeds, times))
+
+    return policy

@@ -1,0 +1,232 @@
+"""Runs: a folder that a training fills, that can be resumed, evaluated and shown."""
+
+import fcntl
+import importlib
+import importlib.metadata
+import os
+import platform
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from tiltflow.data.load import Dataset
+from tiltflow.errors import UserError
+from tiltflow.evaluation.scores import score
+from tiltflow.evaluation.statistics import result_record
+from tiltflow.files import atomic_file, read_json, read_json_lines, write_json
+from tiltflow.tasks import find_task
+from tiltflow.training import logs
+from tiltflow.training.config import TrainConfig, from_dict, to_dict
+from tiltflow.training.group import (
+    Evaluator,
+    load_data,
+    make_agent,
+    restore_group,
+    train_group,
+)
+from tiltflow.training.loop import INIT, Event, Observe, StopFlag, seed_keys
+from tiltflow.training.policy import identity_units, init_state
+from tiltflow.training.processes import available_cores, train_in_processes
+
+PACKAGES = ("jax", "jaxlib", "numpy", "optax", "equinox", "gymnasium", "mujoco", "ogbench", "minari", "h5py")
+FRESH_EPISODES = 500_000_000
+
+
+def silent(event: Event) -> None:
+    """Observe nothing."""
+
+
+def read_config(run: Path) -> TrainConfig:
+    """The config of a run folder. Raises UserError where `run` is none."""
+    path = run / "config.json"
+    if not path.exists():
+        raise UserError(f"{run} is not a run folder: it has no config.json.")
+    return from_dict(read_json(path), str(path))
+
+
+def train(config: TrainConfig, out: Path, observe: Observe = silent) -> Path:
+    """Train all seeds of `config` into the new folder `out`; returns it, with result.json and report.html.
+
+    Raises UserError (bad config or data, `out` exists already), TrainingDiverged, Interrupted (after a
+    checkpoint; `resume` continues).
+    """
+    if (out / "config.json").exists():
+        raise UserError(
+            f"{out} already holds a run. Continue it with: tiltflow train --resume {out}\n"
+            "or choose another folder with --out."
+        )
+    find_task(config.task, config.env)
+    dataset = load_data(config)
+    make_agent(config, dataset.train.spec)
+    write_json(out / "config.json", to_dict(config))
+    return _train(config, out, dataset, observe)
+
+
+def resume(run: Path, observe: Observe = silent) -> Path:
+    """Continue the run in folder `run` from its checkpoints to the bits of an uninterrupted one."""
+    config = read_config(run)
+    return _train(config, run, load_data(config), observe)
+
+
+def _train(config: TrainConfig, run: Path, dataset: Dataset, observe: Observe) -> Path:
+    for finding in dataset.findings:
+        observe({"event": "message", "level": "warning", "text": str(finding)})
+    task = find_task(config.task, config.env)
+    _, schedule = make_agent(config, dataset.train.spec)
+    groups = _groups(config)
+    with _locked(run), _signals() as stop:
+        write_json(run / "environment.json", _environment(dataset))
+        observe(
+            {
+                "event": "started",
+                "algorithm": config.algorithm,
+                "task": config.task,
+                "metric": task.metric,
+                "unit": task.unit,
+                "seeds": config.seed_numbers,
+                "stages": [{"name": stage.name, "steps": stage.steps} for stage in schedule.stages],
+                "steps": schedule.steps,
+                "out": str(run),
+            }
+        )
+
+        def watch(event: Event) -> None:
+            if event["event"] in ("evaluation", "checkpoint"):
+                logs.merge(run, groups)
+            observe(event)
+
+        if len(groups) == 1 and config.parallel != "process" and len(groups[0]) > 1:
+            done = [train_group(config, run, groups[0], watch, stop)]
+        else:
+            done = train_in_processes(run, groups, watch, stop)
+    logs.merge(run, groups)
+    _merge_actions(run, groups)
+    seconds = max(record["train_seconds"] for record in done)
+    evaluations = read_json_lines(run / "evaluations.jsonl")
+    result = result_record(task, config.algorithm, evaluations, schedule.steps, seconds)
+    write_json(run / "result.json", result)
+    try:
+        from tiltflow.report.page import write_report
+    except ImportError as error:
+        text = f'No report was written: {error}. Install it with: pip install "tiltflow[plots]"'
+        observe({"event": "message", "level": "warning", "text": text})
+    else:
+        write_report(run)
+    observe({"event": "finished", "result": result})
+    return run
+
+
+def evaluate(run: Path, episodes: int | None = None, observe: Observe = silent) -> dict[str, Any]:
+    """Play fresh episodes with the newest policies of a run; returns the record and writes evaluation.json.
+
+    The episodes' seeds are none of those of the training's evaluations.
+    """
+    config = read_config(run)
+    task = find_task(config.task, config.env)
+    provenance = read_json(run / "environment.json")["data"]
+    from tiltflow.data.transitions import Spec
+
+    spec = Spec(provenance["observation_size"], provenance["action_size"])
+    agent, _ = make_agent(config, spec)
+    count = episodes or config.episodes
+    record: dict[str, Any] = {"stage": "final", "metric": task.metric, "unit": task.unit, "step": 0}
+    columns: dict[str, list] = {name: [] for name in ("score", "returns", "successes", "lengths")}
+    with _signals() as stop:
+        for seeds in _groups(config):
+            fresh = init_state(agent, identity_units(spec), seed_keys(seeds, INIT))
+            state, step, _, _ = restore_group(config, run, seeds, provenance["checksum"], fresh)
+            if step == 0:
+                raise UserError(f"{run} has no checkpoint of seed {seeds[0]} yet: nothing to evaluate.")
+            evaluator = Evaluator(task, agent, seeds, observe, stop, [])
+            for of_seed in evaluator.play(state, count, FRESH_EPISODES):
+                columns["score"].append(float(np.mean(score(task, of_seed))))
+                columns["returns"].append(of_seed.returns)
+                columns["successes"].append(of_seed.successes)
+                columns["lengths"].append(of_seed.lengths)
+            record["step"] = step
+    record |= columns
+    result = result_record(task, config.algorithm, [record], record["step"], 0.0)
+    write_json(run / "evaluation.json", {**record, "result": result})
+    return result
+
+
+def _groups(config: TrainConfig) -> list[list[int]]:
+    """Seeds that train together: all of them on an accelerator, each alone on a CPU."""
+    seeds = config.seed_numbers
+    vmapped = config.parallel == "vmap" or (config.parallel == "auto" and jax.default_backend() != "cpu")
+    return [seeds] if vmapped else [[seed] for seed in seeds]
+
+
+def _merge_actions(run: Path, groups: list[list[int]]) -> None:
+    parts = []
+    for seeds in groups:
+        with np.load(logs.group_folder(run, seeds) / "actions.npz", allow_pickle=False) as part:
+            parts.append({name: part[name] for name in part.files})
+    with atomic_file(run / "actions.npz") as file:
+        policy = np.concatenate([part["policy"] for part in parts])
+        np.savez(file, data=parts[0]["data"], policy=policy)
+
+
+def _environment(dataset: Dataset) -> dict[str, Any]:
+    """What the run ran on and from, for environment.json."""
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    spec = dataset.train.spec
+    return {
+        "tiltflow": importlib.import_module("tiltflow").__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": packages,
+        "device": jax.devices()[0].device_kind,
+        "cores": len(available_cores()),
+        "data": {
+            "source": dataset.source,
+            "checksum": dataset.checksum,
+            "transitions": len(dataset.train),
+            "observation_size": spec.observation_size,
+            "action_size": spec.action_size,
+        },
+    }
+
+
+@contextmanager
+def _locked(run: Path) -> Iterator[None]:
+    """Keep a second training out of the run folder; the lock ends with this process, however it ends."""
+    try:
+        handle = os.open(run / ".lock", os.O_CREAT | os.O_RDWR)
+    except OSError as error:
+        raise UserError(f"Cannot write {run}: {error.strerror}. Choose another folder.") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise UserError(f"Another process is training {run}. Wait for it, or stop it first.") from error
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _signals() -> Iterator[StopFlag]:
+    """Ctrl-C and SIGTERM ask the loop to stop at the next edge (only the main thread can listen)."""
+    stop = StopFlag()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, stop.stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,85 @@
+"""Where a run stands, and the edges at which it may stop: between chunks, never inside one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tiltflow.agents.base import Stage
+from tiltflow.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Position:
+    """An edge between two chunks: `stage_step` gradient steps of stage number `stage` are done."""
+
+    stage: int
+    stage_step: int
+    step: int
+    """Gradient steps done in all stages together."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The chunks of a run and what happens at their edges; a function of the stages and the config alone."""
+
+    stages: tuple[Stage, ...]
+    config: TrainConfig
+
+    @property
+    def steps(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    def position(self, step: int) -> Position:
+        """The edge after `step` gradient steps; between two stages it is the start of the later one."""
+        begun = 0
+        for index, stage in enumerate(self.stages):
+            if step < begun + stage.steps or index == len(self.stages) - 1:
+                return Position(index, step - begun, step)
+            begun += stage.steps
+        raise ValueError("a schedule needs at least one stage")
+
+    def chunks(self, start: int) -> Iterator[tuple[Position, int]]:
+        """From `start` gradient steps on: the edge at which each chunk begins, and its length."""
+        step = start
+        while step < self.steps:
+            here = self.position(step)
+            length = min(edge for edge in self._edges(here.stage) if edge > here.stage_step) - here.stage_step
+            yield here, length
+            step += length
+
+    def _edges(self, index: int) -> Sequence[int]:
+        stage = self.stages[index]
+        edges = {*range(0, stage.steps, self.config.chunk), stage.steps}
+        if stage.renew_every is not None:
+            edges |= set(range(0, stage.steps, stage.renew_every))
+        return sorted(edges)
+
+    def renewal(self, here: Position) -> int:
+        """Number of the renewal whose columns are in force in the chunk that begins here."""
+        every = self.stages[here.stage].renew_every
+        return 0 if every is None else here.stage_step // every
+
+    def renews(self, here: Position) -> bool:
+        """Whether the chunk that begins here begins with a renewal."""
+        every = self.stages[here.stage].renew_every
+        return here.stage_step == 0 if every is None else here.stage_step % every == 0
+
+    def evaluates(self, before: Position, length: int) -> bool:
+        """Whether the policy is evaluated after the chunk of that length that began at `before`.
+
+        In the last stage `config.evaluations` times, at the edges nearest above equal spacing; in an
+        earlier stage that improves the policy, at its end.
+        """
+        stage = self.stages[before.stage]
+        end = before.stage_step + length
+        if not stage.improves_policy:
+            return False
+        if before.stage < len(self.stages) - 1:
+            return end == stage.steps
+        count = self.config.evaluations
+        return end * count // stage.steps > before.stage_step * count // stage.steps
+
+    def saves(self, before: Position, length: int) -> bool:
+        """Whether a checkpoint follows the chunk of that length that began at `before`."""
+        every = self.config.checkpoint_every
+        end_of_stage = before.stage_step + length == self.stages[before.stage].steps
+        return end_of_stage or (before.step + length) // every > before.step // every
