@@ -1,0 +1,123 @@
+"""What can be wrong with the arrays of a data set, found before training and named by file, key and row."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from tiltflow.errors import UserError
+
+Level = Literal["error", "warning"]
+
+# Rounding in the recording policy; anything beyond is another action space.
+ACTION_TOLERANCE = 1e-3
+FLAGS = ("terminations", "ends", "terminals", "timeouts")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault of a data set. Errors stop a load; warnings are shown and kept with the run."""
+
+    level: Level
+    file: str
+    key: str | None
+    row: int | None
+    text: str
+
+    def __str__(self) -> str:
+        key = f", key {self.key!r}" if self.key else ""
+        row = f", row {self.row}" if self.row is not None else ""
+        return f"{self.file}{key}{row}: {self.text}"
+
+
+def refuse_errors(findings: Iterable[Finding]) -> None:
+    """Raise UserError with the first error and the number of the others, if there is any."""
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors:
+        others = f" ({len(errors) - 1} more: see `tiltflow data audit`)" if len(errors) > 1 else ""
+        raise UserError(f"The data cannot be used. {errors[0]}{others}")
+
+
+def audit_columns(file: str, columns: dict[str, np.ndarray]) -> list[Finding]:
+    """Check the columns of one file: types, shapes, lengths, finite values, bounds of actions, rewards.
+
+    `columns` may hold any of the keys of `Transitions` and of the D4RL and OGBench formats, [N] or [N, d].
+    """
+
+    def finding(level: Level, key: str, text: str, row: int | None = None) -> Finding:
+        return Finding(level, file, key, row, text)
+
+    findings = []
+    sound = {}
+    for key, column in columns.items():
+        if column.dtype.kind not in "biuf":
+            text = f"has the dtype {column.dtype}, which is not a number. Save it as float32."
+            findings.append(finding("error", key, text))
+        elif key == "actions" and column.dtype.kind != "f":
+            text = f"has the dtype {column.dtype}: only continuous actions (float32 in [−1, 1]) can be used."
+            findings.append(finding("error", key, text))
+        elif column.ndim != _dimensions(key):
+            text = f"has the shape {column.shape}, but {_dimensions(key)} dimension(s) are expected."
+            findings.append(finding("error", key, text))
+        else:
+            sound[key] = column
+    rows = {key: len(column) for key, column in sound.items()}
+    if len(set(rows.values())) > 1:
+        reference = rows.get("observations", max(rows.values()))
+        wrong = next(key for key, count in rows.items() if count != reference)
+        text = f"has {rows[wrong]} rows, but 'observations' has {reference}."
+        findings.append(finding("error", wrong, text, min(rows[wrong], reference)))
+    elif 0 in rows.values():
+        findings.append(finding("error", next(iter(rows)), "holds no rows."))
+    if "next_observations" in sound and "observations" in sound:
+        sizes = sound["next_observations"].shape[1], sound["observations"].shape[1]
+        if sizes[0] != sizes[1]:
+            text = f"has {sizes[0]} columns, but 'observations' has {sizes[1]}."
+            findings.append(finding("error", "next_observations", text))
+    for key, column in sound.items():
+        findings += _audit_values(file, key, column)
+    return findings
+
+
+def _dimensions(key: str) -> int:
+    return 1 if key in ("rewards", *FLAGS) else 2
+
+
+def _audit_values(file: str, key: str, column: np.ndarray) -> list[Finding]:
+    if not column.size:
+        return []
+    bad = ~np.isfinite(column)
+    if bad.any():
+        row = _first_row(bad)
+        value = column[row][bad[row]].flat[0] if column.ndim > 1 else column[row]
+        text = f"is {value} ({int(bad.reshape(len(column), -1).any(axis=1).sum())} such rows)."
+        return [Finding("error", file, key, row, text)]
+    if key in FLAGS and not np.isin(column, (0, 1)).all():
+        row = _first_row(~np.isin(column, (0, 1)))
+        return [Finding("error", file, key, row, f"is {column[row]}, but only 0 and 1 mean anything here.")]
+    if key == "actions":
+        return _audit_actions(file, column)
+    if key == "rewards" and column.min() == column.max():
+        what = "all rewards are 0" if column[0] == 0 else f"all rewards are {column[0]:g}"
+        text = f"{what}: no critic can learn anything from them (imitation, bc-*, can)."
+        return [Finding("warning", file, key, None, text)]
+    return []
+
+
+def _audit_actions(file: str, actions: np.ndarray) -> list[Finding]:
+    excess = np.abs(actions) - 1.0
+    worst = float(excess.max())
+    if worst <= 0:
+        return []
+    row = _first_row(excess > (ACTION_TOLERANCE if worst > ACTION_TOLERANCE else 0))
+    count = int((excess > 0).any(axis=1).sum())
+    where = f"{count} rows have actions outside [−1, 1]; the largest is {worst + 1:.7g} in size"
+    if worst > ACTION_TOLERANCE:
+        text = f"{where}. Scale the actions to [−1, 1]; the environment's bounds are mapped to ±1."
+        return [Finding("error", file, "actions", row, text)]
+    return [Finding("warning", file, "actions", row, f"{where}: clipped.")]
+
+
+def _first_row(bad: np.ndarray) -> int:
+    return int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))

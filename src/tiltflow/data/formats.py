@@ -1,0 +1,115 @@
+"""The three layouts of columns, told apart by their keys, and how each becomes transitions."""
+
+from typing import Literal
+
+import numpy as np
+
+from tiltflow.data.audit import Finding
+from tiltflow.data.transitions import Transitions
+
+Columns = dict[str, np.ndarray]
+Layout = Literal["transitions", "steps", "states"]
+
+# transitions: our own. steps: D4RL. states: OGBench, without rewards.
+REQUIRED: dict[Layout, tuple[str, ...]] = {
+    "transitions": ("observations", "actions", "rewards", "next_observations", "terminations", "ends"),
+    "steps": ("observations", "actions", "rewards", "terminals"),
+    "states": ("observations", "actions", "terminals"),
+}
+
+
+def layout_of(columns: Columns) -> Layout:
+    """The layout that the keys of a file suggest."""
+    if "terminations" in columns or "ends" in columns:
+        return "transitions"
+    if "qpos" in columns and "rewards" not in columns:
+        return "states"
+    return "steps"
+
+
+def missing_keys(file: str, columns: Columns, layout: Layout) -> list[Finding]:
+    """An error for each key that the layout needs and the file does not have."""
+    needs = ", ".join(REQUIRED[layout])
+    return [
+        Finding("error", file, key, None, f"is missing. The file has to hold {needs}.")
+        for key in REQUIRED[layout]
+        if key not in columns
+    ]
+
+
+def from_transitions(columns: Columns) -> Transitions:
+    """Our own layout: the columns as they are."""
+    return _transitions(**{key: columns[key] for key in REQUIRED["transitions"]})
+
+
+def from_steps(columns: Columns, horizon: int) -> Transitions:
+    """The D4RL layout: `terminals` are true ends, `timeouts` time limits.
+
+    With `next_observations` every row is a transition. Without, the next row supplies them, as in D4RL's
+    `qlearning_dataset`: rows that end by a time limit have no successor and are dropped, and so is the
+    last row of the file. Files without `timeouts` are cut every `horizon` steps after an end.
+    """
+    terminals = columns["terminals"].astype(bool)
+    timeouts = columns["timeouts"].astype(bool) if "timeouts" in columns else _timeouts(terminals, horizon)
+    if "next_observations" in columns:
+        ends = terminals | timeouts
+        ends[-1] = True
+        return _transitions(
+            columns["observations"], columns["actions"], columns["rewards"], columns["next_observations"],
+            terminals, ends,
+        )  # fmt: skip
+    kept = np.flatnonzero(~timeouts[:-1])
+    following = kept + 1
+    ends = terminals[kept] | timeouts[following] | (following == len(terminals) - 1)
+    return _transitions(
+        columns["observations"][kept], columns["actions"][kept], columns["rewards"][kept],
+        columns["observations"][following], terminals[kept], ends,
+    )  # fmt: skip
+
+
+def state_rows(terminals: np.ndarray) -> np.ndarray:
+    """Rows of the OGBench layout that begin a transition: all but the last row of each episode."""
+    final = terminals.astype(bool).copy()
+    final[-1] = True
+    return np.flatnonzero(~final)
+
+
+def from_states(columns: Columns, rewards: np.ndarray, terminations: np.ndarray) -> Transitions:
+    """The OGBench layout: the last row of an episode only supplies the next observation.
+
+    `rewards` and `terminations` [n] belong to `state_rows`. The recording goes on after a termination, so
+    here a termination need not be an end.
+    """
+    rows = state_rows(columns["terminals"])
+    ends = ~np.isin(rows + 1, rows)
+    return _transitions(
+        columns["observations"][rows], columns["actions"][rows], rewards, columns["observations"][rows + 1],
+        terminations, ends,
+    )  # fmt: skip
+
+
+def _timeouts(terminals: np.ndarray, horizon: int) -> np.ndarray:
+    timeouts = np.zeros(len(terminals), bool)
+    start = 0
+    for end in [*np.flatnonzero(terminals), len(terminals) - 1]:
+        timeouts[start + horizon - 1 : end + 1 : horizon] = True
+        start = end + 1
+    return timeouts
+
+
+def _transitions(
+    observations: np.ndarray,
+    actions: np.ndarray,
+    rewards: np.ndarray,
+    next_observations: np.ndarray,
+    terminations: np.ndarray,
+    ends: np.ndarray,
+) -> Transitions:
+    return Transitions(
+        np.ascontiguousarray(observations, np.float32),
+        np.clip(np.ascontiguousarray(actions, np.float32), -1.0, 1.0),
+        np.ascontiguousarray(rewards, np.float32),
+        np.ascontiguousarray(next_observations, np.float32),
+        np.ascontiguousarray(terminations).astype(bool),
+        np.ascontiguousarray(ends).astype(bool),
+    )

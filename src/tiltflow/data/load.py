@@ -1,0 +1,159 @@
+"""Loading a task's data set: found, read, audited, turned into transitions."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tiltflow.data.arrays import read_arrays
+from tiltflow.data.audit import Finding, audit_columns, refuse_errors
+from tiltflow.data.formats import (
+    Columns,
+    Layout,
+    from_states,
+    from_steps,
+    from_transitions,
+    layout_of,
+    missing_keys,
+    state_rows,
+)
+from tiltflow.data.locate import data_files, locate, validation_of
+from tiltflow.data.transitions import Transitions
+from tiltflow.tasks import Task
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Audited transitions of a task. `checksum` is the SHA-256 of all arrays, `source` their file(s)."""
+
+    train: Transitions
+    validation: Transitions | None
+    checksum: str
+    source: str
+    findings: tuple[Finding, ...]
+
+
+def load_dataset(task: Task, path: Path | None) -> Dataset:
+    """Load the data of a task from a file or folder, or from the default folders.
+
+    Raises UserError naming file, key and row where the data are missing or the audit finds an error.
+    """
+    if task.family == "minari":
+        from tiltflow.data.minari_folder import load_minari
+
+        train, source, findings = load_minari(task, path)
+        validation = None
+    elif task.family == "ogbench":
+        train, validation, source, findings = _load_ogbench(task, path)
+    else:
+        train, source, findings = _load_files(task, path)
+        validation = None
+    return Dataset(train, validation, _checksum(train, validation), source, tuple(findings))
+
+
+def audit(path: Path) -> list[Finding]:
+    """Everything that is wrong with the file(s) of a path, errors included, without raising them."""
+    findings = []
+    files = data_files(path)
+    if not files:
+        return [Finding("error", str(path), None, None, "the folder holds no npz or HDF5 files.")]
+    for file in files:
+        findings += _read(file, None)[1]
+    return findings
+
+
+def _read(path: Path, layout: Layout | None) -> tuple[Columns, list[Finding]]:
+    columns, findings = read_arrays(path)
+    if columns or not findings:
+        unread = {finding.key for finding in findings}
+        missing = missing_keys(str(path), columns, layout or layout_of(columns))
+        findings += [finding for finding in missing if finding.key not in unread]
+        findings += audit_columns(str(path), columns)
+        findings += _audit_episodes(str(path), columns)
+    return columns, findings
+
+
+def _audit_episodes(file: str, columns: Columns) -> list[Finding]:
+    """Warn of an episode that the end of the file cuts, and of episodes that never end."""
+    keys = [key for key in ("ends", "terminals", "timeouts", "terminations") if key in columns]
+    flags = [columns[key] for key in keys if columns[key].ndim == 1 and len(columns[key])]
+    if not flags or len({len(flag) for flag in flags}) > 1:
+        return []
+    ends = np.logical_or.reduce([flag.astype(bool) for flag in flags])
+    if not ends.any():
+        text = "no row ends an episode. Mark the last row of each episode, time limits included."
+        return [Finding("warning", file, keys[0], None, text)]
+    if not ends[-1]:
+        text = "the last episode has no end; the last row is taken for one."
+        return [Finding("warning", file, keys[0], len(ends) - 1, text)]
+    return []
+
+
+def _load_ogbench(
+    task: Task, path: Path | None
+) -> tuple[Transitions, Transitions | None, str, list[Finding]]:
+    from tiltflow.data.relabel import relabel
+
+    (train_path,) = locate(task, path)[:1]
+    validation_path = validation_of(train_path)
+    parts, findings = [], []
+    for file in [train_path, validation_path]:
+        if file is None:
+            continue
+        columns, found = _read(file, "states")
+        refuse_errors(found)
+        rows = state_rows(columns["terminals"])
+        rewards, terminations = relabel(task, str(file), columns, rows)
+        findings += found + audit_columns(str(file), {"rewards": rewards})
+        parts.append(from_states(columns, rewards, terminations))
+    return parts[0], parts[1] if len(parts) > 1 else None, str(train_path), findings
+
+
+def _load_files(task: Task, path: Path | None) -> tuple[Transitions, str, list[Finding]]:
+    files = locate(task, path)
+    parts, findings = [], []
+    for file in files:
+        columns, found = _read(file, None)
+        findings += found
+        refuse_errors(found)
+        if task.dataset.startswith("ant-"):
+            found_contacts = _drop_contact_forces(str(file), columns)
+            findings += found_contacts
+        layout = layout_of(columns)
+        parts.append(
+            from_transitions(columns) if layout == "transitions" else from_steps(columns, task.horizon)
+        )
+    if len(parts) > 1 and "medium-expert" in task.dataset:
+        parts = _equal_counts(parts)
+    return _join(parts), ",".join(map(str, files)), findings
+
+
+def _drop_contact_forces(file: str, columns: Columns) -> list[Finding]:
+    """D4RL's ant observes 84 contact forces after its 27 coordinates, which its simulator left at 0."""
+    if columns["observations"].shape[1] != 111 or np.any(columns["observations"][:, 27:]):
+        return []
+    for key in ("observations", "next_observations"):
+        if key in columns:
+            columns[key] = columns[key][:, :27]
+    return [Finding("warning", file, "observations", None, "the last 84 of 111 columns are 0: left out.")]
+
+
+def _equal_counts(parts: list[Transitions]) -> list[Transitions]:
+    """The first rows of each part, as many as the smallest has; the cut ends an episode."""
+    count = min(len(part) for part in parts)
+    parts = [part.take(slice(count)) for part in parts]
+    return [replace(part, ends=np.append(part.ends[:-1], True)) for part in parts]
+
+
+def _join(parts: list[Transitions]) -> Transitions:
+    columns = [part.columns() for part in parts]
+    return Transitions(**{key: np.concatenate([column[key] for column in columns]) for key in columns[0]})
+
+
+def _checksum(train: Transitions, validation: Transitions | None) -> str:
+    digest = hashlib.sha256()
+    for part in (train, validation):
+        for column in part.columns().values() if part else ():
+            digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()

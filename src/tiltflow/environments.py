@@ -1,0 +1,180 @@
+"""Evaluation environments behind one interface, whatever library they come from."""
+
+import contextlib
+import importlib
+import io
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Float
+
+from tiltflow.errors import UserError, nearest
+from tiltflow.tasks import Task
+
+Observation = Float[np.ndarray, " o"]
+Action = Float[np.ndarray, " a"]
+
+_EXTRAS = {"ogbench": "ogbench", "minari": "d4rl", "h5py": "d4rl"}
+# D4RL's ant has neither contact forces in its reward nor (as numbers other than 0) in its observations.
+_ANT = {"include_cfrc_ext_in_observation": False, "contact_cost_weight": 0.0}
+
+
+@final
+class Environment:
+    """One environment with actions in [−1, 1], flat float32 observations and the horizon of its task.
+
+    What happens is a function of the seed given to `reset` and of the actions after it.
+    """
+
+    def __init__(self, environment: Any, horizon: int, draws_globally: bool):
+        self._environment = environment
+        self._horizon = horizon
+        self._draws_globally = draws_globally
+        self._time = 0
+        self._random = np.random.RandomState(0).get_state()
+        self._observation_space = environment.observation_space
+        space = environment.action_space
+        if not hasattr(space, "low") or not np.all(np.isfinite([space.low, space.high])):
+            raise UserError(
+                f"{environment} has the action space {space}; only continuous actions with finite bounds "
+                "can be used."
+            )
+        self._low, self._high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
+        self.action_size = int(np.prod(space.shape))
+
+    def reset(self, seed: int) -> Observation:
+        """Start the episode of that seed and return its first observation."""
+        self._random = np.random.RandomState(seed % 2**32).get_state()
+        self._environment.action_space.seed(seed)
+        self._time = 0
+        with self._global_random(True):
+            observation, _ = self._environment.reset(seed=seed)
+        return flatten(self._observation_space, observation)
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, bool]:
+        """Take one action: observation, reward, terminated, truncated (horizon reached), success now."""
+        clipped = np.clip(np.asarray(action, np.float64).reshape(self._low.shape), -1.0, 1.0)
+        scaled = self._low + (clipped + 1.0) / 2.0 * (self._high - self._low)
+        with self._global_random(self._draws_globally):
+            observation, reward, terminated, truncated, info = self._environment.step(scaled)
+        self._time += 1
+        return (
+            flatten(self._observation_space, observation),
+            float(reward),
+            bool(terminated),
+            bool(truncated) or self._time >= self._horizon,
+            bool(info.get("success", info.get("is_success", False))),
+        )
+
+    def close(self) -> None:
+        """Free the simulator."""
+        self._environment.close()
+
+    @contextlib.contextmanager
+    def _global_random(self, used: bool) -> Iterator[None]:
+        """Lend numpy's global generator to an environment that draws from it, in a state of its own."""
+        if not used:
+            yield
+            return
+        outside = np.random.get_state()
+        np.random.set_state(self._random)
+        try:
+            yield
+        finally:
+            self._random = np.random.get_state()
+            np.random.set_state(outside)
+
+
+def make_environment(task: Task, data: Path | None = None) -> Environment:
+    """Build the evaluation environment of a task; `data` is where a Minari data set lies.
+
+    Raises UserError where the library is not installed or the task names no environment.
+    """
+    environment = make_gymnasium(task, data)
+    draws_globally = task.family in ("file", "minari") or "teleport" in task.environment
+    return Environment(environment, task.horizon, draws_globally)
+
+
+def make_gymnasium(task: Task, data: Path | None = None) -> Any:
+    """The Gymnasium environment of a task, with its own action bounds and observations."""
+    if task.family == "ogbench":
+        return _make_ogbench(task)
+    if task.family == "minari" and not task.environment:
+        from tiltflow.data.minari_folder import open_minari
+
+        import_robotics()
+        return open_minari(task, data).recover_environment(eval_env=True, disable_env_checker=True)
+    if not task.environment:
+        raise UserError(
+            f"The task {task.name} names no environment. Give --env with a Gymnasium id, such as Hopper-v5."
+        )
+    arguments = _ANT if task.family == "d4rl" and task.environment.startswith("Ant-") else {}
+    horizon = {} if task.family in ("minari", "file") else {"max_episode_steps": task.horizon}
+    environment = _make(task.environment, **arguments, **horizon)
+    if task.environment.startswith("PointMaze") and task.family in ("pointmaze", "d4rl"):
+        from tiltflow.mazes import GOAL_CELLS, FixedGoal
+
+        return FixedGoal(environment, GOAL_CELLS[task.environment], d4rl_frame=task.family == "d4rl")
+    return environment
+
+
+def require(package: str) -> ModuleType:
+    """Import an optional package; UserError naming the extra that installs it where it is missing."""
+    try:
+        # Gymnasium-Robotics and dm_control talk while they are imported.
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            return importlib.import_module(package)
+    except ImportError as error:
+        name = package.partition(".")[0]
+        raise UserError(
+            f"The Python package {name} is needed here and cannot be imported ({error}). "
+            f'Install it with: pip install "tiltflow[{_EXTRAS.get(name, "envs")}]"'
+        ) from error
+
+
+def import_robotics() -> ModuleType:
+    """Import Gymnasium with the environments of Gymnasium-Robotics registered."""
+    gymnasium = require("gymnasium")
+    gymnasium.register_envs(require("gymnasium_robotics"))
+    return gymnasium
+
+
+def _make(name: str, **arguments: Any) -> Any:
+    gymnasium = require("gymnasium")
+    if name not in gymnasium.registry:
+        gymnasium = import_robotics()
+    if name not in gymnasium.registry:
+        raise UserError(
+            f"Gymnasium knows no environment {name!r}.{nearest(name, gymnasium.registry)} Its package may "
+            "have to be installed."
+        )
+    with warnings.catch_warnings():
+        # Bounds of 1 lose nothing in float32, and old versions of an environment may be what data need.
+        warnings.simplefilter("ignore")
+        return gymnasium.make(name, disable_env_checker=True, **arguments)
+
+
+def _make_ogbench(task: Task) -> Any:
+    """Success and reward after the step, as in OGBench 1.1, with which the published numbers were made."""
+    require("ogbench")
+    environment = _make(task.environment, max_episode_steps=task.horizon, success_timing="post")
+    # The manipulation environments shake the scene at reset with actions from a space that they make anew,
+    # unseeded, at every access; what that leaves behind would differ from run to run.
+    inner = environment.unwrapped
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        space = inner.action_space
+    inner.__class__ = type(type(inner).__name__, (type(inner),), {"action_space": space})
+    return environment
+
+
+def flatten(space: Any, observation: Any) -> Observation:
+    """One float32 vector of an observation; dictionaries are joined in the order of their space."""
+    if isinstance(observation, dict):
+        parts = [flatten(space[key], observation[key]) for key in space.spaces]
+        return np.concatenate(parts)
+    return np.asarray(observation, np.float32).ravel()
