@@ -1,0 +1,30 @@
+# make demo    collect data, train, compare: minutes on 2 cores
+# make test    lint, types, tests: what .ci/run runs
+# Each makes .venv by itself at the first call. Another interpreter: make PYTHON=python3.12 test
+
+BIN := .venv/bin
+export PYTHON
+
+.PHONY: demo test lint format clean
+
+demo: .venv/installed
+	$(BIN)/tiltflow demo $(ARGS)
+
+test: lint
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: .venv/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/installed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/installed: pyproject.toml constraints.txt scripts/install.sh
+	scripts/install.sh
+	touch $@
