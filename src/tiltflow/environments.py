@@ -35,7 +35,7 @@ class Environment:
         self._horizon = horizon
         self._draws_globally = draws_globally
         self._time = 0
-        self._random = np.random.RandomState(0).get_state()
+        self._random = np.random.RandomState(0)
         self._observation_space = environment.observation_space
         space = environment.action_space
         if not hasattr(space, "low") or not np.all(np.isfinite([space.low, space.high])):
@@ -48,10 +48,10 @@ class Environment:
 
     def reset(self, seed: int) -> Observation:
         """Start the episode of that seed and return its first observation."""
-        self._random = np.random.RandomState(seed % 2**32).get_state()
+        self._random = np.random.RandomState(seed % 2**32)
         self._environment.action_space.seed(seed)
         self._time = 0
-        with self._global_random(True):
+        with lend_global_random(self._random):
             observation, _ = self._environment.reset(seed=seed)
         return flatten(self._observation_space, observation)
 
@@ -59,7 +59,8 @@ class Environment:
         """Take one action: observation, reward, terminated, truncated (horizon reached), success now."""
         clipped = np.clip(np.asarray(action, np.float64).reshape(self._low.shape), -1.0, 1.0)
         scaled = self._low + (clipped + 1.0) / 2.0 * (self._high - self._low)
-        with self._global_random(self._draws_globally):
+        lend = lend_global_random(self._random) if self._draws_globally else contextlib.nullcontext()
+        with lend:
             observation, reward, terminated, truncated, info = self._environment.step(scaled)
         self._time += 1
         return (
@@ -74,19 +75,17 @@ class Environment:
         """Free the simulator."""
         self._environment.close()
 
-    @contextlib.contextmanager
-    def _global_random(self, used: bool) -> Iterator[None]:
-        """Lend numpy's global generator to an environment that draws from it, in a state of its own."""
-        if not used:
-            yield
-            return
-        outside = np.random.get_state()
-        np.random.set_state(self._random)
-        try:
-            yield
-        finally:
-            self._random = np.random.get_state()
-            np.random.set_state(outside)
+
+@contextlib.contextmanager
+def lend_global_random(random: np.random.RandomState) -> Iterator[None]:
+    """Put `random` in the place of numpy's global generator for code that draws from the latter."""
+    outside = np.random.get_state()
+    np.random.set_state(random.get_state())
+    try:
+        yield
+    finally:
+        random.set_state(np.random.get_state())
+        np.random.set_state(outside)
 
 
 def make_environment(task: Task, data: Path | None = None) -> Environment:
@@ -130,9 +129,10 @@ def require(package: str) -> ModuleType:
             return importlib.import_module(package)
     except ImportError as error:
         name = package.partition(".")[0]
+        python = " (on Python 3.11 or 3.12)" if name == "ogbench" else ""
         raise UserError(
             f"The Python package {name} is needed here and cannot be imported ({error}). "
-            f'Install it with: pip install "tiltflow[{_EXTRAS.get(name, "envs")}]"'
+            f'Install it with: pip install "tiltflow[{_EXTRAS.get(name, "envs")}]"{python}'
         ) from error
 
 
@@ -160,8 +160,13 @@ def _make(name: str, **arguments: Any) -> Any:
 
 def _make_ogbench(task: Task) -> Any:
     """Success and reward after the step, as in OGBench 1.1, with which the published numbers were made."""
+    return make_ogbench(task.environment, max_episode_steps=task.horizon, success_timing="post")
+
+
+def make_ogbench(name: str, **arguments: Any) -> Any:
+    """An OGBench environment whose resets are determined by seeds."""
     require("ogbench")
-    environment = _make(task.environment, max_episode_steps=task.horizon, success_timing="post")
+    environment = _make(name, **arguments)
     # The manipulation environments shake the scene at reset with actions from a space that they make anew,
     # unseeded, at every access; what that leaves behind would differ from run to run.
     inner = environment.unwrapped

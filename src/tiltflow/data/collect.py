@@ -13,6 +13,9 @@ from tiltflow.tasks import Task, collectable, list_tasks
 
 Progress = Callable[[int, int], None]
 
+# Training episodes of the published OGBench data sets, where they are not 1000.
+_EPISODES = {"cube-triple": 3000, "cube-quadruple": 5000, "puzzle-4x5": 3000, "puzzle-4x6": 5000}
+
 
 class CollectionProtocol(Protocol):
     """How the episodes of one data set are made."""
@@ -25,7 +28,7 @@ def default_episodes(name: str) -> int:
     task = collectable_task(name)
     if task.family == "pointmaze":
         return 200
-    return {"cube-triple": 3000, "cube-quadruple": 5000}.get("-".join(task.dataset.split("-")[:2]), 1000)
+    return _EPISODES.get("-".join(task.dataset.split("-")[:2]), 1000)
 
 
 def collectable_task(name: str) -> Task:
@@ -74,4 +77,10 @@ def _protocol(task: Task) -> CollectionProtocol:
         from tiltflow.data.collect_pointmaze import PointMazeProtocol
 
         return PointMazeProtocol(task)
-    raise NotImplementedError
+    if "-navigate" in task.dataset:
+        from tiltflow.data.collect_navigate import NavigateProtocol
+
+        return NavigateProtocol(task)
+    from tiltflow.data.collect_manipulation import ManipulationProtocol
+
+    return ManipulationProtocol(task)

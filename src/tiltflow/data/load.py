@@ -54,16 +54,21 @@ def load_dataset(task: Task, path: Path | None) -> Dataset:
 
 def audit(path: Path) -> list[Finding]:
     """Everything that is wrong with the file(s) of a path, errors included, without raising them."""
+    from tiltflow.data.minari_folder import is_minari, read_minari
+
+    if is_minari(path):
+        return read_minari(path)[1]
     findings = []
     files = data_files(path)
     if not files:
         return [Finding("error", str(path), None, None, "the folder holds no npz or HDF5 files.")]
     for file in files:
-        findings += _read(file, None)[1]
+        findings += read_file(file)[1]
     return findings
 
 
-def _read(path: Path, layout: Layout | None) -> tuple[Columns, list[Finding]]:
+def read_file(path: Path, layout: Layout | None = None) -> tuple[Columns, list[Finding]]:
+    """The known columns of one file and what is wrong with them, for the layout given or guessed."""
     columns, findings = read_arrays(path)
     if columns or not findings:
         unread = {finding.key for finding in findings}
@@ -101,7 +106,7 @@ def _load_ogbench(
     for file in [train_path, validation_path]:
         if file is None:
             continue
-        columns, found = _read(file, "states")
+        columns, found = read_file(file, "states")
         refuse_errors(found)
         rows = state_rows(columns["terminals"])
         rewards, terminations = relabel(task, str(file), columns, rows)
@@ -114,7 +119,7 @@ def _load_files(task: Task, path: Path | None) -> tuple[Transitions, str, list[F
     files = locate(task, path)
     parts, findings = [], []
     for file in files:
-        columns, found = _read(file, None)
+        columns, found = read_file(file)
         findings += found
         refuse_errors(found)
         if task.dataset.startswith("ant-"):

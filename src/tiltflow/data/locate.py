@@ -8,7 +8,7 @@ from tiltflow.tasks import Task, collectable
 
 _SUFFIXES = (".npz", ".hdf5", ".h5")
 _SOURCES = {
-    "ogbench": "https://rail.eecs.berkeley.edu/datasets/ogbench/{}.npz",
+    "ogbench": "a copy of the published {}.npz (see https://github.com/seohongpark/ogbench)",
     "d4rl": "a copy of D4RL's {}.hdf5",
 }
 

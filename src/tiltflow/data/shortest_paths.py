@@ -1,7 +1,6 @@
 """Shortest paths between the cells of a maze."""
 
 from collections import deque
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -14,18 +13,24 @@ def free_cells(walls: np.ndarray) -> list[Cell]:
 
 
 def next_cells(walls: np.ndarray, goal: Cell) -> dict[Cell, Cell]:
-    """For every cell that reaches the goal: the neighbour one step nearer to it (the goal for itself)."""
-    following = {goal: goal}
+    """For every cell that reaches the goal: the neighbour one step nearer to it (the goal for itself).
+
+    Of several such neighbours the first of (up, left, down, right) is taken.
+    """
+    distance = {goal: 0}
     queue = deque([goal])
     while queue:
         cell = queue.popleft()
         for neighbour in _neighbours(cell):
-            if neighbour not in following and not walls[neighbour]:
-                following[neighbour] = cell
+            if neighbour not in distance and not walls[neighbour]:
+                distance[neighbour] = distance[cell] + 1
                 queue.append(neighbour)
-    return following
+    return {
+        cell: min([cell, *_neighbours(cell)], key=lambda other: distance.get(other, len(distance)))
+        for cell in distance
+    }
 
 
-def _neighbours(cell: Cell) -> Iterable[Cell]:
+def _neighbours(cell: Cell) -> tuple[Cell, Cell, Cell, Cell]:
     row, column = cell
     return (row - 1, column), (row, column - 1), (row + 1, column), (row, column + 1)

@@ -1,0 +1,157 @@
+"""`tiltflow data`: list, describe, check and collect data sets."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from tiltflow.cli.tables import print_table
+from tiltflow.errors import UserError
+from tiltflow.tasks import collectable, find_task, list_tasks
+
+
+@dataclass(frozen=True)
+class DataList:
+    """List the data sets that can be collected here, and which data sets the default folder holds.
+
+    The default folder is ~/.cache/tiltflow/data, or what TILTFLOW_DATA names.
+    """
+
+    def run(self) -> None:
+        """Print the two tables."""
+        from tiltflow.data.collect import default_episodes
+        from tiltflow.data.locate import data_files, data_folder
+
+        names = dict.fromkeys(task.dataset for task in list_tasks() if collectable(task))
+        rows = [(name, f"{default_episodes(name)} episodes") for name in names]
+        print_table(("data set to collect", "by default"), rows)
+        folder = data_folder()
+        found = data_files(folder) if folder.is_dir() else []
+        print(f"\n{folder} holds {'these files:' if found else 'no data.'}")
+        for path in found:
+            print(f"  {path.name}  {path.stat().st_size / 2**20:.1f} MiB")
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """Describe a file's columns, or the transitions of a task: sizes, episodes, ranges, returns."""
+
+    what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATH|TASK")]
+    """An npz or HDF5 file, a folder of them, or the name of a task."""
+
+    data: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """With a task: the file or folder of its data; without it the default folders are searched."""
+
+    def run(self) -> None:
+        """Print the description and the findings of the audit."""
+        path = Path(self.what)
+        if path.exists() and self.data is None:
+            self._run_files(path)
+            return
+        from tiltflow.data.describe import describe
+        from tiltflow.data.load import load_dataset
+
+        task = find_task(self.what)
+        dataset = load_dataset(task, self.data)
+        lines = [("task", task.name), ("source", dataset.source), *describe(dataset.train, task)]
+        if dataset.validation is not None:
+            lines.append(("validation transitions", f"{len(dataset.validation):,}"))
+        print_table(("", ""), [*lines, ("sha256 of the arrays", dataset.checksum)])
+        for finding in dataset.findings:
+            print(f"{finding.level}: {finding}")
+
+    def _run_files(self, path: Path) -> None:
+        from tiltflow.data.describe import describe_path
+
+        for name, lines in describe_path(path):
+            print(name)
+            print_table(("", ""), [(f"  {key}", value) for key, value in lines])
+
+
+@dataclass(frozen=True)
+class DataAudit:
+    """Check data for NaN, actions out of bounds, wrong lengths, damage and more; exit code 2 on errors."""
+
+    path: tyro.conf.Positional[Path]
+    """An npz or HDF5 file, a folder of them, a list A,B,… or the folder of a Minari data set."""
+
+    def run(self) -> None:
+        """Print every finding. Raises UserError where one is an error."""
+        from tiltflow.data.load import audit
+
+        findings = audit(self.path)
+        for finding in findings:
+            print(f"{finding.level}: {finding}")
+        errors = sum(finding.level == "error" for finding in findings)
+        if errors:
+            raise UserError(f"{self.path} cannot be used: {errors} error(s) found.")
+        print(f"{self.path}: no errors, {len(findings)} warning(s).")
+
+
+@dataclass(frozen=True)
+class DataCollect:
+    """Make a data set without any download, by its published protocol; equal seeds give equal files."""
+
+    name: tyro.conf.Positional[str]
+    """The data set, such as pointmaze-umaze-v0 or cube-single-play-v0; `tiltflow data list` has them all."""
+
+    out: Path
+    """Folder to write NAME.npz to (and NAME-val.npz, a tenth as many episodes, for OGBench)."""
+
+    episodes: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Training episodes; without it as many as the published data set has (200 for pointmaze-*)."""
+
+    seed: int = 0
+    """Seed; episode i depends on the name, the seed and i alone."""
+
+    def run(self) -> None:
+        """Collect with a progress bar and print the path of the file."""
+        from tiltflow.data.collect import collect, default_episodes
+
+        episodes = default_episodes(self.name) if self.episodes is None else self.episodes
+        with _progress(f"collecting {self.name}") as progress:
+            path = collect(self.name, episodes, self.out, self.seed, progress)
+        print(path)
+
+
+def parse(arguments: Sequence[str]) -> DataList | DataInfo | DataAudit | DataCollect:
+    """Read the arguments behind `tiltflow data`."""
+    return tyro.cli(
+        Annotated[DataList, tyro.conf.subcommand("list")]  # type: ignore[arg-type]
+        | Annotated[DataInfo, tyro.conf.subcommand("info")]
+        | Annotated[DataAudit, tyro.conf.subcommand("audit")]
+        | Annotated[DataCollect, tyro.conf.subcommand("collect")],
+        prog="tiltflow data",
+        description="List, describe, check and collect data sets.",
+        args=arguments,
+    )
+
+
+@contextmanager
+def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, a line for every tenth elsewhere; takes (done, in all) episodes."""
+    if not sys.stderr.isatty():
+
+        def write(done: int, total: int) -> None:
+            if 10 * done // total > 10 * (done - 1) // total:
+                print(f"{text}: {done} of {total} episodes", file=sys.stderr, flush=True)
+
+        yield write
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn(text),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("episodes"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        job = bar.add_task(text, total=None)
+        yield lambda done, total: bar.update(job, completed=done, total=total)

@@ -1,0 +1,81 @@
+"""A data set in a few lines: sizes, episodes, ranges, returns."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tiltflow.data.audit import Finding
+from tiltflow.data.formats import Columns, from_steps, from_transitions, layout_of
+from tiltflow.data.load import read_file
+from tiltflow.data.locate import data_files
+from tiltflow.data.minari_folder import is_minari, read_minari
+from tiltflow.data.transitions import Transitions
+from tiltflow.tasks import Task
+
+Lines = list[tuple[str, str]]
+
+
+def describe(data: Transitions, task: Task | None = None) -> Lines:
+    """What there is to say of transitions; with a task that has reference returns, normalised ones too."""
+    lengths, returns = episodes(data)
+    saturated = float((np.abs(data.actions) == 1).mean())
+    lines = [
+        ("transitions", f"{len(data):,}"),
+        ("episodes", f"{len(lengths):,}, {_spread(lengths, 0)} steps"),
+        ("observation size", str(data.spec.observation_size)),
+        ("observations", _range(data.observations)),
+        ("action size", str(data.spec.action_size)),
+        ("actions", f"{_range(data.actions)}; {100 * saturated:.1f} % of entries at ±1"),
+        ("rewards", f"{_range(data.rewards)}; mean {data.rewards.mean():.4g}"),
+        ("terminations", f"{int(data.terminations.sum()):,}"),
+        ("return of an episode", _spread(returns, 1)),
+    ]
+    if task and task.reference:
+        low, high = task.reference
+        lines.append(("normalized return", f"{_spread(100 * (returns - low) / (high - low), 1)} points"))
+    return lines
+
+
+def describe_path(path: Path) -> list[tuple[str, Lines]]:
+    """For each file of a path, or a Minari folder: its keys, transitions (if it has rewards) and faults."""
+    if is_minari(path):
+        return [(str(path), _describe_columns(*read_minari(path)))]
+    return [(str(file), _describe_columns(*read_file(file))) for file in data_files(path)]
+
+
+def _describe_columns(columns: Columns, findings: list[Finding]) -> Lines:
+    lines = [
+        (key, f"{'×'.join(map(str, column.shape))} {column.dtype}, {_range(column)}")
+        for key, column in columns.items()
+    ]
+    layout = layout_of(columns)
+    sound = not any(finding.level == "error" for finding in findings)
+    if sound and layout == "states":
+        lines.append(("episodes", f"{int(columns['terminals'].sum()):,}"))
+    elif sound and layout == "transitions":
+        lines += describe(from_transitions(columns))
+    elif sound:
+        lines += describe(from_steps(columns, horizon=len(columns["rewards"])))
+    return lines + [(finding.level, str(finding)) for finding in findings]
+
+
+def episodes(data: Transitions) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths and undiscounted returns [e] of the episodes, an unfinished last one included."""
+    bounds = np.append(0, np.flatnonzero(data.ends) + 1)
+    if bounds[-1] != len(data):
+        bounds = np.append(bounds, len(data))
+    total = np.append(0.0, np.cumsum(data.rewards, dtype=np.float64))
+    return np.diff(bounds), np.diff(total[bounds])
+
+
+def _range(values: np.ndarray) -> str:
+    if not values.size or values.dtype.kind not in "biuf":
+        return "no numbers"
+    return f"{float(values.min()):.4g} to {float(values.max()):.4g}"
+
+
+def _spread(values: np.ndarray, digits: int) -> str:
+    low, high = values.min(), values.max()
+    if low == high:
+        return f"{low:.{digits}f}"
+    return f"{values.mean():.{digits}f} ± {values.std():.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
