@@ -1,0 +1,211 @@
+"""Curves and bars of a report. Each figure takes the runs it is to show, one or several."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from tiltflow.report import words
+from tiltflow.report.glossary import find_metric
+from tiltflow.report.record import Curve, Run
+from tiltflow.report.svg import INK, LOOKS, MUTED, Look, draw
+
+PANEL, WIDE, NARROW = (312, 200), (690, 400), (312, 260)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure on the page. `wide` is the same drawn for a broad screen; `alt` says what is to be seen."""
+
+    title: str
+    svg: str
+    alt: str
+    note: str = ""
+    kicker: str = ""
+    wide: str = ""
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """What each run is called: its algorithm, with its folder where two share one."""
+    algorithms = [run.algorithm for run in runs]
+    return [
+        f"{run.algorithm} ({run.name})" if algorithms.count(run.algorithm) > 1 else run.algorithm
+        for run in runs
+    ]
+
+
+def score_curve(runs: Sequence[Run]) -> Panel | None:
+    """The score at every evaluation, with its 95 % interval and the renewals of the support actions."""
+    evaluated = [(run, look) for run, look in zip(runs, LOOKS, strict=False) if run.evaluations]
+    if not evaluated:
+        return None
+    task = runs[0].task
+
+    def paint(axes: Axes) -> None:
+        for run, look in evaluated:
+            _curve(axes, run.score, look, marked=True)
+            _renewals(axes, run, look)
+        first = min(run.stage_start(run.evaluations[0]["stage"]) for run, _ in evaluated)
+        _steps_axis(axes, first, max(run.score.steps[-1] for run, _ in evaluated))
+        axes.set_ylabel(_axis_label(task.metric, task.unit))
+        if task.unit == "%":
+            axes.set_ylim(-3, 103)
+
+    told = [
+        f"{label}: {words.score(run.score.mean[0])} at step {words.count(run.score.steps[0])}, "
+        f"{words.score(run.score.mean[-1])} at step {words.count(run.score.steps[-1])}"
+        for label, run in zip(labels(runs), runs, strict=True)
+        if run.evaluations
+    ]
+    return Panel(
+        f"{capital(task.metric)} over training",
+        draw("score", NARROW, paint),
+        f"Line chart of {_axis_label(task.metric, task.unit)} over gradient steps. {'; '.join(told)}.",
+        "Thick: mean over seeds. Thin: each seed. Band: 95 % interval of the mean."
+        + (
+            " Triangle and dotted line: renewal of the support actions."
+            if any(r.renewals for r in runs)
+            else ""
+        ),
+        wide=draw("score-wide", WIDE, paint),
+    )
+
+
+def score_bars(runs: Sequence[Run]) -> Panel | None:
+    """The score of each run with its interval, and that of each seed as a mark."""
+    scored = [
+        (label, run.result, look)
+        for label, run, look in zip(labels(runs), runs, LOOKS, strict=False)
+        if run.result
+    ]
+    if not scored:
+        return None
+    task = runs[0].task
+
+    def paint(axes: Axes) -> None:
+        for place, (_, result, look) in enumerate(scored):
+            low, high = result["ci95"]
+            axes.barh(place, result["mean"], 0.5, color=look.colour.light, alpha=0.3)
+            axes.barh(
+                place, result["mean"], 0.5, fill=False, edgecolor=look.colour.light, linestyle=look.line
+            )
+            axes.plot([low, high], [place, place], color=INK.light, linewidth=2.2)
+            axes.plot([low, high], [place, place], "|", color=INK.light, markersize=12, markeredgewidth=1.6)
+            seeds = result["per_seed"]
+            axes.plot(
+                seeds, np.full(len(seeds), place + 0.36), look.marker, color=look.colour.light,
+                markersize=5.5, markerfacecolor="none", clip_on=False,
+            )  # fmt: skip
+        axes.set_yticks(range(len(scored)), [label for label, *_ in scored])
+        axes.set_ylim(len(scored) - 0.4, -0.6)
+        axes.grid(False, axis="y")
+        axes.set_xlabel(_axis_label(task.metric, task.unit))
+        if task.unit == "%":
+            axes.set_xlim(0, 103)
+
+    told = [
+        f"{label} {words.score(result['mean'])}, 95 % interval {words.score(result['ci95'][0])} to "
+        f"{words.score(result['ci95'][1])}"
+        for label, result, _ in scored
+    ]
+    return Panel(
+        f"{capital(task.metric)} with 95 % interval",
+        draw("bars", (PANEL[0], 75 + 50 * len(scored)), paint),
+        f"Bar chart of {_axis_label(task.metric, task.unit)}. {'; '.join(told)}.",
+        "Bar: mean over seeds. Line: its 95 % interval. Marks below: each seed.",
+    )
+
+
+def metric_curve(runs: Sequence[Run], stage: str, name: str) -> Panel:
+    """A logged metric of one stage over gradient steps, for every run that logged it."""
+    known = find_metric(stage, name)
+    shown = [
+        (label, run, run.metric(stage, name), look)
+        for label, run, look in zip(labels(runs), runs, LOOKS, strict=False)
+        if any(s.name == stage and name in s.metrics for s in run.stages)
+    ]
+
+    def paint(axes: Axes) -> None:
+        for _, run, curve, look in shown:
+            _curve(axes, curve, look, marked=False)
+            _renewals(axes, run, look, curve.steps[0], curve.steps[-1])
+        values = np.concatenate([curve.seeds.ravel() for _, _, curve, _ in shown])
+        first = min(curve.steps[0] for _, _, curve, _ in shown)
+        _steps_axis(axes, first, max(curve.steps[-1] for _, _, curve, _ in shown))
+        axes.set_ylabel(known.unit)
+        if name.endswith("loss") and values.min() > 0 and values.max() > 20 * values.min():
+            axes.set_yscale("log")
+        if name == "ess":
+            _ess_limits(axes, [run for _, run, _, _ in shown])
+
+    told = [
+        f"{label}: from {words.number(curve.mean[0])} to {words.number(curve.mean[-1])}"
+        for label, _, curve, _ in shown
+    ]
+    return Panel(
+        known.title,
+        draw(f"{stage}-{name}", PANEL, paint),
+        f"Line chart of {name} over the gradient steps of the {stage} stage. {'; '.join(told)}.",
+        f"logged as {name}",
+        f"{stage} stage",
+    )
+
+
+def _curve(axes: Axes, curve: Curve, look: Look, marked: bool) -> None:
+    """Each seed thin, their mean thick, the band behind."""
+    colour = look.colour.light
+    axes.fill_between(curve.steps, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
+    if curve.seeds.shape[1] > 1:
+        axes.plot(curve.steps, curve.seeds, color=colour, linewidth=0.7, alpha=0.7)
+    marker = look.marker if marked or len(curve.steps) == 1 else ""
+    axes.plot(curve.steps, curve.mean, look.line, color=colour, linewidth=2.1, marker=marker, markersize=5)
+
+
+def _renewals(axes: Axes, run: Run, look: Look, first: float = 0, last: float = np.inf) -> None:
+    for step in run.renewals:
+        if first <= step <= last:
+            axes.axvline(step, color=look.colour.light, linewidth=1.1, linestyle=(0, (1, 2)))
+            axes.plot(
+                step, 0, marker="^", markersize=6, color=look.colour.light, clip_on=False,
+                transform=axes.get_xaxis_transform(),
+            )  # fmt: skip
+
+
+def _ess_limits(axes: Axes, runs: Sequence[Run]) -> None:
+    """The number of actions that share a state's weights: no effective sample size is larger."""
+    agents = [run.config["agent"] for run in runs]
+    most = max(a["num_support_actions"] + bool(a.get("include_data_action", True)) for a in agents)
+    for value, text, above in (
+        (most, f"all {most} actions count alike", True),
+        (1, "one action counts", False),
+    ):
+        axes.axhline(value, color=MUTED.light, linewidth=1, linestyle=(0, (5, 3)))
+        axes.annotate(
+            text, (1, value), (0, -4 if above else 3), xycoords=axes.get_yaxis_transform(), fontsize=9,
+            textcoords="offset points", ha="right", va="top" if above else "bottom", color=MUTED.light,
+        )  # fmt: skip
+    axes.set_ylim(0, most * 1.04)
+
+
+def _steps_axis(axes: Axes, first: float, last: float) -> None:
+    axes.set_xlabel("gradient steps")
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: _short(step)))
+    if last > first:
+        axes.set_xlim(first - 0.02 * (last - first), last + 0.02 * (last - first))
+
+
+def _short(step: float) -> str:
+    if abs(step) >= 1e6:
+        return f"{step / 1e6:g}M"
+    return f"{step / 1e3:g}k" if abs(step) >= 1e3 else f"{step:g}"
+
+
+def _axis_label(metric: str, unit: str) -> str:
+    return metric if unit == metric else f"{metric} ({unit})"
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,176 @@
+"""A run folder as the report reads it: finished, still training, or broken off."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tiltflow.errors import UserError
+from tiltflow.evaluation.rollouts import Episodes
+from tiltflow.evaluation.scores import score
+from tiltflow.evaluation.statistics import bootstrap_interval, last_episodes, result_record
+from tiltflow.files import read_json, read_json_lines
+from tiltflow.tasks import Task, find_task
+
+CURVE_RESAMPLES = 2000
+
+
+class Curve(NamedTuple):
+    """A quantity over training: gradient steps, one column per seed, and a band around their mean."""
+
+    steps: Int[np.ndarray, " n"]
+    seeds: Float[np.ndarray, "n seeds"]
+    low: Float[np.ndarray, " n"]
+    high: Float[np.ndarray, " n"]
+
+    @property
+    def mean(self) -> Float[np.ndarray, " n"]:
+        return self.seeds.mean(axis=1)
+
+
+class Stage(NamedTuple):
+    """A stage that has begun: its gradient steps so far, the wall time they took, what was logged."""
+
+    name: str
+    steps: int
+    seconds: float
+    metrics: tuple[str, ...]
+
+
+class Actions(NamedTuple):
+    """Actions at the same states: those of the data, and those of the policy of each seed."""
+
+    data: Float[np.ndarray, "n a"]
+    policy: Float[np.ndarray, "seeds n a"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The content of a run folder. `result` is of the evaluations so far where the run is not finished."""
+
+    name: str
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    chunks: list[dict[str, Any]]
+    evaluations: list[dict[str, Any]]
+    task: Task
+    finished: bool
+    result: dict[str, Any] | None
+    actions: Actions | None
+
+    @property
+    def algorithm(self) -> str:
+        return self.config["algorithm"]
+
+    @property
+    def seed_numbers(self) -> list[int]:
+        return [self.config["seed"] + index for index in range(self.config["seeds"])]
+
+    @property
+    def last_step(self) -> int:
+        return self.chunks[-1]["step"] if self.chunks else 0
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        """The stages that have begun, in order."""
+        found = []
+        for name in dict.fromkeys(chunk["stage"] for chunk in self.chunks):
+            chunks = [chunk for chunk in self.chunks if chunk["stage"] == name]
+            metrics = tuple(dict.fromkeys(key for chunk in chunks for key in chunk["metrics"]))
+            seconds = sum(chunk["seconds"] for chunk in chunks)
+            found.append(Stage(name, chunks[-1]["stage_step"], seconds, metrics))
+        return found
+
+    def stage_start(self, stage: str) -> int:
+        """The gradient step at which a stage began."""
+        first = next(record for record in [*self.chunks, *self.evaluations] if record["stage"] == stage)
+        return first["step"] - first.get("stage_step", 0)
+
+    @cached_property
+    def renewals(self) -> list[int]:
+        """Gradient steps at which the support actions were renewed, after the stage's first drawing."""
+        logged = [chunk for chunk in self.chunks if "renewals" in chunk["metrics"]]
+        return [
+            before["step"]
+            for before, after in pairwise(logged)
+            if max(after["metrics"]["renewals"]) > max(before["metrics"]["renewals"])
+        ]
+
+    def metric(self, stage: str, name: str) -> Curve:
+        """A logged metric in one stage; the band spans the seeds."""
+        chunks = [c for c in self.chunks if c["stage"] == stage and name in c["metrics"]]
+        values = np.array([chunk["metrics"][name] for chunk in chunks], np.float64)
+        steps = np.array([chunk["step"] for chunk in chunks])
+        return Curve(steps, values, values.min(axis=1), values.max(axis=1))
+
+    @cached_property
+    def score(self) -> Curve:
+        """The score at every evaluation; the band is its 95 % interval (two-level bootstrap)."""
+        records = self.evaluations
+        per_episode = [
+            [
+                score(self.task, Episodes(*columns))
+                for columns in zip(r["returns"], r["successes"], r["lengths"], strict=True)
+            ]
+            for r in records
+        ]
+        intervals = [bootstrap_interval(values, resamples=CURVE_RESAMPLES) for values in per_episode]
+        low, high = np.array(intervals, np.float64).reshape(-1, 2).T
+        seeds = np.array([[values.mean() for values in row] for row in per_episode])
+        return Curve(np.array([r["step"] for r in records], int), seeds, low, high)
+
+    @cached_property
+    def last_episodes(self) -> list[Episodes]:
+        """Of each seed, the episodes behind the result."""
+        return last_episodes(self.evaluations)[0] if self.evaluations else []
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder. Raises UserError where it is none, or where one of its files is damaged."""
+    if not (folder / "config.json").is_file():
+        what = "has no config.json" if folder.is_dir() else "is not a folder"
+        raise UserError(
+            f"{folder} is no run folder: it {what}. Give the folder that `tiltflow train` wrote (its --out)."
+        )
+    config = read_json(folder / "config.json")
+    chunks = read_json_lines(folder / "metrics.jsonl")
+    evaluations = read_json_lines(folder / "evaluations.jsonl")
+    task = find_task(config["task"], config.get("env"))
+    finished = (folder / "result.json").exists()
+    if finished:
+        result = read_json(folder / "result.json")
+    elif evaluations:
+        seconds = sum(chunk["seconds"] for chunk in chunks)
+        steps = max(record["step"] for record in [*chunks, *evaluations])
+        result = result_record(task, config["algorithm"], evaluations, steps, seconds)
+    else:
+        result = None
+    environment = folder / "environment.json"
+    return Run(
+        name=folder.resolve().name,
+        config=config,
+        environment=read_json(environment) if environment.exists() else {},
+        chunks=chunks,
+        evaluations=evaluations,
+        task=task,
+        finished=finished,
+        result=result,
+        actions=_read_actions(folder / "actions.npz"),
+    )
+
+
+def _read_actions(path: Path) -> Actions | None:
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Actions(file["data"].astype(np.float64), file["policy"].astype(np.float64))
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise UserError(
+            f"{path} cannot be read as the arrays 'data' and 'policy': {error}. "
+            "Delete it to write the report without the distribution of actions."
+        ) from error

@@ -1,0 +1,142 @@
+"""Run folders such as training writes them, of invented numbers that look like real ones."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tiltflow.agents.configs import QIPOConfig
+from tiltflow.agents.registry import ALGORITHMS
+from tiltflow.evaluation.statistics import result_record
+from tiltflow.files import write_json, write_json_lines
+from tiltflow.tasks import find_task
+
+CHUNK = 1000
+METRICS = {
+    "behaviour": ("loss",),
+    "critic": ("value_loss", "loss", "q_mean", "target_mean"),
+    "improvement": ("loss", "ess", "q_data", "q_support", "q_weighted", "renewals"),
+}
+
+
+def metric(name: str, stage: str, done: float, renewals: int, rng: np.random.Generator) -> float:
+    noise = rng.normal()
+    return {
+        "loss": 0.9 * np.exp(-8 * done) + 0.55 + 0.012 * noise
+        if stage != "critic"
+        else 40 * np.exp(-9 * done) + 0.8 * np.exp(0.1 * noise),
+        "value_loss": 3 * np.exp(-6 * done) + 0.1 * np.exp(0.1 * noise),
+        "q_mean": -60 + 35 * done + 0.6 * noise,
+        "target_mean": -60 + 36 * done + 0.8 * noise,
+        "ess": 9.5 - 0.8 * renewals + 0.15 * noise,
+        "q_data": -25 + 0.1 * noise,
+        "q_support": -24 + 1.2 * renewals + 0.1 * noise,
+        "q_weighted": -22.5 + 1.2 * renewals + 0.1 * noise,
+        "renewals": float(renewals),
+    }[name]
+
+
+def make_run(
+    folder: Path,
+    algorithm: str = "qipo-ot",
+    task_name: str = "ogbench/cube-single-play-singletask-task2-v0",
+    seeds: int = 3,
+    dimensions: int = 5,
+    level: float = 0.6,
+    finished: bool = True,
+    evaluated: bool = True,
+) -> Path:
+    """Write the files of a run; `level` in 0..1 is how well its policy does at the end."""
+    rng = np.random.default_rng(7)
+    task = find_task(task_name)
+    agent = ALGORITHMS[algorithm].config
+    qipo = isinstance(agent, QIPOConfig)
+    stages = {"behaviour": 40, "critic": 40, "improvement": 20} if qipo else {"behaviour": 60}
+    folder.mkdir(parents=True)
+
+    chunks, step, renew_every = [], 0, 5
+    for stage, count in stages.items():
+        for index in range(count):
+            step += CHUNK
+            metrics = {
+                name: [
+                    metric(name, stage, index / count, 1 + index // renew_every, rng) for _ in range(seeds)
+                ]
+                for name in METRICS[stage]
+            }
+            chunks.append(
+                {
+                    "step": step,
+                    "stage": stage,
+                    "stage_step": (index + 1) * CHUNK,
+                    "seconds": 2.0 + 0.1 * index,
+                }
+                | {"steps_per_second": 450.0, "metrics": metrics}
+            )
+    total, last = step, list(stages)[-1]
+    if not finished:
+        chunks = chunks[: -stages[last] // 3]
+    write_json_lines(folder / "metrics.jsonl", chunks)
+
+    evaluations = []
+    for number in range(1, 11):
+        at = total - stages[last] * CHUNK * (10 - number) // 10
+        if not evaluated or at > chunks[-1]["step"]:
+            break
+        chance = level * np.clip(0.35 + 0.8 * number / 10 + 0.06 * rng.normal(size=(seeds, 1)), 0, 1)
+        successes = rng.random((seeds, 50)) < chance
+        lengths = np.where(successes, rng.integers(40, task.horizon, (seeds, 50)), task.horizon)
+        low, high = task.reference or (0, 0)
+        sparse = task.metric == "success"
+        returns = (
+            -1.0 * lengths if sparse else low + (high - low) * (chance + 0.1 * rng.normal(size=(seeds, 50)))
+        )
+        evaluations.append(
+            {"step": at, "stage": last, "metric": task.metric, "unit": task.unit, "seconds": 20.0}
+            | {"returns": returns.tolist(), "lengths": lengths.tolist()}
+            | {"successes": (successes & sparse).tolist()}
+        )
+    write_json_lines(folder / "evaluations.jsonl", evaluations)
+
+    config = {"format": 1, "agent_type": type(agent).__name__, "algorithm": algorithm, "task": task_name}
+    config |= {"agent": asdict(agent), "data": "data/ogbench", "env": None, "seeds": seeds, "seed": 0}
+    config |= {"steps": total, "evaluations": 10, "episodes": 50, "chunk": CHUNK, "checkpoint_every": 10_000}
+    config |= {"keep": 2, "normalize_observations": True, "parallel": "auto"}
+    write_json(folder / "config.json", config)
+    data = {"source": "cube-single-play-v0.npz", "checksum": "sha256:" + "0123456789abcdef" * 4}
+    data |= {"transitions": 1_000_000, "observation_size": 28, "action_size": dimensions}
+    environment = {"tiltflow": "0.1.0", "python": "3.11.7", "platform": "Linux-6.1.0-x86_64", "device": "cpu"}
+    environment |= {
+        "cores": 2,
+        "packages": {"jax": "0.8.1", "numpy": "2.3.4", "mujoco": "3.3.7"},
+        "data": data,
+    }
+    write_json(folder / "environment.json", environment)
+
+    near = rng.normal(np.linspace(-0.5, 0.5, dimensions), 0.3, (2000, dimensions))
+    near[:, -1] = rng.choice([-1.0, 1.0, 0.2], 2000)
+    policy = near + rng.normal(0.1, 0.2 * np.linspace(0.1, 1, dimensions), (seeds, 2000, dimensions))
+    arrays = {"data": near.clip(-1, 1).astype(np.float32), "policy": policy.clip(-1, 1).astype(np.float32)}
+    np.savez(folder / "actions.npz", **arrays)
+    if finished:
+        seconds = sum(chunk["seconds"] for chunk in chunks)
+        write_json(folder / "result.json", result_record(task, algorithm, evaluations, total, seconds))
+    return folder
+
+
+@pytest.fixture(name="make_run", scope="session")
+def _make_run() -> Callable[..., Path]:
+    return make_run
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "cube-qipo")
+
+
+@pytest.fixture(scope="session")
+def other_run(tmp_path_factory) -> Path:
+    """The same task with behaviour cloning, clearly worse."""
+    return make_run(tmp_path_factory.mktemp("runs") / "cube-bc", algorithm="bc-flow", level=0.15)
