@@ -1,0 +1,156 @@
+"""Stopping and resuming: the same bits as a run that nothing disturbed."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tiltflow.errors import Interrupted, TrainingDiverged, UserError
+from tiltflow.files import write_json
+from tiltflow.training import checkpoints
+from tiltflow.training.config import to_dict
+from tiltflow.training.run import resume, train
+
+
+def final_bodies(run: Path) -> dict[str, bytes]:
+    """The arrays of the newest checkpoint of every group of seeds."""
+    folders = sorted(run.glob("seeds/*/checkpoints"))
+    return {str(f.relative_to(run)): checkpoints.read(checkpoints.found(f)[-1])[1] for f in folders}
+
+
+def logged(run: Path) -> list:
+    """What the logs say, without times."""
+    records = []
+    for name in ("metrics.jsonl", "evaluations.jsonl"):
+        for line in (run / name).read_text().splitlines():
+            record = json.loads(line)
+            records.append({k: v for k, v in record.items() if k not in ("seconds", "steps_per_second")})
+    return records
+
+
+TRAIN = """
+import os, signal, sys, threading
+from pathlib import Path
+from tiltflow.files import read_json
+from tiltflow.training.config import from_dict
+from tiltflow.training.run import resume, train
+
+run, config, chunks, delay = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+
+def kill_later(event):
+    global chunks
+    chunks -= event["event"] == "chunk"
+    if event["event"] == "chunk" and chunks == 0:
+        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+if (run / "config.json").exists():
+    resume(run, kill_later)
+else:
+    train(from_dict(read_json(config), str(config)), run, kill_later)
+"""
+
+
+@pytest.mark.parametrize(("algorithm", "parallel"), [("qipo-ot", "process"), ("qipo-diff", "vmap")])
+def test_a_run_killed_at_random_moments_ends_with_the_bits_of_an_undisturbed_one(
+    small_config, tmp_path, algorithm, parallel
+):
+    config = small_config(algorithm, seeds=2, parallel=parallel)
+    whole = train(config, tmp_path / "whole")
+    broken = tmp_path / "broken"
+    write_json(tmp_path / "config.json", to_dict(config))
+    random_moments = random.Random(algorithm)
+    codes = []
+    for _ in range(3):
+        # so many chunks of training, and then a while that ends anywhere: in a step, a write, a rollout
+        moment = [str(random_moments.randint(1, 6)), str(random_moments.uniform(0, 0.5))]
+        command = [sys.executable, "-c", TRAIN, str(broken), str(tmp_path / "config.json"), *moment]
+        codes.append(subprocess.run(command, check=False).returncode)
+    resume(broken)
+    assert -signal.SIGKILL in codes
+    assert final_bodies(broken) == final_bodies(whole)
+    assert logged(broken) == logged(whole)
+
+
+@pytest.mark.parametrize("algorithm", ["bc-flow", "bc-diffusion", "qipo-ot", "qipo-diff"])
+def test_a_run_stopped_between_chunks_resumes_bit_for_bit(small_config, tmp_path, algorithm):
+    config = small_config(algorithm, seeds=2)
+    whole = train(config, tmp_path / "whole")
+
+    stopped = tmp_path / "stopped"
+    edges = {"bc-flow": 100, "bc-diffusion": 140, "qipo-ot": 220, "qipo-diff": 100}
+
+    def ask_to_stop(event):
+        if event["event"] == "chunk" and event["step"] == edges[algorithm]:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="after a checkpoint"):
+        train(config, stopped, ask_to_stop)
+    assert not (stopped / "result.json").exists()
+    resume(stopped)
+    assert final_bodies(stopped) == final_bodies(whole)
+    assert logged(stopped) == logged(whole)
+
+
+def test_the_same_config_and_seed_give_the_same_bits_and_another_seed_others(small_config, tmp_path):
+    first = final_bodies(train(small_config("bc-flow"), tmp_path / "a"))
+    assert final_bodies(train(small_config("bc-flow"), tmp_path / "b")) == first
+    other = final_bodies(train(small_config("bc-flow", seed=1), tmp_path / "c"))
+    assert set(other.values()).isdisjoint(first.values())
+
+
+def test_a_checkpoint_of_another_config_is_refused_naming_the_key(small_config, tmp_path):
+    run = train(small_config("bc-flow"), tmp_path / "run")
+    record = json.loads((run / "config.json").read_text())
+    record["agent"]["flow"]["network"]["width"] = 8
+    write_json(run / "config.json", record)
+    with pytest.raises(UserError, match=r"agent\.flow\.network\.width: 16 ≠ 8"):
+        resume(run)
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(small_config, tmp_path):
+    config = small_config("bc-flow")
+    whole = final_bodies(train(config, tmp_path / "run"))
+    newest = checkpoints.found(tmp_path / "run/seeds/0/checkpoints")[-1]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    messages = []
+    resume(tmp_path / "run", messages.append)
+    warnings = [event["text"] for event in messages if event["event"] == "message"]
+    assert any("damaged" in text and newest.name in text for text in warnings)
+    assert final_bodies(tmp_path / "run") == whole
+
+
+def test_a_diverging_run_names_stage_step_and_metric_and_keeps_the_last_good_checkpoint(
+    small_config, pendulum, tmp_path
+):
+    config = small_config("qipo-ot")
+    agent = replace(config.agent, critic=replace(config.agent.critic, learning_rate=1e30))
+    run = tmp_path / "run"
+    with pytest.raises(TrainingDiverged, match=r"(loss|value_loss|q_mean|target_mean) became .* stage critic"):
+        train(replace(config, agent=agent), run)
+    kept = checkpoints.found(run / "seeds/0/checkpoints")
+    assert kept[-1].name == "step-0000000096.ckpt"  # the end of the behaviour stage
+    for line in (run / "seeds/0/metrics.jsonl").read_text().splitlines():
+        assert np.isfinite(json.loads(line)["metrics"]["loss"]).all()
+
+
+def test_a_second_training_of_the_same_folder_is_refused(small_config, tmp_path):
+    config = small_config("bc-flow")
+    run = train(config, tmp_path / "run")
+    with pytest.raises(UserError, match="--resume"):
+        train(config, run)
+
+
+def test_the_result_is_the_mean_of_the_last_three_evaluations(small_config, tmp_path):
+    run = train(small_config("bc-flow", evaluations=5, seeds=2), tmp_path / "run")
+    evaluations = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
+    assert [len(record["returns"]) for record in evaluations] == [2] * 5
+    result = json.loads((run / "result.json").read_text())
+    for seed in range(2):
+        expected = np.mean([record["returns"][seed] for record in evaluations[-3:]])
+        np.testing.assert_allclose(result["per_seed"][seed], expected)

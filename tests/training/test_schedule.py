@@ -1,0 +1,81 @@
+"""The edges of a run: every step once, the same edges from wherever it is resumed."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tiltflow.agents.base import Stage, split_steps
+from tiltflow.agents.configs import BCConfig
+from tiltflow.training.config import TrainConfig
+from tiltflow.training.schedule import Schedule
+
+
+def stage(steps: int, renew_every: int | None, improves: bool) -> Stage:
+    return Stage("s", steps, 1, lambda state, batch, key: (state, {}), improves, renew_every=renew_every)
+
+
+schedules = st.builds(
+    lambda stages, chunk, every, evaluations: Schedule(
+        tuple(stage(*s) for s in stages),
+        TrainConfig("bc-flow", "t", BCConfig(), chunk=chunk, checkpoint_every=every, evaluations=evaluations),
+    ),
+    st.lists(
+        st.tuples(st.integers(1, 60), st.none() | st.integers(1, 25), st.booleans()), min_size=1, max_size=3
+    ),
+    st.integers(1, 20),
+    st.integers(1, 30),
+    st.integers(1, 12),
+)
+
+
+@given(schedules)
+@settings(max_examples=200, deadline=None)
+def test_chunks_cover_every_step_once_and_stay_inside_their_stage(schedule):
+    step = 0
+    for here, length in schedule.chunks(0):
+        assert here.step == step
+        assert 0 < length <= schedule.config.chunk
+        assert here.stage_step + length <= schedule.stages[here.stage].steps
+        step += length
+    assert step == schedule.steps == sum(stage.steps for stage in schedule.stages)
+
+
+@given(schedules)
+@settings(max_examples=200, deadline=None)
+def test_a_resumed_run_has_the_remaining_chunks_of_an_uninterrupted_one(schedule):
+    everything = list(schedule.chunks(0))
+    for index, (here, _) in enumerate(everything):
+        assert list(schedule.chunks(here.step)) == everything[index:]
+
+
+@given(schedules)
+@settings(max_examples=200, deadline=None)
+def test_renewals_fall_where_their_period_says(schedule):
+    renewed = [(here.stage, here.stage_step) for here, _ in schedule.chunks(0) if schedule.renews(here)]
+    expected = [
+        (index, step)
+        for index, stage in enumerate(schedule.stages)
+        for step in ([0] if stage.renew_every is None else range(0, stage.steps, stage.renew_every))
+    ]
+    assert renewed == expected
+
+
+@given(schedules)
+@settings(max_examples=200, deadline=None)
+def test_the_last_stage_is_evaluated_as_often_as_asked_and_at_its_end(schedule):
+    last = len(schedule.stages) - 1
+    chunks = [(here, length) for here, length in schedule.chunks(0) if here.stage == last]
+    evaluated = [here.stage_step + length for here, length in chunks if schedule.evaluates(here, length)]
+    if not schedule.stages[last].improves_policy:
+        assert evaluated == []
+    else:
+        assert evaluated[-1] == schedule.stages[last].steps
+        assert len(evaluated) == min(schedule.config.evaluations, len(chunks)) or schedule.config.chunk > 1
+        assert len(evaluated) <= schedule.config.evaluations
+
+
+def test_fixed_stages_are_kept_and_the_rest_is_shared_in_proportion():
+    shares = {"a": 0.4, "b": 0.4, "c": 0.2}
+    assert split_steps(1000, shares, {}) == {"a": 400, "b": 400, "c": 200}
+    assert split_steps(1000, shares, {"b": 700}) == {"a": 200, "b": 700, "c": 100}
+    assert split_steps(1, shares, {"a": 5, "b": 6, "c": 7}) == {"a": 5, "b": 6, "c": 7}
+    assert sum(split_steps(997, shares, {}).values()) == 997
