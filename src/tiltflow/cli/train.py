@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated, Any
 
 import tyro
@@ -31,7 +32,7 @@ class Train:
         """Train, show the progress, print the score. Raises UserError before any work where it can."""
         find_task(self.config.task, self.config.env)
         out = self.out or default_out(self.config)
-        _make(out)
+        _check_out(out)
         from tiltflow.training.display import show_progress
         from tiltflow.training.run import train
 
@@ -160,8 +161,8 @@ def default_out(config: TrainConfig) -> Path:
     return Path("runs") / f"{config.algorithm}-{config.task.replace('/', '-')}-{seeds}"
 
 
-def _make(out: Path) -> None:
-    """Make the run folder. Raises UserError where it holds something already, or cannot be made."""
+def _check_out(out: Path) -> None:
+    """Raise UserError where `out` holds something already, or cannot be written."""
     if (out / "config.json").exists():
         raise UserError(
             f"{out} holds a run already. Continue it with: {_PROGRAM} --resume {out}; "
@@ -169,9 +170,12 @@ def _make(out: Path) -> None:
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is not an empty folder. Choose another one with --out.")
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=there):
+            pass
     except OSError as error:
         raise UserError(
-            f"The run folder {out} cannot be made: {error.strerror or error}. Choose another one with --out."
+            f"The run folder {out} cannot be made, for {there} cannot be written to "
+            f"({error.strerror or error}). Choose another one with --out."
         ) from error

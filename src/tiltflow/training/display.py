@@ -27,7 +27,9 @@ from tiltflow.training.progress import (
 
 Clock = Callable[[], float]
 PLAIN_LINES = 40
-"""Chunk lines that a run prints where the output is not a terminal, however long it is."""
+"""Chunks of a run that print a line where the output is not a terminal: every fortieth part of it."""
+QUIET_SECONDS = 20.0
+"""After so long without a line, the next chunk or activity prints one."""
 
 
 class Display(Protocol):
@@ -51,64 +53,44 @@ def show_progress(console: Console | None = None, clock: Clock = time.monotonic)
 
 
 class PlainDisplay:
-    """One line for every event worth one; chunks only when another fortieth of the run is done."""
+    """A line for everything worth one: not each chunk and activity, but enough to see that it goes on."""
 
     def __init__(self, write: Callable[[str], None], clock: Clock = time.monotonic):
-        self._write = write
+        self._write_line = write
         self._clock = clock
-        self._view: View | None = None
+        self._view = View()
         self._printed = 0
-        self._said: set[tuple[tuple[int, ...], str, bool]] = set()
+        self._last_line = -QUIET_SECONDS
 
     def __call__(self, event: Event) -> None:
         self._view = view = advance(self._view, event, self._clock())
         match event["event"]:
             case "message":
                 self._write(message_line(event))
-            case _ if view is None:
-                pass
             case "started":
                 self._printed = 0
-                self._said = set()
                 self._write(started_line(view))
             case "chunk":
-                self._chunk(view, event)
+                done = int(view.fraction * PLAIN_LINES)
+                if done > self._printed or self._quiet():
+                    self._printed = done
+                    self._write(chunk_line(view, event))
             case "evaluation":
                 for seed, score in zip(event["seeds"], event["score"], strict=True):
-                    score_text = with_unit(score, view.metric, view.unit)
-                    self._write(f"seed {seed}, step {event['step']:,}: {view.metric} {score_text}")
+                    value = with_unit(score, view.metric, view.unit)
+                    self._write(f"seed {seed}, step {event['step']:,}: {view.metric} {value}")
             case "activity":
-                self._activity(event)
+                if self._quiet():
+                    self._write(activity_line(event))
             case "finished":
                 self._write(f"{view.algorithm} on {view.task}: finished")
 
-    def _chunk(self, view: View, event: Event) -> None:
-        self._said = {said for said in self._said if said[0] != tuple(event["seeds"])}
-        done = int(view.fraction * PLAIN_LINES)
-        if done <= self._printed:
-            return
-        self._printed = done
-        seeds = [view.seeds[seed] for seed in event["seeds"]]
-        left = seconds_left(view)
-        parts = [
-            f"{100 * view.fraction:3.0f} %",
-            seed_names(list(event["seeds"])),
-            f"{event['stage']} {event['stage_step']:,}/{event['stage_steps']:,}",
-            metrics_text(mean_metrics(seeds)),
-            f"{event['steps_per_second']:,.0f} steps/s",
-            "" if left is None else f"{duration(left)} left",
-        ]
-        self._write("  ".join(part for part in parts if part))
+    def _write(self, line: str) -> None:
+        self._last_line = self._clock()
+        self._write_line(line)
 
-    def _activity(self, event: Event) -> None:
-        """Say each activity once in a chunk, and once more at its half."""
-        fraction = event.get("fraction")
-        said = (tuple(event["seeds"]), event["text"], fraction is not None and fraction >= 0.5)
-        if said in self._said:
-            return
-        self._said.add(said)
-        text = activity_text(SeedView(activity=event["text"], activity_fraction=fraction))
-        self._write(f"{seed_names(list(event['seeds']))}: {text}")
+    def _quiet(self) -> bool:
+        return self._clock() - self._last_line >= QUIET_SECONDS
 
 
 class LiveDisplay:
@@ -117,7 +99,7 @@ class LiveDisplay:
     def __init__(self, console: Console, clock: Clock = time.monotonic):
         self._console = console
         self._clock = clock
-        self._view: View | None = None
+        self._view = View()
         self._live: Live | None = None
 
     def __call__(self, event: Event) -> None:
@@ -126,9 +108,7 @@ class LiveDisplay:
         self._view = advance(self._view, event, self._clock())
         if event["event"] == "message":
             self._console.print(message_line(event), style=_MESSAGE_STYLES[event["level"]], markup=False)
-        if self._view is None:
-            return
-        if self._live is None:
+        elif self._live is None:
             self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=4)
             self._live.start()
         if event["event"] == "finished":
@@ -138,10 +118,11 @@ class LiveDisplay:
         """Draw the last state and leave it on the screen."""
         if self._live is not None:
             self._live.stop()
-        self._live = self._view = None
+        self._live = None
+        self._view = View()
 
     def _render(self) -> RenderableType:
-        return "" if self._view is None else render(self._view, self._console.height)
+        return render(self._view, self._console.height)
 
 
 _MESSAGE_STYLES = {"info": "", "warning": "yellow"}
@@ -159,12 +140,32 @@ def started_line(view: View) -> str:
     return f"{view.algorithm} on {view.task}: {names}, {view.steps:,} steps ({stages}), to {view.out}"
 
 
+def chunk_line(view: View, event: Event) -> str:
+    """Where the run is, and the losses, speed and time left of the seeds that report."""
+    left = seconds_left(view)
+    parts = [
+        _percent(view.fraction),
+        seed_names(list(event["seeds"])),
+        f"{event['stage']} {event['stage_step']:,}/{event['stage_steps']:,}",
+        metrics_text(mean_metrics([view.seeds[seed] for seed in event["seeds"]])),
+        f"{event['steps_per_second']:,.0f} steps/s",
+        "" if left is None else f"{duration(left)} left",
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def activity_line(event: Event) -> str:
+    """What goes on between chunks, and in which seeds."""
+    text = activity_text(event["text"], event.get("fraction"))
+    return f"{seed_names(list(event['seeds']))}: {text}" if event["seeds"] else text
+
+
 def render(view: View, height: int) -> RenderableType:
     """The live picture of a run, at most `height` lines high, each cut at the width of the terminal."""
+    if not view.stages:
+        return _activities(view)
     title = Text(f"{view.algorithm} on {view.task}", style="bold", no_wrap=True, overflow="ellipsis")
-    bars = Table.grid(padding=(0, 2))
-    for _ in range(3):
-        bars.add_column(no_wrap=True)
+    bars = _grid()
     if len(view.stages) > 1:
         bars.add_row("all stages", _bar(view.fraction), _overall_text(view))
     for name, _ in view.stages:
@@ -173,6 +174,26 @@ def render(view: View, height: int) -> RenderableType:
         bars.add_row(name, _bar(fraction), _overall_text(view) if alone else _percent(fraction))
     room = max(1, height - len(view.stages) - 7)
     return Group(title, bars, Text(), _seed_table(view, room))
+
+
+def _activities(view: View) -> RenderableType:
+    """A bar for each thing that goes on outside a run."""
+    bars = _grid()
+    going = [(view.activity, view.activity_fraction)]
+    going += [(f"seed {name}: {seed.activity}", seed.activity_fraction) for name, seed in view.seeds.items()]
+    for text, fraction in going:
+        if text and fraction is not None:
+            bars.add_row(text, _bar(fraction), _percent(fraction))
+        elif text:
+            bars.add_row(text)
+    return bars
+
+
+def _grid() -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for _ in range(3):
+        grid.add_column(no_wrap=True)
+    return grid
 
 
 def _bar(fraction: float) -> RenderableType:
@@ -214,5 +235,5 @@ def _now(view: View, seed: SeedView) -> str:
     if seed.step >= view.steps:
         return "done"
     place = f"{seed.stage} {seed.stage_step:,}/{seed.stage_steps:,}" if seed.stage else "waiting"
-    parts = [activity_text(seed) or place, metrics_text(seed.metrics)]
+    parts = [activity_text(seed.activity, seed.activity_fraction) or place, metrics_text(seed.metrics)]
     return "  ".join(part for part in parts if part)

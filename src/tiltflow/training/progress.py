@@ -31,17 +31,21 @@ class SeedView:
 
 @dataclass(frozen=True)
 class View:
-    """A whole run: what it is, its stages as (name, steps), and every seed."""
+    """A whole run: what it is, its stages as (name, steps), and every seed.
 
-    algorithm: str
-    task: str
-    metric: str
-    unit: str
-    out: str
-    stages: tuple[tuple[str, int], ...]
-    steps: int
-    seeds: Mapping[int, SeedView]
-    result: Mapping[str, Any] | None = None
+    Work outside a run, such as collecting data, has no stages; where no seed does it, it is `activity`.
+    """
+
+    algorithm: str = ""
+    task: str = ""
+    metric: str = ""
+    unit: str = ""
+    out: str = ""
+    stages: tuple[tuple[str, int], ...] = ()
+    steps: int = 0
+    seeds: Mapping[int, SeedView] = field(default_factory=dict)
+    activity: str = ""
+    activity_fraction: float | None = None
 
     @property
     def fraction(self) -> float:
@@ -59,7 +63,7 @@ class View:
         raise KeyError(name)
 
 
-def advance(view: View | None, event: Event, now: float) -> View | None:
+def advance(view: View, event: Event, now: float) -> View:
     """Fold one event, seen at `now` seconds of any monotonic clock, into the view."""
     kind = event["event"]
     if kind == "started":
@@ -73,10 +77,8 @@ def advance(view: View | None, event: Event, now: float) -> View | None:
             steps=event["steps"],
             seeds={seed: SeedView() for seed in event["seeds"]},
         )
-    if view is None:
-        return None
-    if kind == "finished":
-        return replace(view, result=event["result"])
+    if kind == "activity" and not event["seeds"]:
+        return replace(view, activity=event["text"], activity_fraction=event.get("fraction"))
     seeds = dict(view.seeds)
     for place, seed in enumerate(event.get("seeds", ())):
         seeds[seed] = _advance_seed(seeds.get(seed, SeedView()), event, place, now)
@@ -170,8 +172,10 @@ def seed_names(seeds: list[int]) -> str:
 
 
 def metrics_text(metrics: Mapping[str, float], count: int = 3) -> str:
-    """Write the first few metrics of a chunk: "loss 0.412  ess 8.31"."""
-    return "  ".join(f"{name} {value:.3g}" for name, value in list(metrics.items())[:count])
+    """Write the foremost metrics of a chunk: "loss 0.412  ess 8.31"."""
+    ahead = [name for name in ("loss", "ess", "q_mean") if name in metrics]
+    names = [*ahead, *(name for name in metrics if name not in ahead)][:count]
+    return "  ".join(f"{name} {metrics[name]:.3g}" for name in names)
 
 
 def mean_metrics(seeds: list[SeedView]) -> dict[str, float]:
@@ -180,8 +184,6 @@ def mean_metrics(seeds: list[SeedView]) -> dict[str, float]:
     return {name: sum(seed.metrics[name] for seed in seeds) / len(seeds) for name in names}
 
 
-def activity_text(seed: SeedView) -> str:
-    """Write what a seed does between chunks: "drawing support actions 30 %"."""
-    if seed.activity_fraction is None:
-        return seed.activity
-    return f"{seed.activity} {100 * seed.activity_fraction:.0f} %"
+def activity_text(text: str, fraction: float | None) -> str:
+    """Write what goes on between chunks: "drawing support actions 30 %"."""
+    return text if fraction is None else f"{text} {100 * fraction:.0f} %"
