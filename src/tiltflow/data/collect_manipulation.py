@@ -29,7 +29,8 @@ _DEFAULT_STACKING = (0.5, 0.5)
 class ManipulationProtocol:
     """Collects episodes in OGBench's columns: observations, actions, terminals, qpos, qvel, button_states."""
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task, steps: int = EPISODE_STEPS):
+        self._steps = steps
         self._place, _, self._kind = task.dataset.removesuffix("-v0").rpartition("-")
         self._environment = make_ogbench(
             f"{self._place}-v0", terminate_at_goal=False, mode="data_collection"
@@ -38,7 +39,7 @@ class ManipulationProtocol:
         self._oracles = self._make_oracles()
 
     def episode(self, random: np.random.Generator) -> Columns:
-        """One episode of 1001 rows, the last of which only supplies the next observation."""
+        """One episode; its last row only supplies the next observation."""
         with lend_global_random(np.random.RandomState(int(random.integers(2**31)))):
             while True:
                 columns = self._attempt(random)
@@ -52,7 +53,7 @@ class ManipulationProtocol:
         oracle = self._oracles[info["privileged/target_task"]]
         oracle.reset(state, info)
         rows = []
-        for _ in range(EPISODE_STEPS):
+        for _ in range(self._steps):
             action = self._action(random, oracle, state, info, level)
             following, _, _, _, info = self._environment.step(action)
             rows.append(
@@ -67,7 +68,7 @@ class ManipulationProtocol:
         columns = {
             "observations": np.array(observations, np.float32),
             "actions": np.array(actions, np.float32),
-            "terminals": np.arange(EPISODE_STEPS) == EPISODE_STEPS - 1,
+            "terminals": np.arange(self._steps) == self._steps - 1,
             "qpos": np.array(qpos, np.float32),
             "qvel": np.array(qvel, np.float32),
         }

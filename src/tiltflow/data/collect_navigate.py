@@ -22,7 +22,8 @@ NOISE = 0.5
 class NavigateProtocol:
     """Collects episodes in OGBench's columns: observations, actions, terminals, qpos, qvel."""
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task, steps: int = EPISODE_STEPS):
+        self._steps = steps
         maze = task.dataset.replace("-navigate", "")
         self._maze = make_ogbench(maze, terminate_at_goal=False).unwrapped
         self._walls = self._maze.maze_map == 1
@@ -31,7 +32,7 @@ class NavigateProtocol:
         self._ways = {goal: next_cells(self._walls, goal) for goal in self._goals}
 
     def episode(self, random: np.random.Generator) -> Columns:
-        """One episode of 1001 rows, the last of which only supplies the next observation."""
+        """One episode; its last row only supplies the next observation."""
         start = self._cells[random.integers(len(self._cells))]
         goal = self._draw_goal(random)
         seed = int(random.integers(2**31))
@@ -41,7 +42,7 @@ class NavigateProtocol:
             task = {"init_ij": start, "goal_ij": goal}
             state, _ = self._maze.reset(seed=seed, options={"task_info": task})
             rows = []
-            for noise in random.normal(0.0, NOISE, (EPISODE_STEPS, 2)):
+            for noise in random.normal(0.0, NOISE, (self._steps, 2)):
                 action = np.clip(self._direction(goal) + noise, -1.0, 1.0).astype(np.float32)
                 following, _, _, _, info = self._maze.step(action)
                 rows.append((state, action, info["prev_qpos"], info["prev_qvel"]))
@@ -55,7 +56,7 @@ class NavigateProtocol:
         return {
             "observations": observations,
             "actions": actions,
-            "terminals": np.arange(EPISODE_STEPS) == EPISODE_STEPS - 1,
+            "terminals": np.arange(self._steps) == self._steps - 1,
             "qpos": qpos,
             "qvel": qvel,
         }
