@@ -114,7 +114,7 @@ def _audit_actions(file: str, actions: np.ndarray) -> list[Finding]:
     count = int((excess > 0).any(axis=1).sum())
     where = f"{count} rows have actions outside [−1, 1]; the largest is {worst + 1:.7g} in size"
     if worst > ACTION_TOLERANCE:
-        text = f"{where}. Scale the actions to [−1, 1]; the environment's bounds are mapped to ±1."
+        text = f"{where}. Scale (or clip) the actions to [−1, 1]; the environment's bounds are mapped to ±1."
         return [Finding("error", file, "actions", row, text)]
     return [Finding("warning", file, "actions", row, f"{where}: clipped.")]
 
