@@ -29,7 +29,7 @@ class Evaluate:
 
         with show_progress() as observe:
             result = evaluate(self.folder, self.episodes, observe)
-        print(f"{result['algorithm']} on {result['task']}: {score_text(result)}")
+        print(score_text(result))
 
 
 def parse(arguments: Sequence[str]) -> Evaluate:

@@ -6,20 +6,35 @@ from typing import Any
 
 from tiltflow.files import read_json
 
+Result = Mapping[str, Any]
 
-def score_text(result: Mapping[str, Any]) -> str:
-    """The score of a result record with its interval, metric and unit, and what it is the mean of."""
-    unit = "" if result["unit"] == result["metric"] else f" {result['unit']}"
+
+def mean_text(result: Result) -> str:
+    """The score of a result record with its unit: "52.0 %"; a plain return has none."""
+    return f"{result['mean']:.1f}" + _unit(result)
+
+
+def interval_text(result: Result) -> str:
+    """The 95 % interval of the score: "40.1 to 60.2 %"."""
     low, high = result["ci95"]
+    return f"{low:.1f} to {high:.1f}" + _unit(result)
+
+
+def _unit(result: Result) -> str:
+    return "" if result["unit"] == result["metric"] else f" {result['unit']}"
+
+
+def score_text(result: Result) -> str:
+    """What was trained on what, and its score with its interval, metric and unit."""
     seeds = "1 seed" if result["seeds"] == 1 else f"{result['seeds']} seeds"
     return (
-        f"{result['metric']} {result['mean']:.1f}{unit} (95 % interval {low:.1f} to {high:.1f}), "
+        f"{result['algorithm']} on {result['task']}\n"
+        f"{result['metric']} {mean_text(result)} (95 % interval {interval_text(result)}), "
         f"mean of {seeds} with {result['episodes']} episodes each"
     )
 
 
 def describe_run(run: Path) -> str:
     """The score of a finished run and the paths of its files."""
-    result = read_json(run / "result.json")
     files = [run / name for name in ("result.json", "report.html") if (run / name).exists()]
-    return "\n".join([f"{result['algorithm']} on {result['task']}: {score_text(result)}", *map(str, files)])
+    return "\n".join([score_text(read_json(run / "result.json")), *map(str, files)])

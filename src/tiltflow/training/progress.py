@@ -116,12 +116,13 @@ def _advance_seed(seed: SeedView, event: Event, place: int, now: float) -> SeedV
 
 
 def _paced(seed: SeedView, event: Event, now: float) -> Mapping[str, float]:
-    """Seconds per step, smoothed; a stage starts from its own first rate, which leaves out compilation."""
+    """Seconds per step, smoothed; a stage's first chunk, which compiles, counts until there is a second."""
     stage, steps = event["stage"], event["step"] - seed.step
     if stage not in seed.pace or seed.reported_at is None or steps <= 0:
         return {**seed.pace, stage: 1.0 / max(event["steps_per_second"], 1e-9)}
     latest = (now - seed.reported_at) / steps
-    return {**seed.pace, stage: 0.8 * seed.pace[stage] + 0.2 * latest}
+    second = event["stage_step"] <= 2 * steps
+    return {**seed.pace, stage: latest if second else 0.8 * seed.pace[stage] + 0.2 * latest}
 
 
 def seconds_left(view: View) -> float | None:
