@@ -156,6 +156,16 @@ def test_ogbench_validation_is_optional_and_positions_are_not(navigate, tmp_path
         load_dataset(task, tmp_path / "mine.npz")
 
 
+def test_ogbench_data_of_another_environment_are_refused(navigate):
+    file = navigate / "pointmaze-medium-navigate-v0.npz"
+    with pytest.raises(UserError, match="'observations': has 2 columns, but antmaze-medium-.* observes 29"):
+        load_dataset(find_task("ogbench/antmaze-medium-navigate-singletask-v0"), file)
+    with pytest.raises(UserError, match="several files"):
+        load_dataset(
+            find_task("ogbench/antmaze-medium-navigate-singletask-v0"), navigate / f"{file.name},{file}"
+        )
+
+
 def record(name, dataset_id, episodes, steps):
     collector = minari.DataCollector(gymnasium.make(name, max_episode_steps=steps))
     for seed in range(episodes):

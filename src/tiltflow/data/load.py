@@ -20,6 +20,7 @@ from tiltflow.data.formats import (
 )
 from tiltflow.data.locate import data_files, locate, validation_of
 from tiltflow.data.transitions import Transitions
+from tiltflow.errors import UserError
 from tiltflow.tasks import Task
 
 
@@ -98,10 +99,13 @@ def _audit_episodes(file: str, columns: Columns) -> list[Finding]:
 def _load_ogbench(
     task: Task, path: Path | None
 ) -> tuple[Transitions, Transitions | None, str, list[Finding]]:
-    from tiltflow.data.relabel import relabel
+    from tiltflow.data.relabel import Relabeller
 
-    (train_path,) = locate(task, path)[:1]
+    train_path, *others = locate(task, path)
+    if others:
+        raise UserError(f"--data {path} names several files, but an OGBench task takes one (and its -val).")
     validation_path = validation_of(train_path)
+    relabel = Relabeller(task)
     parts, findings = [], []
     for file in [train_path, validation_path]:
         if file is None:
@@ -109,7 +113,7 @@ def _load_ogbench(
         columns, found = read_file(file, "states")
         refuse_errors(found)
         rows = state_rows(columns["terminals"])
-        rewards, terminations = relabel(task, str(file), columns, rows)
+        rewards, terminations = relabel(str(file), columns, rows)
         findings += found + audit_columns(str(file), {"rewards": rewards})
         parts.append(from_states(columns, rewards, terminations))
     return parts[0], parts[1] if len(parts) > 1 else None, str(train_path), findings
@@ -123,8 +127,7 @@ def _load_files(task: Task, path: Path | None) -> tuple[Transitions, str, list[F
         findings += found
         refuse_errors(found)
         if task.dataset.startswith("ant-"):
-            found_contacts = _drop_contact_forces(str(file), columns)
-            findings += found_contacts
+            findings += _drop_contact_forces(str(file), columns)
         layout = layout_of(columns)
         parts.append(
             from_transitions(columns) if layout == "transitions" else from_steps(columns, task.horizon)
