@@ -8,7 +8,7 @@ import pytest
 from tiltflow.data.arrays import write_hdf5, write_npz
 from tiltflow.data.collect import collect
 from tiltflow.data.load import load_dataset
-from tiltflow.environments import make_environment
+from tiltflow.environments import import_robotics, make_environment
 from tiltflow.errors import UserError
 from tiltflow.tasks import find_task
 
@@ -158,7 +158,7 @@ def test_ogbench_validation_is_optional_and_positions_are_not(navigate, tmp_path
 
 def test_ogbench_data_of_another_environment_are_refused(navigate):
     file = navigate / "pointmaze-medium-navigate-v0.npz"
-    with pytest.raises(UserError, match="'observations': has 2 columns, but antmaze-medium-.* observes 29"):
+    with pytest.raises(UserError, match=r"'observations': has 2 columns, but antmaze-medium.* observes 29"):
         load_dataset(find_task("ogbench/antmaze-medium-navigate-singletask-v0"), file)
     with pytest.raises(UserError, match="several files"):
         load_dataset(
@@ -167,6 +167,7 @@ def test_ogbench_data_of_another_environment_are_refused(navigate):
 
 
 def record(name, dataset_id, episodes, steps):
+    import_robotics()
     collector = minari.DataCollector(gymnasium.make(name, max_episode_steps=steps))
     for seed in range(episodes):
         collector.reset(seed=seed)
