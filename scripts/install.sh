@@ -32,6 +32,6 @@ if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     fi
 fi
 
-echo "Installing tiltflow and its dependencies into .venv (first time: about 1.5 GB on disk, some minutes)"
+echo "Installing tiltflow and its dependencies into .venv (first time: about 1.2 GB on disk, some minutes)"
 .venv/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 .venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[all]" --group dev

@@ -107,7 +107,7 @@ class LiveDisplay:
             self.stop()
         self._view = advance(self._view, event, self._clock())
         if event["event"] == "message":
-            self._console.print(message_line(event), style=_MESSAGE_STYLES[event["level"]], markup=False)
+            self._console.print(Text(message_line(event), style=_MESSAGE_STYLES[event["level"]]))
         elif self._live is None:
             self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=4)
             self._live.start()
@@ -191,13 +191,14 @@ def _activities(view: View) -> RenderableType:
 
 def _grid() -> Table:
     grid = Table.grid(padding=(0, 2))
-    for _ in range(3):
-        grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(max_width=24)  # where room is short, the bars give way first
+    grid.add_column(no_wrap=True)
     return grid
 
 
 def _bar(fraction: float) -> RenderableType:
-    return ProgressBar(total=1.0, completed=fraction, width=24)
+    return ProgressBar(total=1.0, completed=fraction)
 
 
 def _percent(fraction: float) -> str:
@@ -211,10 +212,10 @@ def _overall_text(view: View) -> str:
 
 
 def _seed_table(view: View, rows: int) -> RenderableType:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", expand=True)
     for title in ("seed", "step", "steps/s", view.metric):
         table.add_column(title, justify="right", no_wrap=True, min_width=len(title))
-    table.add_column("now", no_wrap=True, overflow="ellipsis")
+    table.add_column("now", no_wrap=True, overflow="ellipsis", ratio=1)
     names = list(view.seeds)
     shown = names if len(names) <= rows else names[: max(1, rows - 1)]
     for name in shown:

@@ -1,0 +1,80 @@
+"""From the words behind `tiltflow train` to the config of a run."""
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tiltflow.agents.configs import QIPOConfig
+from tiltflow.agents.registry import ALGORITHMS, preset
+from tiltflow.cli.train import Resume, Train, default_out, parse
+from tiltflow.errors import UserError
+from tiltflow.report.command import train_command
+from tiltflow.training.config import TrainConfig, to_dict
+
+TASK = "ogbench/cube-single-play-singletask-task2-v0"
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_without_options_a_run_has_the_preset_of_its_task(algorithm):
+    expected = TrainConfig(algorithm, TASK, preset(algorithm, TASK))
+    assert parse([algorithm, "--task", TASK]) == Train(expected, None)
+    assert parse([f"--task={TASK}", algorithm]) == Train(expected, None)
+
+
+def test_options_set_the_fields_and_nested_hyper_parameters():
+    words = f"--task {TASK} --seeds 3 --seed 5 --out runs/x --parallel vmap qipo-ot --steps 9000"
+    words += " --set.critic.kind in-support-softmax --set.behaviour-steps 50000 --set.beta=7"
+    words += " --set.critic.network.layer-norm False --set.flow.network.width 64"
+    command = parse(words.split())
+    assert isinstance(command, Train)
+    config = command.config
+    assert command.out == Path("runs/x")
+    assert (config.seeds, config.seed, config.parallel, config.steps) == (3, 5, "vmap", 9000)
+    agent = config.agent
+    assert isinstance(agent, QIPOConfig)
+    assert (agent.critic.kind, agent.behaviour_steps, agent.beta) == ("in-support-softmax", 50000, 7.0)
+    assert not agent.critic.network.layer_norm
+    assert agent.flow.network.width == 64
+    assert agent.flow.network.depth == preset("qipo-ot", TASK).flow.network.depth
+
+
+def test_the_command_that_a_report_prints_parses_to_the_same_config():
+    agent = preset("qipo-diff", TASK)
+    assert isinstance(agent, QIPOConfig)
+    agent = replace(agent, beta=5.0, critic_steps=123, critic=replace(agent.critic, ensemble=4))
+    config = TrainConfig(
+        "qipo-diff", TASK, agent, seeds=2, normalize_observations=False, data="a folder/x.npz"
+    )
+    program, verb, *words = shlex.split(train_command(to_dict(config)))
+    assert (program, verb) == ("tiltflow", "train")
+    assert parse(words) == Train(config, None)
+
+
+def test_resume_takes_the_run_alone():
+    assert parse(["--resume", "runs/x"]) == Resume(Path("runs/x"))
+    assert parse(["--resume=runs/x"]) == Resume(Path("runs/x"))
+    with pytest.raises(SystemExit) as stop:
+        parse(["--resume", "runs/x", "--steps", "5"])
+    assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "folder"),
+    [
+        ([], "qipo-ot-ogbench-cube-single-play-singletask-task2-v0-seed0"),
+        (["--seed", "3"], "qipo-ot-ogbench-cube-single-play-singletask-task2-v0-seed3"),
+        (["--seeds", "4", "--seed", "2"], "qipo-ot-ogbench-cube-single-play-singletask-task2-v0-seeds2-5"),
+    ],
+)
+def test_the_default_folder_names_algorithm_task_and_seeds(options, folder):
+    command = parse(["qipo-ot", "--task", TASK, *options])
+    assert isinstance(command, Train)
+    assert default_out(command.config) == Path("runs") / folder
+
+
+@pytest.mark.parametrize("option", ["seeds", "steps", "evaluations", "episodes", "chunk", "checkpoint-every"])
+def test_a_number_of_nothing_is_refused_by_name(option):
+    with pytest.raises(UserError, match=option.replace("-", "_")):
+        parse(["bc-flow", "--task", TASK, f"--{option}", "0"])
