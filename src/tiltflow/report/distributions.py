@@ -13,7 +13,7 @@ from tiltflow.report.figures import PANEL, Panel, capital, labels
 from tiltflow.report.record import Run
 from tiltflow.report.svg import LOOKS, SHADE, draw
 
-SMALL = (150, 112)
+SMALL = (140, 106)
 MAX_DIMENSIONS = 20
 _BINS = 40
 

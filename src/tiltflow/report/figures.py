@@ -12,7 +12,7 @@ from tiltflow.report.glossary import find_metric
 from tiltflow.report.record import Curve, Run
 from tiltflow.report.svg import INK, LOOKS, MUTED, Look, draw
 
-PANEL, WIDE, NARROW = (312, 200), (690, 400), (312, 260)
+PANEL, WIDE, NARROW = (300, 195), (690, 400), (300, 255)
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,7 @@ def metric_curve(runs: Sequence[Run], stage: str, name: str) -> Panel:
         axes.set_ylabel(known.unit)
         if name.endswith("loss") and values.min() > 0 and values.max() > 20 * values.min():
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.number(value)))
         if name == "ess":
             _ess_limits(axes, [run for _, run, _, _ in shown])
 
@@ -183,7 +184,7 @@ def _ess_limits(axes: Axes, runs: Sequence[Run]) -> None:
     ):
         axes.axhline(value, color=MUTED.light, linewidth=1, linestyle=(0, (5, 3)))
         axes.annotate(
-            text, (1, value), (0, -4 if above else 3), xycoords=axes.get_yaxis_transform(), fontsize=9,
+            text, (1, value), (0, -4 if above else 3), xycoords=axes.get_yaxis_transform(), fontsize=9.5,
             textcoords="offset points", ha="right", va="top" if above else "bottom", color=MUTED.light,
         )  # fmt: skip
     axes.set_ylim(0, most * 1.04)

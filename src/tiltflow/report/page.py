@@ -138,7 +138,8 @@ def _verdict(runs: list[Run], labels: list[str]) -> str:
     text = f"{name} scores highest, {lead}{unit} above {others[0][1]}. "
     if near:
         return text + f"Its 95 % interval overlaps that of {words.listing(near)}."
-    return text + f"Its 95 % interval lies above {'that one' if len(others) == 1 else 'all others'}."
+    those = "that" if len(others) == 1 else "those"
+    return text + f"Its 95 % interval lies above {those} of {words.listing([label for _, label in others])}."
 
 
 def _logged(runs: list[Run]) -> list[tuple[str, str]]:

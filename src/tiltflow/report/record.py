@@ -5,6 +5,7 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -169,7 +170,7 @@ def _read_actions(path: Path) -> Actions | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             return Actions(file["data"].astype(np.float64), file["policy"].astype(np.float64))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise UserError(
             f"{path} cannot be read as the arrays 'data' and 'policy': {error}. "
             "Delete it to write the report without the distribution of actions."

@@ -83,6 +83,9 @@ def draw(name: str, size: tuple[int, int], paint: Callable[[Axes], None]) -> str
         inches = (size[0] / _PIXELS_PER_INCH, size[1] / _PIXELS_PER_INCH)
         figure = Figure(figsize=inches, dpi=_PIXELS_PER_INCH, layout="constrained")
         paint(figure.subplots())
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
+            figure.set_layout_engine("none")  # else saving draws everything twice to lay it out anew
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return _inline(buffer.getvalue())
@@ -103,5 +106,5 @@ def _inline(svg: str) -> str:
     svg = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in referenced else "", svg)
     for colour in COLOURS:
         svg = re.sub(colour.light, f"var({colour.variable})", svg, flags=re.IGNORECASE)
-    svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)
+    svg = re.sub(r" ?font-family: [^;\"]*;", "", svg)
     return re.sub(r"\n\s*", "\n", svg).strip()

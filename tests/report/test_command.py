@@ -1,0 +1,36 @@
+import json
+import shlex
+from dataclasses import replace
+
+import pytest
+
+from tiltflow.agents.registry import ALGORITHMS
+from tiltflow.cli.train import parse
+from tiltflow.report.command import train_command
+from tiltflow.training.config import TrainConfig, to_dict
+
+TASK = "ogbench/cube-single-play-singletask-task2-v0"
+
+
+def changed(name):
+    """A config in which options of every kind differ from the defaults."""
+    agent = ALGORITHMS[name].config
+    flow = replace(agent.flow, num_steps=7, network=replace(agent.flow.network, width=64, layer_norm=True))
+    agent = replace(agent, flow=flow, behaviour_steps=1234)
+    if name.startswith("qipo"):
+        agent = replace(agent, beta=2.5, include_data_action=False, energy_scale="none")
+    return TrainConfig(name, TASK, agent, data="my data/cube", seeds=3, seed=5, steps=777, keep=1)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("make", [lambda name: TrainConfig(name, TASK, ALGORITHMS[name].config), changed])
+def test_the_command_gives_the_same_config_again(algorithm, make):
+    config = make(algorithm)
+    words = shlex.split(train_command(json.loads(json.dumps(to_dict(config)))))
+    assert words[:2] == ["tiltflow", "train"]
+    assert parse(words[2:]).config == config
+
+
+def test_the_command_leaves_out_defaults():
+    config = TrainConfig("bc-flow", TASK, ALGORITHMS["bc-flow"].config, seeds=2)
+    assert train_command(to_dict(config)) == f"tiltflow train bc-flow --task {TASK} --seeds 2"

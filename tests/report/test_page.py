@@ -1,0 +1,176 @@
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from tiltflow.errors import UserError
+from tiltflow.report.page import write_demo_report, write_report
+from tiltflow.report.record import read_run
+
+VOID = {"meta", "link", "br", "wbr", "img"}
+
+
+class Page(HTMLParser):
+    """What a test asks of a page: its elements in order, and its text."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.elements, self.text, self.open = [], "", []
+        self.feed(path.read_text())
+        assert self.open == []
+        self.text = " ".join(self.text.split())  # unbreakable spaces become plain ones
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open and "svg" not in self.open:
+            self.text += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(
+    scope="module", params=["finished", "bc", "two runs", "unfinished", "not evaluated", "one chunk"]
+)
+def page(request, make_run, finished_run, other_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    match request.param:
+        case "finished":
+            return Page(write_report(finished_run))
+        case "bc":
+            return Page(write_report(other_run))
+        case "two runs":
+            return Page(write_demo_report([other_run, finished_run], folder / "demo.html"))
+        case "unfinished":
+            run = make_run(folder / "run", task_name="d4rl/hopper-medium-v2", seeds=1, finished=False)
+        case "not evaluated":
+            run = make_run(folder / "run", finished=False, evaluated=False)
+        case "one chunk":
+            run = make_run(folder / "run", finished=False, evaluated=False)
+            lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+            (run / "metrics.jsonl").write_text(lines[0])
+            (run / "actions.npz").unlink()
+            (run / "environment.json").unlink()
+    return Page(write_report(run))
+
+
+def test_the_page_is_whole_and_asks_for_no_other_file(page):
+    for tag, attributes in page.elements:
+        assert tag not in ("script", "iframe", "object", "embed")
+        for name in ("src", "href", "xlink:href", "srcset", "data"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:"))
+        assert "@import" not in (attributes.get("style") or "")
+    identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    for attributes in page.all("a"):
+        assert attributes["href"][1:] in identifiers
+
+
+def test_the_page_can_be_read_without_seeing_it(page):
+    assert page.all("html") == [{"lang": "en"}]
+    tags = [tag for tag, _ in page.elements]
+    assert [tags.count(tag) for tag in ("h1", "main", "header", "footer", "nav")] == [1] * 5
+    levels = [int(tag[1]) for tag in tags if re.fullmatch("h[1-6]", tag)]
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    identifiers = {attributes.get("id") for _, attributes in page.elements}
+    assert all(attributes["aria-labelledby"] in identifiers for attributes in page.all("section"))
+    drawings = [a for _, a in page.elements if a.get("role") == "img"]
+    assert len(drawings) == tags.count("figure")
+    assert all(len(attributes["aria-label"]) > 30 for attributes in drawings)
+    assert all(attributes.get("aria-hidden") == "true" for attributes in page.all("svg"))
+    assert all(attributes["scope"] in ("col", "row") for attributes in page.all("th"))
+
+
+def test_every_metric_that_is_shown_is_explained(page):
+    assert "No description." not in page.text
+    for name in re.findall(r"logged as (\w+)", page.text):
+        assert re.search(rf"\b{name}\b", page.text[page.text.index("Glossary", 600) :])
+
+
+def test_the_headline_is_the_result(finished_run):
+    page, result = Page(write_report(finished_run)), read_run(finished_run).result
+    low, high = result["ci95"]
+    assert f"{result['mean']:.1f} %" in page.text
+    assert f"95 % interval {low:.1f} to {high:.1f} %" in page.text
+    assert "success, mean of 3 seeds with 150 episodes each, from the last 3 evaluations" in page.text
+    assert "tiltflow train qipo-ot --task ogbench/cube-single-play-singletask-task2-v0 --data" in page.text
+    assert "not finished" not in page.text
+
+
+def test_the_same_run_gives_the_same_bytes(finished_run):
+    first = write_report(finished_run).read_bytes()
+    assert write_report(finished_run).read_bytes() == first
+
+
+def test_an_unfinished_run_says_so(make_run, tmp_path):
+    page = Page(write_report(make_run(tmp_path / "run", seeds=1, finished=False)))
+    assert "not finished: step 93 000 of 100 000" in page.text
+    assert "With one seed" in page.text
+    page = Page(write_report(make_run(tmp_path / "early", finished=False, evaluated=False)))
+    assert "not evaluated yet" in page.text
+
+
+def test_behaviour_cloning_has_no_weights_to_show(other_run):
+    page = Page(write_report(other_run))
+    assert "Effective sample size" not in page.text
+    assert "renewal" not in page.text
+
+
+def test_a_comparison_names_the_best_and_whether_intervals_overlap(
+    finished_run, other_run, make_run, tmp_path
+):
+    page = Page(write_demo_report([other_run, finished_run], tmp_path / "out" / "demo.html"))
+    assert "bc-flow against qipo-ot on cube-single-play-v0" in page.text
+    assert "Its 95 % interval lies above that of bc-flow." in page.text
+    twin = make_run(tmp_path / "twin", level=0.58)
+    page = Page(write_demo_report([finished_run, twin], tmp_path / "twins.html"))
+    assert "Its 95 % interval overlaps that of qipo-ot (twin)." in page.text
+
+
+def test_runs_on_different_tasks_are_not_compared(finished_run, make_run, tmp_path):
+    hopper = make_run(tmp_path / "hopper", task_name="d4rl/hopper-medium-v2")
+    with pytest.raises(UserError, match="different tasks"):
+        write_demo_report([finished_run, hopper], tmp_path / "demo.html")
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_too_few_or_too_many_runs_are_refused(finished_run, tmp_path, count):
+    with pytest.raises(UserError, match=f"not {count}"):
+        write_demo_report([finished_run] * count, tmp_path / "demo.html")
+
+
+def test_twenty_of_many_action_dimensions_are_shown(make_run, tmp_path):
+    run = make_run(tmp_path / "run", dimensions=24)
+    page = Page(write_report(run))
+    assert len(re.findall(r"Action \d+ W₁", page.text)) == 20
+    assert "the 20 of 24 dimensions in which qipo-ot is farthest from the data" in page.text
+
+
+def test_distance_of_equal_actions_is_zero(make_run, tmp_path):
+    run = make_run(tmp_path / "run", dimensions=2)
+    data = np.load(run / "actions.npz")["data"]
+    np.savez(run / "actions.npz", data=data, policy=np.stack([data] * 3))
+    assert Page(write_report(run)).text.count("W₁ 0.000") == 2
+
+
+def test_text_from_the_run_folder_cannot_become_markup(make_run, tmp_path):
+    run = make_run(tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["data"] = "<script>alert(1)</script>"
+    (run / "config.json").write_text(json.dumps(config))
+    page = Page(write_report(run))
+    assert page.all("script") == []
+    assert "<script>alert(1)</script>" in page.text

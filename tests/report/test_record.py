@@ -1,0 +1,76 @@
+import json
+
+import numpy as np
+import pytest
+
+from tiltflow.errors import UserError
+from tiltflow.evaluation.statistics import bootstrap_interval
+from tiltflow.report.record import read_run
+
+
+def test_a_finished_run_has_the_result_that_training_wrote(finished_run):
+    run = read_run(finished_run)
+    assert run.finished
+    assert run.result == json.loads((finished_run / "result.json").read_text())
+    assert [stage.name for stage in run.stages] == ["behaviour", "critic", "improvement"]
+    assert [stage.steps for stage in run.stages] == [40_000, 40_000, 20_000]
+    assert run.last_step == 100_000
+
+
+def test_an_unfinished_run_is_scored_by_the_evaluations_it_has(make_run, tmp_path):
+    run = read_run(make_run(tmp_path / "run", finished=False))
+    last = np.array(run.evaluations[-1]["successes"])
+    assert not run.finished
+    assert run.result["evaluated_steps"] == [r["step"] for r in run.evaluations[-3:]]
+    assert run.result["steps"] == run.last_step < 100_000
+    np.testing.assert_allclose(run.score.seeds[-1], 100 * last.mean(axis=1))
+
+
+def test_a_run_without_evaluations_has_no_result(make_run, tmp_path):
+    run = read_run(make_run(tmp_path / "run", finished=False, evaluated=False))
+    assert run.result is None
+    assert run.last_episodes == []
+
+
+def test_the_band_of_the_score_is_the_interval_of_every_evaluation(finished_run):
+    curve = read_run(finished_run).score
+    successes = 100.0 * np.array(read_run(finished_run).evaluations[4]["successes"])
+    assert (curve.low[4], curve.high[4]) == bootstrap_interval(list(successes), resamples=2000)
+    np.testing.assert_allclose(curve.mean[4], successes.mean())
+
+
+def test_the_band_of_a_metric_spans_the_seeds(finished_run):
+    run = read_run(finished_run)
+    curve = run.metric("critic", "q_mean")
+    assert curve.seeds.shape == (40, 3)
+    np.testing.assert_array_equal(curve.low, curve.seeds.min(axis=1))
+    np.testing.assert_array_equal(curve.high, curve.seeds.max(axis=1))
+    assert (curve.steps[0], curve.steps[-1]) == (41_000, 80_000)
+    assert run.stage_start("critic") == 40_000
+
+
+def test_renewals_are_where_the_logged_count_rises(finished_run, other_run):
+    assert read_run(finished_run).renewals == [85_000, 90_000, 95_000]
+    assert read_run(other_run).renewals == []
+
+
+def test_a_line_that_a_crash_cut_off_is_left_out(make_run, tmp_path):
+    folder = make_run(tmp_path / "run", finished=False)
+    before = read_run(folder)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 94000, "stage": "impro')
+    assert read_run(folder).last_step == before.last_step
+
+
+@pytest.mark.parametrize(("path", "reason"), [("nowhere", "is not a folder"), (".", "has no config.json")])
+def test_what_is_no_run_folder_is_refused(tmp_path, path, reason):
+    with pytest.raises(UserError, match=reason):
+        read_run(tmp_path / path)
+
+
+def test_a_damaged_file_is_named(make_run, tmp_path):
+    folder = make_run(tmp_path / "run")
+    actions = folder / "actions.npz"
+    actions.write_bytes(actions.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"actions\.npz cannot be read"):
+        read_run(folder)

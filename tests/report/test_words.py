@@ -1,0 +1,37 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiltflow.report import words
+
+
+@given(st.floats(-1e9, 1e9))
+def test_a_number_reads_back_to_three_digits(value):
+    text = words.number(value).replace("\u202f", "").replace("−", "-")
+    assert float(text) == pytest.approx(value, rel=5.1e-2 if abs(value) < 1e-3 else 5.1e-3)
+
+
+@given(st.integers(0, 10**12))
+def test_a_count_keeps_every_digit(value):
+    assert int(words.count(value).replace("\u202f", "")) == value
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 0 s"), (252.4, "4 min 12 s"), (7_505, "2 h 5 min")],
+)
+def test_durations(seconds, text):
+    assert words.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("items", "text"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
+)
+def test_listings(items, text):
+    assert words.listing(items) == text
+
+
+def test_scores_have_one_decimal_and_a_real_minus():
+    assert words.score(-3.14159) == "−3.1"
+    assert words.score(100.0) == "100.0"
+    assert words.score(-2345.6) == "−2\u202f346"
