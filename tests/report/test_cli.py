@@ -3,10 +3,10 @@ import pytest
 from tiltflow.cli.main import main
 
 
-def test_report_prints_the_path_of_the_page(finished_run, capsys):
-    assert main(["report", str(finished_run)]) == 0
-    assert capsys.readouterr().out.strip() == str(finished_run / "report.html")
-    assert (finished_run / "report.html").read_text().startswith("<!doctype html>")
+def test_report_prints_the_path_of_the_page(other_run, capsys):
+    assert main(["report", str(other_run)]) == 0
+    assert capsys.readouterr().out.strip() == str(other_run / "report.html")
+    assert (other_run / "report.html").read_text().startswith("<!doctype html>")
 
 
 @pytest.mark.parametrize("name", ["", "missing"])
