@@ -82,8 +82,9 @@ def dpm_solver(
     """DPM-Solver++(2M) from the path's start to its end, with steps of equal time.
 
     With λ = log(α/σ) and h = λ' − λ, x' = (σ'/σ)·x + α'·(1 − e^(−h))·D, where D extrapolates the last two
-    data predictions to second order (Algorithm 2 of arXiv 2211.01095). The first step is of first order;
-    so is the last one of fewer than 15 steps and any next to an end where λ is infinite.
+    data predictions to second order (Algorithm 2 of arXiv 2211.01095). The first and the last step are of
+    first order, as is any next to an end where λ is infinite: near the data λ grows so fast in equal
+    steps of time that the last extrapolation would overshoot. One such step leaves the order at 2.
     """
     times = jnp.linspace(path.start, path.end, num_steps + 1)
     alpha, sigma = path.alpha(times), path.sigma(times)
@@ -92,8 +93,7 @@ def dpm_solver(
     decay = (alpha[:-1] * sigma[1:]) / (sigma[:-1] * alpha[1:])  # e^(−h), finite at both ends
     extrapolation = jnp.concatenate([jnp.zeros(1), h[1:] / (2 * h[:-1])])
     extrapolation = jnp.where(jnp.isfinite(extrapolation), extrapolation, 0.0)
-    if num_steps < 15:
-        extrapolation = extrapolation.at[-1].set(0.0)
+    extrapolation = extrapolation.at[-1].set(0.0)
 
     def body(carry: tuple[Array, Array], inputs: tuple[Array, ...]) -> tuple[tuple[Array, Array], None]:
         x, previous = carry

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent, Stage, split_steps
@@ -37,6 +38,22 @@ class QIPOState(NamedTuple):
     """One unit of energy, in units of Q."""
 
 
+def support_weights(
+    energies: Float[Array, "n m"], renewal: Float[Array, ""], config: QIPOConfig
+) -> Float[Array, "n m"]:
+    """Self-normalised weights (mean 1) of the support actions of improvement number `renewal` (1, 2, …)."""
+    if config.reference == "current":
+        return tilt_weights(energies, config.beta)
+    if config.reference == "behaviour":
+        return tilt_weights(energies, config.beta * renewal)
+    from_policy = config.num_support_actions // 2
+    from_behaviour = energies.shape[1] - from_policy
+    before = -config.beta * (renewal - 1) * energies
+    log_z = logsumexp(before[:, :from_behaviour], axis=1, keepdims=True) - jnp.log(from_behaviour)
+    proposal = jnp.logaddexp(jnp.log(from_behaviour), jnp.log(from_policy) + before - log_z)
+    return tilt_weights(config.beta * renewal * energies + proposal, 1.0)
+
+
 def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
     """The agent: behaviour, critic (then frozen), improvement with renewal of the support actions."""
     count = split_steps(
@@ -48,6 +65,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
             "improvement": config.improvement_steps,
         },
     )
+    M = config.num_support_actions
     improvement_optimizer = optax.adam(config.improvement_learning_rate)
 
     def init(key: PRNGKeyArray) -> QIPOState:
@@ -90,9 +108,14 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
     def support(state: QIPOState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
         """Actions a_i1 … a_iM ~ π_l, the data's action a_i0, and E = −Q of each."""
         observations = rows["observations"]
-        actions = draw(state.reference, observations, key, config.num_support_actions)
-        if config.include_data_action:
-            actions = jnp.concatenate([rows["actions"][:, None], actions], axis=1)
+        behaviour_key, current_key = jax.random.split(key)
+        current = {"current": M, "behaviour": 0, "mixture": M // 2}[config.reference]
+        parts = [rows["actions"][:, None]] if config.include_data_action else []
+        if current < M:
+            parts.append(draw(state.behaviour, observations, behaviour_key, M - current))
+        if current > 0:
+            parts.append(draw(state.reference, observations, current_key, current))
+        actions = jnp.concatenate(parts, axis=1)
         shape = (*actions.shape[:2], observations.shape[1])
         repeated = jnp.broadcast_to(observations[:, None], shape)
         energy = -q_value(state.critic, repeated, actions, config.critic)
@@ -115,7 +138,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         if config.support == "batch":
             batch = {**batch, **support(state, batch, support_key)}
         actions, energies = batch["support_actions"], batch["support_energies"]
-        weights = tilt_weights(energies, config.beta / state.scale)
+        weights = support_weights(energies / state.scale, state.renewals, config)
         shape = (*actions.shape[:2], batch["observations"].shape[1])
         observations = jnp.broadcast_to(batch["observations"][:, None], shape)
 

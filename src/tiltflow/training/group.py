@@ -39,7 +39,7 @@ from tiltflow.training.policy import (
 )
 from tiltflow.training.schedule import Position, Schedule
 
-SLOTS = 16
+SLOTS = 8
 ACTION_STATES = 1000
 
 # What may change between a run and its resumption without changing any of its bits.
