@@ -1,0 +1,117 @@
+"""QIPO's law: l improvements sample μ(a|s)·exp(lβQ(s, a)), equation (5.4), on a bandit with known Q."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import logsumexp, ndtr
+
+from tiltflow.agents.configs import CriticConfig, FlowConfig, NetworkConfig
+from tiltflow.agents.qipo import build, support_weights
+from tiltflow.agents.registry import ALGORITHMS
+from tiltflow.critics import q_value
+from tiltflow.data.transitions import Spec
+from tiltflow.optimize import run_steps
+
+SPEC = Spec(observation_size=1, action_size=1)
+BETA = 1.0
+
+
+@pytest.fixture(scope="module")
+def bandit():
+    """One-step episodes: a ~ ½N(−0.35, 0.15²) + ½N(0.35, 0.15²), reward 2a. Q = 2a whatever is learned from."""
+    key, sign, noise = jax.random.split(jax.random.key(0), 3)
+    centre = jnp.where(jax.random.bernoulli(sign, shape=(20_000, 1)), 0.35, -0.35)
+    actions = centre + 0.15 * jax.random.normal(noise, (20_000, 1))
+    return {
+        "observations": jnp.zeros((20_000, 1)),
+        "actions": actions,
+        "rewards": 2 * actions[:, 0],
+        "next_observations": jnp.zeros((20_000, 1)),
+        "terminations": jnp.ones(20_000),
+    }
+
+
+def truth(beta: float) -> tuple[float, float]:
+    """Mean, and share above 0, of μ·exp(2βa): the modes move by 2β·0.0225 and change weight."""
+    means = np.array([-0.35, 0.35]) + 2 * beta * 0.0225
+    log_weights = 2 * beta * np.array([-0.35, 0.35])
+    weights = np.exp(log_weights - logsumexp(log_weights))
+    return weights @ means, weights @ ndtr(means / 0.15)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "reference"),
+    [("qipo-ot", "current"), ("qipo-ot", "mixture"), ("qipo-diff", "current")],
+)
+def test_renewals_follow_the_iterated_tilt(bandit, algorithm, reference):
+    base = ALGORITHMS[algorithm].config
+    network = NetworkConfig(width=64, depth=3)
+    config = replace(
+        base,
+        flow=replace(base.flow, network=network, learning_rate=2e-3, ema=0.998),
+        critic=CriticConfig(network=network, learning_rate=1e-3),
+        beta=BETA,
+        energy_scale="none",
+        include_data_action=reference != "current",
+        reference=reference,
+        improvement_learning_rate=2e-3,
+        improvement_ema=0.998,
+        behaviour_steps=5000,
+        critic_steps=1500,
+        improvement_steps=4000,
+        renew_every=2000,
+    )
+    agent = build(config, SPEC, 0)
+    state = agent.init(jax.random.key(1))
+    for number, stage in enumerate(agent.stages):
+        run = jax.jit(run_steps, static_argnames=("update", "num_steps", "batch_size"))
+        every = stage.renew_every or stage.steps
+        for renewal, first in enumerate(range(0, stage.steps, every)):
+            key = jax.random.fold_in(jax.random.key(2 + number), renewal)
+            state = stage.renew(state, {k: v[:1000] for k, v in bandit.items()}, key)
+            derived = jax.jit(stage.derive)(state, bandit, key) if stage.derive else {}
+            state, _ = run(
+                stage.update, state, {**bandit, **derived}, key, first,
+                num_steps=every, batch_size=stage.batch_size,
+            )  # fmt: skip
+            if stage.name == "improvement":
+                actions = np.asarray(agent.act(state, jnp.zeros((20_000, 1)), key))[:, 0]
+                mean, above = truth(BETA * (renewal + 1))
+                assert np.mean(actions) == pytest.approx(mean, abs=0.05)  # the tilts are 0.26, 0.14 apart
+                assert np.mean(actions > 0) == pytest.approx(above, abs=0.05)
+    probe = jnp.linspace(-0.5, 0.5, 11)[:, None]
+    learned = q_value(state.critic, jnp.zeros((11, 1)), probe, config.critic)
+    np.testing.assert_allclose(learned, 2 * probe[:, 0], atol=0.1)
+
+
+@pytest.mark.parametrize("reference", ["current", "behaviour", "mixture"])
+@pytest.mark.parametrize("renewal", [1.0, 2.0, 4.0])
+def test_support_weights_are_importance_weights_of_the_iterated_tilt(reference, renewal):
+    """Means under them are the tilt's, for support drawn exactly from what the reference names."""
+    states, count, beta = 4000, 16, 0.7
+    config = replace(
+        ALGORITHMS["qipo-ot"].config, reference=reference, beta=beta, num_support_actions=count,
+        include_data_action=False,
+    )  # fmt: skip
+    keys = jax.random.split(jax.random.key(3), 2)
+    behaviour = jax.random.normal(keys[0], (states, count))  # μ = N(0, 1), Q = a: μ·exp(bQ) = N(b, 1)
+    policy = jax.random.normal(keys[1], (states, count)) + beta * (renewal - 1)
+    half = count // 2
+    support = {
+        "current": policy,
+        "behaviour": behaviour,
+        "mixture": jnp.concatenate([behaviour[:, :half], policy[:, :half]], axis=1),
+    }[reference].reshape(4, -1)  # many support actions of few states: the finite-M bias is out of the way
+    if reference == "mixture":
+        parts = [behaviour[:, :half].reshape(4, -1), policy[:, :half].reshape(4, -1)]
+        support = jnp.concatenate(parts, axis=1)
+        config = replace(config, num_support_actions=support.shape[1])
+    weights = support_weights(-support, jnp.asarray(renewal), config)
+    np.testing.assert_allclose(weights.mean(axis=1), 1.0, rtol=1e-5)
+    means = np.asarray((weights * support).mean(axis=1))
+    share = np.asarray(weights**2).mean() / np.asarray(weights).mean() ** 2
+    tolerance = 4 * np.sqrt(share / support.size) * 1.5
+    assert abs(means.mean() - beta * renewal) < tolerance

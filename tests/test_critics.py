@@ -1,0 +1,67 @@
+"""Critics reach the fixed points of their backups on problems whose values are known."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tiltflow.agents.configs import CriticConfig, NetworkConfig
+from tiltflow.critics import init_critic, q_value, softmax_backup, update_critic
+from tiltflow.data.transitions import Spec
+from tiltflow.optimize import run_steps
+
+SPEC = Spec(observation_size=1, action_size=1)
+CONFIG = CriticConfig(network=NetworkConfig(width=64, depth=2), learning_rate=1e-3, tau=0.02, discount=0.5)
+
+
+def chain() -> dict[str, jnp.ndarray]:
+    """Two states, two actions. In state −1, a = 1 earns 0 and leads to state 1, a = −1 earns 0.2 and ends;
+    in state 1, a = ±1 earns 1 or 0 and ends. With γ = ½, Q(−1, 1) = V(1)/2 and Q(−1, −1) = 0.2."""
+    states = jnp.repeat(jnp.array([[-1.0], [1.0]]), 2, axis=0)
+    actions = jnp.tile(jnp.array([[-1.0], [1.0]]), (2, 1))
+    rows = {
+        "observations": states,
+        "actions": actions,
+        "rewards": jnp.array([0.2, 0.0, 0.0, 1.0]),
+        "next_observations": jnp.ones((4, 1)),
+        "terminations": jnp.array([1.0, 0.0, 1.0, 1.0]),
+        "next_support_actions": jnp.tile(jnp.array([[-1.0], [1.0]]), (4, 1, 1)),
+    }
+    return rows
+
+
+def learned(config: CriticConfig) -> np.ndarray:
+    rows = chain()
+    run = jax.jit(
+        lambda critic: run_steps(
+            lambda c, batch, key: update_critic(c, batch, config),
+            critic, rows, jax.random.key(1), jnp.int32(0), num_steps=3000, batch_size=64,
+        )
+    )  # fmt: skip
+    critic, _ = run(init_critic(jax.random.key(0), SPEC, config))
+    return np.asarray(q_value(critic, rows["observations"], rows["actions"], config))
+
+
+@pytest.mark.parametrize("aggregate", ["min", "mean"])
+@pytest.mark.parametrize("beta", [0.0, 3.0])
+def test_in_support_softmax_backup_reaches_its_fixed_point(aggregate, beta):
+    config = replace(CONFIG, kind="in-support-softmax", beta=beta, aggregate=aggregate)
+    tilted = np.exp(beta) / (1 + np.exp(beta))  # Σ softmax(βQ)·Q over Q = 0 and 1
+    np.testing.assert_allclose(learned(config), [0.2, tilted / 2, 0.0, 1.0], atol=0.03)
+
+
+@pytest.mark.parametrize("expectile", [0.5, 0.9])
+def test_expectile_backup_reaches_its_fixed_point(expectile):
+    config = replace(CONFIG, kind="expectile", expectile=expectile)
+    # the τ-expectile of 0 and 1 in equal parts is τ
+    np.testing.assert_allclose(learned(config), [0.2, expectile / 2, 0.0, 1.0], atol=0.03)
+
+
+def test_softmax_backup_lies_between_the_mean_and_the_maximum():
+    values = jax.random.normal(jax.random.key(0), (100, 7))
+    np.testing.assert_allclose(softmax_backup(values, 0.0), values.mean(axis=1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(softmax_backup(values, 1e4), values.max(axis=1), rtol=1e-4)
+    middle = softmax_backup(values, 1.0)
+    assert jnp.all((middle >= values.mean(axis=1) - 1e-6) & (middle <= values.max(axis=1) + 1e-6))
