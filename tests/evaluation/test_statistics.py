@@ -57,6 +57,20 @@ def test_interval_covers_the_mean_of_the_seeds_about_as_often_as_it_says():
     assert 0.90 <= covered / trials <= 0.99
 
 
+@pytest.mark.parametrize(("seeds", "stated"), [(2, 0.76), (3, 0.82), (5, 0.89), (10, 0.92)])
+def test_coverage_with_few_seeds_is_what_the_documentation_states(seeds, stated):
+    rng = np.random.default_rng(5)
+    trials = 300
+    covered = 0
+    for trial in range(trials):
+        rates = rng.normal(0.5, 0.1, size=seeds).clip(0, 1)
+        low, high = bootstrap_interval(
+            [100.0 * (rng.random(150) < r) for r in rates], resamples=300, seed=trial
+        )
+        covered += low <= 50.0 <= high
+    assert covered / trials == pytest.approx(stated, abs=0.06)
+
+
 def test_interval_of_one_seed_covers_the_success_rate_of_its_policy():
     rng = np.random.default_rng(2)
     trials = 400

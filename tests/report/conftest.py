@@ -81,8 +81,8 @@ def make_run(
     write_json_lines(folder / "metrics.jsonl", chunks)
 
     evaluations = []
-    for number in range(1, 11):
-        at = total - stages[last] * CHUNK * (10 - number) // 10
+    for number in range(0 if qipo else 1, 11):
+        at = total - stages[last] * CHUNK * (10 - number) // 10 if number else stages["behaviour"] * CHUNK
         if not evaluated or at > chunks[-1]["step"]:
             break
         chance = level * np.clip(0.35 + 0.8 * number / 10 + 0.06 * rng.normal(size=(seeds, 1)), 0, 1)
@@ -94,7 +94,13 @@ def make_run(
             -1.0 * lengths if sparse else low + (high - low) * (chance + 0.1 * rng.normal(size=(seeds, 50)))
         )
         evaluations.append(
-            {"step": at, "stage": last, "metric": task.metric, "unit": task.unit, "seconds": 20.0}
+            {
+                "step": at,
+                "stage": last if number else "behaviour",
+                "metric": task.metric,
+                "unit": task.unit,
+                "seconds": 20.0,
+            }
             | {"returns": returns.tolist(), "lengths": lengths.tolist()}
             | {"successes": (successes & sparse).tolist()}
         )

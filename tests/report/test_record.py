@@ -23,7 +23,7 @@ def test_an_unfinished_run_is_scored_by_the_evaluations_it_has(make_run, tmp_pat
     assert not run.finished
     assert run.result["evaluated_steps"] == [r["step"] for r in run.evaluations[-3:]]
     assert run.result["steps"] == run.last_step < 100_000
-    np.testing.assert_allclose(run.score.seeds[-1], 100 * last.mean(axis=1))
+    np.testing.assert_allclose(run.scores["improvement"].seeds[-1], 100 * last.mean(axis=1))
 
 
 def test_a_run_without_evaluations_has_no_result(make_run, tmp_path):
@@ -33,8 +33,10 @@ def test_a_run_without_evaluations_has_no_result(make_run, tmp_path):
 
 
 def test_the_band_of_the_score_is_the_interval_of_every_evaluation(finished_run):
-    curve = read_run(finished_run).score
-    successes = 100.0 * np.array(read_run(finished_run).evaluations[4]["successes"])
+    run = read_run(finished_run)
+    assert list(run.scores) == ["behaviour", "improvement"]
+    curve = run.scores["improvement"]
+    successes = 100.0 * np.array(run.evaluations[5]["successes"])
     assert (curve.low[4], curve.high[4]) == bootstrap_interval(list(successes), resamples=2000)
     np.testing.assert_allclose(curve.mean[4], successes.mean())
 

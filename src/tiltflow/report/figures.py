@@ -37,38 +37,61 @@ def labels(runs: Sequence[Run]) -> list[str]:
 
 
 def score_curve(runs: Sequence[Run]) -> Panel | None:
-    """The score at every evaluation, with its 95 % interval and the renewals of the support actions."""
-    evaluated = [(run, look) for run, look in zip(runs, LOOKS, strict=False) if run.evaluations]
-    if not evaluated:
+    """The score at every evaluation of the final stage, with its 95 % interval and the renewals.
+
+    A level marks the score at the end of an earlier stage: that of the policy which is to be improved.
+    """
+    shown = [
+        (label, run, *list(run.scores.items())[-1], list(run.scores.items())[:-1], look)
+        for label, run, look in zip(labels(runs), runs, LOOKS, strict=False)
+        if run.scores
+    ]
+    if not shown:
         return None
     task = runs[0].task
 
     def paint(axes: Axes) -> None:
-        for run, look in evaluated:
-            _curve(axes, run.score, look, marked=True)
+        for _, run, stage, curve, earlier, look in shown:
+            start = run.stage_start(stage)
+            _curve(axes, curve, look, marked=True)
             _renewals(axes, run, look)
-        first = min(run.stage_start(run.evaluations[0]["stage"]) for run, _ in evaluated)
-        _steps_axis(axes, first, max(run.score.steps[-1] for run, _ in evaluated))
+            for _, before in earlier:
+                axes.plot(
+                    [start, curve.steps[-1]], [before.mean[-1]] * 2, color=look.colour.light, linewidth=1.2,
+                    linestyle=(0, (6, 4)),
+                )  # fmt: skip
+                axes.plot(
+                    start, before.mean[-1], look.marker, color=look.colour.light, markerfacecolor="none"
+                )
+        first = min(run.stage_start(stage) for _, run, stage, *_ in shown)
+        _steps_axis(axes, first, max(curve.steps[-1] for _, _, _, curve, *_ in shown))
         axes.set_ylabel(_axis_label(task.metric, task.unit))
         if task.unit == "%":
             axes.set_ylim(-3, 103)
 
-    told = [
-        f"{label}: {words.score(run.score.mean[0])} at step {words.count(run.score.steps[0])}, "
-        f"{words.score(run.score.mean[-1])} at step {words.count(run.score.steps[-1])}"
-        for label, run in zip(labels(runs), runs, strict=True)
-        if run.evaluations
+    told, levels = [], []
+    for label, _, stage, curve, earlier, _ in shown:
+        told.append(
+            f"{label}: {words.score(curve.mean[0])} at step {words.count(curve.steps[0])}, "
+            f"{words.score(curve.mean[-1])} at step {words.count(curve.steps[-1])} of the {stage} stage"
+        )
+        whose = f" of {label}" if len(runs) > 1 else ""
+        levels += [
+            f"Dashed level, hollow mark: after the {name} stage{whose}, {words.score(before.mean[-1])}."
+            for name, before in earlier
+        ]
+    renewed = any(run.renewals for run in runs)
+    notes = [
+        "Thick: mean over seeds. Thin: each seed. Band: 95 % interval of the mean.",
+        *levels,
+        *(["Triangle and dotted line: renewal of the support actions."] if renewed else []),
     ]
     return Panel(
         f"{capital(task.metric)} over training",
         draw("score", NARROW, paint),
-        f"Line chart of {_axis_label(task.metric, task.unit)} over gradient steps. {'; '.join(told)}.",
-        "Thick: mean over seeds. Thin: each seed. Band: 95 % interval of the mean."
-        + (
-            " Triangle and dotted line: renewal of the support actions."
-            if any(r.renewals for r in runs)
-            else ""
-        ),
+        f"Line chart of {_axis_label(task.metric, task.unit)} over gradient steps. {'; '.join(told)}. "
+        + " ".join(levels),
+        " ".join(notes),
         wide=draw("score-wide", WIDE, paint),
     )
 
@@ -158,6 +181,8 @@ def _curve(axes: Axes, curve: Curve, look: Look, marked: bool) -> None:
     """Each seed thin, their mean thick, the band behind."""
     colour = look.colour.light
     axes.fill_between(curve.steps, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
+    if len(curve.steps) == 1:  # a band of no width cannot be seen
+        axes.vlines(curve.steps, curve.low, curve.high, color=colour, alpha=0.6)
     if curve.seeds.shape[1] > 1:
         axes.plot(curve.steps, curve.seeds, color=colour, linewidth=0.7, alpha=0.7)
     marker = look.marker if marked or len(curve.steps) == 1 else ""
@@ -176,7 +201,9 @@ def _renewals(axes: Axes, run: Run, look: Look, first: float = 0, last: float = 
 
 def _ess_limits(axes: Axes, runs: Sequence[Run]) -> None:
     """The number of actions that share a state's weights: no effective sample size is larger."""
-    agents = [run.config["agent"] for run in runs]
+    agents = [run.config["agent"] for run in runs if "num_support_actions" in run.config["agent"]]
+    if not agents:
+        return
     most = max(a["num_support_actions"] + bool(a.get("include_data_action", True)) for a in agents)
     for value, text, above in (
         (most, f"all {most} actions count alike", True),

@@ -120,7 +120,8 @@ def _card(run: Run, label: str, look: Look) -> Card:
     basis = (
         f"{result['metric']}, mean of {words.plural(result['seeds'], 'seed')} with "
         f"{words.plural(result['episodes'], 'episode')}{' each' if result['seeds'] > 1 else ''}, "
-        f"from the last {words.plural(evaluations, 'evaluation') if evaluations > 1 else 'evaluation'}"
+        f"from the last {words.plural(evaluations, 'evaluation') if evaluations > 1 else 'evaluation'} "
+        f"of the {list(run.scores)[-1]} stage"
     )
     unit = words.unit(result["unit"])
     return Card(label, look, words.score(result["mean"]), unit, f"{low} to {high}{unit}", basis, status)

@@ -109,9 +109,12 @@ class Run:
         return Curve(steps, values, values.min(axis=1), values.max(axis=1))
 
     @cached_property
-    def score(self) -> Curve:
-        """The score at every evaluation; the band is its 95 % interval (two-level bootstrap)."""
-        records = self.evaluations
+    def scores(self) -> dict[str, Curve]:
+        """The score at every evaluation of each stage; the band is its 95 % interval."""
+        stages = dict.fromkeys(record["stage"] for record in self.evaluations)
+        return {stage: self._scores([r for r in self.evaluations if r["stage"] == stage]) for stage in stages}
+
+    def _scores(self, records: list[dict[str, Any]]) -> Curve:
         per_episode = [
             [
                 score(self.task, Episodes(*columns))
@@ -120,9 +123,9 @@ class Run:
             for r in records
         ]
         intervals = [bootstrap_interval(values, resamples=CURVE_RESAMPLES) for values in per_episode]
-        low, high = np.array(intervals, np.float64).reshape(-1, 2).T
+        low, high = np.array(intervals).T
         seeds = np.array([[values.mean() for values in row] for row in per_episode])
-        return Curve(np.array([r["step"] for r in records], int), seeds, low, high)
+        return Curve(np.array([r["step"] for r in records]), seeds, low, high)
 
     @cached_property
     def last_episodes(self) -> list[Episodes]:

@@ -45,17 +45,16 @@ def _row(label: str, results: list[dict[str, Any]], text: Any) -> Row:
 
 
 def evaluations(run: Run) -> list[list[str]]:
-    """The numbers behind the score curve: step, mean, interval, each seed."""
-    if not run.evaluations:
-        return []
-    curve = run.score
+    """The numbers behind the score curve: step, stage, mean, interval, each seed."""
     return [
         [
             words.count(step),
+            stage,
             words.score(mean),
             f"{words.score(low)} to {words.score(high)}",
             " · ".join(map(words.score, seeds)),
         ]
+        for stage, curve in run.scores.items()
         for step, mean, low, high, seeds in zip(
             curve.steps, curve.mean, curve.low, curve.high, curve.seeds, strict=True
         )
