@@ -24,13 +24,18 @@ def _unit(result: Result) -> str:
     return "" if result["unit"] == result["metric"] else f" {result['unit']}"
 
 
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" + ("" if number == 1 else "s")
+
+
 def score_text(result: Result) -> str:
     """What was trained on what, and its score with its interval, metric and unit."""
-    seeds = "1 seed" if result["seeds"] == 1 else f"{result['seeds']} seeds"
+    seeds, episodes = (_count(result[name], name[:-1]) for name in ("seeds", "episodes"))
+    each = " each" if result["seeds"] > 1 else ""
     return (
         f"{result['algorithm']} on {result['task']}\n"
         f"{result['metric']} {mean_text(result)} (95 % interval {interval_text(result)}), "
-        f"mean of {seeds} with {result['episodes']} episodes each"
+        f"mean of {seeds} with {episodes}{each}"
     )
 
 

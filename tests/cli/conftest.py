@@ -1,0 +1,41 @@
+"""A small real data set and a run of seconds on it, both made by the command line."""
+
+from pathlib import Path
+
+import pytest
+
+from tiltflow.cli.main import main
+
+TASK = "pointmaze/umaze-v0"
+SMALL = (
+    *("--steps", "60", "--chunk", "10", "--checkpoint-every", "20", "--evaluations", "2", "--episodes", "2"),
+    *("--set.flow.network.width", "16", "--set.flow.network.depth", "2", "--set.flow.num-steps", "2"),
+)
+
+
+@pytest.fixture(scope="session")
+def maze_data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    assert main(["data", "collect", "pointmaze-umaze-v0", "--episodes", "2", "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def train_words(maze_data):
+    """The words of a training of seconds."""
+
+    def words(out: Path, *more: str) -> list[str]:
+        return [
+            "train",
+            "bc-flow",
+            "--task",
+            TASK,
+            "--data",
+            str(maze_data),
+            *SMALL,
+            "--out",
+            str(out),
+            *more,
+        ]
+
+    return words
