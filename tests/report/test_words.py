@@ -1,16 +1,22 @@
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tiltflow.report import words
 
 
+# A busy machine says nothing about the law.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@unhurried
 @given(st.floats(-1e9, 1e9))
 def test_a_number_reads_back_to_three_digits(value):
     text = words.number(value).replace("\u202f", "").replace("−", "-")
     assert float(text) == pytest.approx(value, rel=5.1e-2 if abs(value) < 1e-3 else 5.1e-3)
 
 
+@unhurried
 @given(st.integers(0, 10**12))
 def test_a_count_keeps_every_digit(value):
     assert int(words.count(value).replace("\u202f", "")) == value
