@@ -4,7 +4,6 @@ from hypothesis import strategies as st
 
 from tiltflow.report import words
 
-
 # A busy machine says nothing about the law.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
