@@ -18,8 +18,8 @@ Points = Float[Array, "... d"]
 class Path(Protocol):
     """The coefficients of x_t = α(t)·data + σ(t)·noise. `start` and `end` bound the times that are used."""
 
-    start: float
-    end: float
+    start: ClassVar[float]
+    end: ClassVar[float]
 
     def alpha(self, t: Time) -> Time: ...
     def sigma(self, t: Time) -> Time: ...

@@ -27,21 +27,21 @@ def _move(x: Any, *terms: tuple[Any, Any]) -> Any:
     return x
 
 
-def _euler(v: Velocity, t: Array, x: Any, h: Array) -> Any:
+def _euler(v: Velocity, t: Array, x: Any, h: float) -> Any:
     return _move(x, (h, v(t, x)))
 
 
-def _midpoint(v: Velocity, t: Array, x: Any, h: Array) -> Any:
+def _midpoint(v: Velocity, t: Array, x: Any, h: float) -> Any:
     return _move(x, (h, v(t + h / 2, _move(x, (h / 2, v(t, x))))))
 
 
-def _heun(v: Velocity, t: Array, x: Any, h: Array) -> Any:
+def _heun(v: Velocity, t: Array, x: Any, h: float) -> Any:
     k1 = v(t, x)
     k2 = v(t + h, _move(x, (h, k1)))
     return _move(x, (h / 2, k1), (h / 2, k2))
 
 
-def _rk4(v: Velocity, t: Array, x: Any, h: Array) -> Any:
+def _rk4(v: Velocity, t: Array, x: Any, h: float) -> Any:
     k1 = v(t, x)
     k2 = v(t + h / 2, _move(x, (h / 2, k1)))
     k3 = v(t + h / 2, _move(x, (h / 2, k2)))
@@ -118,7 +118,7 @@ def integrate_adaptive(
 ) -> Any:
     """Integrate with diffrax's Tsitouras 5(4) and a PID step controller; rows share their steps."""
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, x, _: velocity(t, x)),
+        diffrax.ODETerm(lambda t, x, _: velocity(jnp.asarray(t), x)),
         diffrax.Tsit5(),
         t0=start,
         t1=end,

@@ -54,6 +54,7 @@ def test_renewals_follow_the_iterated_tilt(bandit, algorithm, reference):
         flow=replace(base.flow, network=network, learning_rate=2e-3, ema=0.998),
         critic=CriticConfig(network=network, learning_rate=1e-3),
         beta=BETA,
+        annealed=False,
         energy_scale="none",
         include_data_action=reference != "current",
         reference=reference,
@@ -109,7 +110,7 @@ def test_support_weights_are_importance_weights_of_the_iterated_tilt(reference, 
         parts = [behaviour[:, :half].reshape(4, -1), policy[:, :half].reshape(4, -1)]
         support = jnp.concatenate(parts, axis=1)
         config = replace(config, num_support_actions=support.shape[1])
-    weights = support_weights(-support, jnp.asarray(renewal), config)
+    weights = support_weights(-support, beta * (renewal - 1), beta * renewal, config)
     np.testing.assert_allclose(weights.mean(axis=1), 1.0, rtol=1e-5)
     means = np.asarray((weights * support).mean(axis=1))
     share = np.asarray(weights**2).mean() / np.asarray(weights).mean() ** 2

@@ -1,7 +1,7 @@
 """What an agent is: a state, stages that update it, and a policy. Everything else belongs to the loop."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -35,6 +35,10 @@ class Stage:
     derive: Callable[[State, Columns, PRNGKeyArray], Mapping[str, Array]] | None = None
     derive_reason: str = ""
     """What the derivation does, for the progress display."""
+    owns: tuple[str, ...] = ()
+    """Fields of the state that this stage alone determines; another run's may be taken over."""
+    depends: Mapping[str, Any] = field(default_factory=dict)
+    """What of the config those fields depend on, besides the data, the seed and the steps of this stage."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Behaviour cloning with a flow or diffusion model: the behaviour stage of QIPO and its floor."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
@@ -50,6 +52,21 @@ def behaviour_update(
     return gradient_step(policy, optax.adam(config.learning_rate), loss, ema=config.ema)
 
 
+def behaviour_stage(
+    config: FlowConfig, steps: int, update: Callable[[Any, Columns, PRNGKeyArray], tuple[Any, Metrics]]
+) -> Stage:
+    """The stage of plain matching, of every agent that begins with one."""
+    return Stage(
+        "behaviour",
+        steps,
+        config.batch_size,
+        update,
+        improves_policy=True,
+        owns=("policy",),
+        depends={"flow": asdict(config)},
+    )
+
+
 class BCState(NamedTuple):
     policy: Trained
 
@@ -68,5 +85,4 @@ def build(config: BCConfig, spec: Spec, steps: int) -> Agent:
     def act(state: BCState, observations: Array, key: PRNGKeyArray) -> Array:
         return sample_actions(state.policy.average, observations, key, spec, config.flow)
 
-    behaviour = Stage("behaviour", count["behaviour"], config.flow.batch_size, update, improves_policy=True)
-    return Agent(init, (behaviour,), act)
+    return Agent(init, (behaviour_stage(config.flow, count["behaviour"], update),), act)

@@ -90,12 +90,16 @@ class QIPOConfig:
     critic: CriticConfig = CriticConfig()
     beta: float = 1.0
     """Inverse temperature β of one improvement; after l renewals the policy's is (l + 1)·β."""
+    annealed: bool = True
+    """Whether β is reached in equal parts, one an improvement; otherwise each adds the whole of β (5.4)."""
     energy_scale: Literal["advantage", "none"] = "advantage"
     """Unit of E = −Q: the mean spread of Q over the behaviour's actions of a state, or Q's own."""
     num_support_actions: int = 16
     """Support actions of each state (M)."""
     include_data_action: bool = True
     """Whether the data's action joins the M support actions in the weights and in the loss."""
+    data_share: float | None = None
+    """Share of the loss that the data's action has; without it what the M + 1 weights give it."""
     support: Literal["dataset", "batch"] = "dataset"
     """Draw support actions for the whole data set at each renewal, or for each batch anew."""
     reference: Literal["current", "behaviour", "mixture"] = "current"

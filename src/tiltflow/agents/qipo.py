@@ -5,6 +5,7 @@ support actions: an exact tilt without an auxiliary model. Repeating it with sup
 sharpens it: π_{l+1} ∝ π_l·exp(βQ) ∝ μ·exp((l + 1)βQ)   (5.4).
 """
 
+from dataclasses import asdict
 from typing import NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent, Stage, split_steps
-from tiltflow.agents.bc import behaviour_update, init_flow, sample_actions
+from tiltflow.agents.bc import behaviour_stage, behaviour_update, init_flow, sample_actions
 from tiltflow.agents.configs import QIPOConfig
 from tiltflow.critics import Critic, init_critic, q_value, update_critic
 from tiltflow.data.transitions import Spec
@@ -39,19 +40,34 @@ class QIPOState(NamedTuple):
 
 
 def support_weights(
-    energies: Float[Array, "n m"], renewal: Float[Array, ""], config: QIPOConfig
+    energies: Float[Array, "n m"], before: Float[Array, ""], after: Float[Array, ""], config: QIPOConfig
 ) -> Float[Array, "n m"]:
-    """Self-normalised weights (mean 1) of the support actions of improvement number `renewal` (1, 2, …)."""
-    if config.reference == "current":
-        return tilt_weights(energies, config.beta)
-    if config.reference == "behaviour":
-        return tilt_weights(energies, config.beta * renewal)
-    from_policy = config.num_support_actions // 2
+    """Weights of a state's support actions, of mean about 1, with which the policy goes on to μ·exp(−after·E).
+
+    The actions come in this order: the data's (where it is included), the behaviour's, and the present
+    policy's, which has reached μ·exp(−before·E). Importance weights are exp(−after·E) for the behaviour's
+    and exp(−(after − before)·E) for the policy's; a mixture of both is weighted by its own density
+    (balance heuristic), exp(−after·E) / (n_μ + n_π·exp(−before·E)/Z), Z the behaviour's mean of
+    exp(−before·E). With a `data_share` the data's action has that share of the loss, its weight being
+    exp(−after·E)/Z' among the behaviour's actions (5.2), and the other actions have the rest.
+    """
+    from_policy = {"current": config.num_support_actions, "behaviour": 0}.get(
+        config.reference, config.num_support_actions // 2
+    )
     from_behaviour = energies.shape[1] - from_policy
-    before = -config.beta * (renewal - 1) * energies
-    log_z = logsumexp(before[:, :from_behaviour], axis=1, keepdims=True) - jnp.log(from_behaviour)
-    proposal = jnp.logaddexp(jnp.log(from_behaviour), jnp.log(from_policy) + before - log_z)
-    return tilt_weights(config.beta * renewal * energies + proposal, 1.0)
+    if config.reference == "mixture":
+        log_z = logsumexp(-before * energies[:, :from_behaviour], axis=1, keepdims=True)
+        log_policy = jnp.log(from_policy) - before * energies - log_z + jnp.log(from_behaviour)
+        weights = tilt_weights(after * energies + jnp.logaddexp(jnp.log(from_behaviour), log_policy), 1.0)
+    else:
+        weights = tilt_weights(energies, after if config.reference == "behaviour" else after - before)
+    if config.data_share is None:
+        return weights
+    count = energies.shape[1]
+    of_data = tilt_weights(energies[:, :from_behaviour], after)[:, :1]
+    others = weights[:, 1:] / jnp.mean(weights[:, 1:], axis=1, keepdims=True)
+    shares = count * config.data_share, count / (count - 1) * (1 - config.data_share)
+    return jnp.concatenate([shares[0] * of_data, shares[1] * others], axis=1)
 
 
 def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
@@ -72,9 +88,9 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         flow_key, critic_key = jax.random.split(key)
         flow = init_flow(flow_key, spec, config.flow)
         policy = begin(flow, optax.adam(config.flow.learning_rate))
-        copies = [jax.tree.map(jnp.array, flow) for _ in range(2)]
+        behaviour, reference = (jax.tree.map(jnp.array, flow) for _ in range(2))
         critic = init_critic(critic_key, spec, config.critic)
-        return QIPOState(policy, critic, *copies, jnp.zeros(()), jnp.ones(()))
+        return QIPOState(policy, critic, behaviour, reference, jnp.zeros(()), jnp.ones(()))
 
     def draw(
         flow: Flow, observations: Float[Array, "n o"], key: PRNGKeyArray, count: int
@@ -83,6 +99,12 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         shape = (observations.shape[0], count, observations.shape[1])
         repeated = jnp.broadcast_to(observations[:, None], shape)
         return sample_actions(flow, repeated, key, spec, config.flow)
+
+    improvements = max(1, -(-count["improvement"] // config.renew_every))
+
+    def inverse_temperature(improvement: Float[Array, ""]) -> Float[Array, ""]:
+        """β that the policy has reached after so many improvements."""
+        return config.beta * improvement / (improvements if config.annealed else 1)
 
     # 1. K1 steps: plain matching of the data's actions.
 
@@ -138,7 +160,8 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         if config.support == "batch":
             batch = {**batch, **support(state, batch, support_key)}
         actions, energies = batch["support_actions"], batch["support_energies"]
-        weights = support_weights(energies / state.scale, state.renewals, config)
+        before, after = inverse_temperature(state.renewals - 1), inverse_temperature(state.renewals)
+        weights = support_weights(energies / state.scale, before, after, config)
         shape = (*actions.shape[:2], batch["observations"].shape[1])
         observations = jnp.broadcast_to(batch["observations"][:, None], shape)
 
@@ -160,8 +183,9 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         return sample_actions(state.policy.average, observations, key, spec, config.flow)
 
     softmax_critic = config.critic.kind == "in-support-softmax"
+    backed_by = {"flow": asdict(config.flow), "behaviour_steps": count["behaviour"]}
     stages = (
-        Stage("behaviour", count["behaviour"], config.flow.batch_size, behave, improves_policy=True),
+        behaviour_stage(config.flow, count["behaviour"], behave),
         Stage(
             "critic",
             count["critic"],
@@ -171,6 +195,8 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
             renew=keep_behaviour,
             derive=next_support if softmax_critic else None,
             derive_reason="drawing support actions of the next states",
+            owns=("critic",),
+            depends={"critic": asdict(config.critic)} | (backed_by if softmax_critic else {}),
         ),
         Stage(
             "improvement",

@@ -17,17 +17,26 @@ FORMAT = 1
 _NAME = re.compile(r"step-(\d{10})\.ckpt")
 
 
+def name(step: int) -> str:
+    """The file name of the checkpoint after `step` gradient steps."""
+    return f"step-{step:010d}.ckpt"
+
+
 def save(folder: Path, state: Any, header: dict[str, Any], *, keep: int) -> Path:
-    """Write `state` (a pytree of arrays) as folder/step-N.ckpt, N = header["step"]; keep the last `keep`."""
+    """Write `state` (a pytree of arrays) as folder/step-N.ckpt, N = header["step"].
+
+    Of the older ones the last `keep` − 1 stay, and those whose header says "stage_end".
+    """
     payload = io.BytesIO()
     eqx.tree_serialise_leaves(payload, state)
     body = payload.getvalue()
-    path = folder / f"step-{header['step']:010d}.ckpt"
+    path = folder / name(header["step"])
     head = {"format": FORMAT, **header, "bytes": len(body), "crc32": zlib.crc32(body)}
     with atomic_file(path) as file:
         file.write(json.dumps(head).encode() + b"\n" + body)
     for old in found(folder)[:-keep]:
-        old.unlink(missing_ok=True)
+        if not header_of(old).get("stage_end"):
+            old.unlink(missing_ok=True)
     return path
 
 
@@ -36,6 +45,15 @@ def found(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    """The header of a checkpoint, without its body; empty where the file is damaged."""
+    try:
+        with path.open("rb") as file:
+            return json.loads(file.readline())
+    except (OSError, ValueError):
+        return {}
 
 
 def read(path: Path) -> tuple[dict[str, Any], bytes]:

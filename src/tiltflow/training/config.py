@@ -39,6 +39,8 @@ class TrainConfig:
     """Checkpoints kept of each seed."""
     normalize_observations: bool = True
     """Shift and scale observations to mean 0 and standard deviation 1 over the data set."""
+    reuse: str | None = None
+    """Run folder whose finished stages are taken over where training them here would give the same bits."""
     parallel: Literal["auto", "process", "vmap"] = "auto"
     """How seeds share the machine: one process a core, or one vmapped axis (auto: on an accelerator)."""
 

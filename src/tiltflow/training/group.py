@@ -13,12 +13,13 @@ from tiltflow.agents.registry import build_agent
 from tiltflow.data.load import Dataset, load_dataset
 from tiltflow.data.transitions import Spec
 from tiltflow.environments import Environment, make_environment
+from tiltflow.errors import UserError
 from tiltflow.evaluation.rollouts import Episodes, rollout
 from tiltflow.evaluation.scores import score
-from tiltflow.files import atomic_file, read_json_lines
+from tiltflow.files import atomic_file, read_json, read_json_lines
 from tiltflow.tasks import Task, find_task
-from tiltflow.training import checkpoints, logs
-from tiltflow.training.config import TrainConfig, to_dict
+from tiltflow.training import checkpoints, logs, reuse
+from tiltflow.training.config import TrainConfig, from_dict, to_dict
 from tiltflow.training.loop import (
     EVALUATE,
     INIT,
@@ -43,7 +44,15 @@ SLOTS = 8
 ACTION_STATES = 1000
 
 # What may change between a run and its resumption without changing any of its bits.
-_FREE = ("data", "keep", "checkpoint_every", "parallel", "seeds", "seed", "format")
+_FREE = ("data", "keep", "checkpoint_every", "parallel", "reuse", "seeds", "seed", "format")
+
+
+def read_config(run: Path) -> TrainConfig:
+    """The config of a run folder. Raises UserError where `run` is none."""
+    path = run / "config.json"
+    if not path.exists():
+        raise UserError(f"{run} is not a run folder: it has no config.json.")
+    return from_dict(read_json(path), str(path))
 
 
 def fingerprint(config: TrainConfig, checksum: str, seeds: list[int]) -> dict[str, Any]:
@@ -143,7 +152,12 @@ def train_group(
         return trained_before + time.perf_counter() - began - played
 
     def save(step: int) -> None:
-        head = {"step": step, "seconds": seconds(), "run": fingerprint(config, dataset.checksum, seeds)}
+        head = {
+            "step": step,
+            "seconds": seconds(),
+            "stage_end": schedule.ends_stage(step),
+            "run": fingerprint(config, dataset.checksum, seeds),
+        }
         checkpoints.save(folder / "checkpoints", loop.state, head, keep=config.keep)
         observe({"event": "checkpoint", "seeds": seeds, "step": step})
 
@@ -181,13 +195,40 @@ def train_group(
         event = {"event": "evaluation", "seeds": seeds, "step": record["step"], "score": record["score"]}
         observe(event)
 
+    source, reusable = _source(config, seeds, schedule, spec, dataset.checksum)
+
+    def adopt(here: Position) -> bool:
+        nonlocal trained_before
+        if source is None or here.stage not in reusable:
+            return False
+        stage = schedule.stages[here.stage]
+        agent_state = reuse.take(source, reusable[here.stage], stage, loop.renew(stage, here))
+        loop.state = loop.state._replace(agent=agent_state)
+        trained_before += reuse.take_logs(source, schedule, here.stage, seeds, folder)
+        text = f"stage {stage.name} of seeds {seeds} is taken over from {source.run}"
+        observe({"event": "message", "level": "info", "text": text})
+        return True
+
     for here, length in schedule.chunks(0):
         logged = {record["step"] for record in read_json_lines(folder / "evaluations.jsonl")}
         if here.step + length == start and schedule.evaluates(here, length) and start not in logged:
             evaluate(here, length)  # the run was stopped between this edge's checkpoint and its evaluation
-    run(loop, start, log=log, evaluate=evaluate, save=save)
+    run(loop, start, log=log, evaluate=evaluate, save=save, adopt=adopt)
     _save_actions(folder / "actions.npz", evaluator, loop, dataset)
     return {"train_seconds": seconds(), "steps": schedule.steps}
+
+
+def _source(
+    config: TrainConfig, seeds: list[int], schedule: Schedule, spec: Spec, checksum: str
+) -> tuple[reuse.Source | None, dict[int, Path]]:
+    """The run to take stages from, and those that fit. Raises UserError where none does."""
+    if config.reuse is None:
+        return None, {}
+    theirs = read_config(Path(config.reuse))
+    agent, their_schedule = make_agent(theirs, spec)
+    like = init_state(agent, identity_units(spec), seed_keys(seeds, INIT))
+    source = reuse.Source(Path(config.reuse), their_schedule, like)
+    return source, reuse.find(source, schedule, seeds, checksum)
 
 
 def _save_actions(path: Path, evaluator: Evaluator, loop: Loop, dataset: Dataset) -> None:

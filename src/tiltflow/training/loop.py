@@ -67,7 +67,7 @@ class Loop:
         stage = self.schedule.stages[here.stage]
         agent_state = self.state.agent
         if self.schedule.renews(here):
-            agent_state = self._renew(stage, here)
+            agent_state = self.renew(stage, here)
         self._derive(stage, here, agent_state)
         key = self._stage_keys(here.stage, 0)
         run = self._compile(here.stage, length)
@@ -106,7 +106,8 @@ class Loop:
             self._compiled[index, length] = jax.jit(self._lift(chunk, (0, None, 0, 0, None)))
         return self._compiled[index, length]
 
-    def _renew(self, stage: Stage, here: Position) -> Any:
+    def renew(self, stage: Stage, here: Position) -> Any:
+        """The agent's state after the renewal with which the chunk that begins here begins."""
         key = self._stage_keys(here.stage, 1, self.schedule.renewal(here))
         rows = np.random.default_rng(0).integers(0, self.columns["rewards"].shape[0], SAMPLE_ROWS)
         sample = {name: column[rows] for name, column in self.columns.items()}
@@ -119,9 +120,10 @@ class Loop:
         if self.derived_for == wanted:
             return
         self.derived_for, self.derived = None, {}
-        if stage.derive is None:
+        function = stage.derive
+        if function is None:
             return
-        derive = self._once("derive", here.stage, lambda: jax.jit(self._lift(stage.derive, (0, None, 0))))
+        derive = self._once("derive", here.stage, lambda: jax.jit(self._lift(function, (0, None, 0))))
         total = self.columns["rewards"].shape[0]
         block = min(BLOCK_ROWS, total)
         parts: list[Mapping[str, Array]] = []
@@ -191,15 +193,25 @@ def run(
     log: Callable[[Position, int, float, dict[str, np.ndarray]], None],
     evaluate: Callable[[Position, int], None],
     save: Callable[[int], None],
+    adopt: Callable[[Position], bool],
 ) -> None:
     """Run every chunk from step `start` on. Raises Interrupted after a checkpoint, when asked to stop.
 
     At an edge the order is: log, evaluate, save. `evaluate` is called where an evaluation is due, with the
-    chunk before the edge, and `save` with each step whose state is to be kept.
+    chunk before the edge, and `save` with each step whose state is to be kept. A stage for whose beginning
+    `adopt` returns True is skipped: its outcome is in the state already.
     """
+    adopted = None
     edge = start
     try:
         for here, length in loop.schedule.chunks(start):
+            if here.stage_step == 0 and adopt(here):
+                adopted = here.stage
+            if here.stage == adopted:
+                edge = here.step + length
+                if loop.schedule.ends_stage(edge):
+                    save(edge)
+                continue
             began = time.perf_counter()
             values = loop.run_chunk(here, length)
             edge = here.step + length

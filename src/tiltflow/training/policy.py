@@ -12,15 +12,17 @@ from tiltflow.agents.base import Agent
 from tiltflow.data.transitions import Spec, Transitions
 from tiltflow.evaluation.rollouts import Policy
 
+LIMIT = 10.0
+
 
 class Units(NamedTuple):
-    """Shift and scale of observations, from the data set."""
+    """Shift and scale of observations, from the data set; what lies further than 10 units is cut off."""
 
     mean: Float[Array, " o"]
     std: Float[Array, " o"]
 
     def __call__(self, observations: Float[Array, "*batch o"]) -> Float[Array, "*batch o"]:
-        return (observations - self.mean) / self.std
+        return jnp.clip((observations - self.mean) / self.std, -LIMIT, LIMIT)
 
 
 class RunState(NamedTuple):
@@ -31,15 +33,21 @@ class RunState(NamedTuple):
 
 
 def identity_units(spec: Spec) -> Units:
-    """Units that change nothing."""
-    return Units(jnp.zeros(spec.observation_size), jnp.ones(spec.observation_size))
+    """Units that leave observations as they are."""
+    size = (spec.observation_size,)
+    return Units(jnp.zeros(size), jnp.ones(size))
 
 
 def data_units(data: Transitions) -> Units:
-    """Mean and standard deviation of each entry; entries that hardly vary (< 10⁻³) are only shifted."""
+    """Mean and standard deviation of each entry, the latter at least a tenth of the entries' median.
+
+    An entry that hardly varies in the data would otherwise be blown up, and throw the policy off wherever
+    it takes another value.
+    """
     mean = data.observations.mean(axis=0, dtype=np.float64)
     std = data.observations.std(axis=0, dtype=np.float64)
-    return Units(jnp.asarray(mean, jnp.float32), jnp.asarray(np.where(std < 1e-3, 1.0, std), jnp.float32))
+    floor = 0.1 * np.median(std) or 1.0
+    return Units(jnp.asarray(mean, jnp.float32), jnp.asarray(np.maximum(std, floor), jnp.float32))
 
 
 def init_state(agent: Agent, units: Units, keys: PRNGKeyArray) -> RunState:

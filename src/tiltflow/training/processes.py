@@ -39,7 +39,7 @@ def train_in_processes(
     events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
     running: dict[int, tuple[subprocess.Popen, int]] = {}
     done: dict[int, dict[str, Any]] = {}
-    errors: list[Exception] = []
+    errors: dict[int, Exception] = {}
     told = False
     with _killed_at_exit(running):
         while waiting or running:
@@ -61,16 +61,17 @@ def train_in_processes(
                 process, core = running.pop(index)
                 free.append(core)
                 code = process.wait()
-                if index not in done and not any(getattr(e, "index", None) == index for e in errors):
-                    errors.append(_lost(run, groups[index], code, index))
+                if index not in done and index not in errors:
+                    errors[index] = _lost(run, groups[index], code)
             elif event["event"] == "done":
                 done[index] = event
             elif event["event"] == "failed":
-                errors.append(_failure(event, run, groups[index], index))
+                errors[index] = _failure(event, groups[index])
             else:
                 observe(event)
     if errors:
-        raise next((e for e in errors if not isinstance(e, Interrupted)), errors[0])
+        first = next(iter(errors.values()))
+        raise next((error for error in errors.values() if not isinstance(error, Interrupted)), first)
     if stop.stopped:
         raise Interrupted("Stopped before every seed had started.")
     return [done[index] for index in range(len(groups))]
@@ -98,22 +99,19 @@ def _read(stream: IO[bytes], index: int, events: queue.Queue) -> None:
     events.put((index, None))
 
 
-def _failure(event: dict[str, Any], run: Path, seeds: list[int], index: int) -> Exception:
-    kind = _KINDS.get(event["kind"])
+def _failure(event: dict[str, Any], seeds: list[int]) -> Exception:
     text = event["text"]
-    error = kind(text) if kind else RuntimeError(f"Training of seed {seeds[0]} failed.\n{text}")
-    error.index = index  # type: ignore[attr-defined]
-    return error
+    if event["kind"] in _KINDS:
+        return _KINDS[event["kind"]](text)
+    return RuntimeError(f"Training of seed {seeds[0]} failed.\n{text}")
 
 
-def _lost(run: Path, seeds: list[int], code: int, index: int) -> Exception:
+def _lost(run: Path, seeds: list[int], code: int) -> Exception:
     log = group_folder(run, seeds) / "worker.log"
-    error = RuntimeError(
+    return RuntimeError(
         f"The process of seed {seeds[0]} ended without a word (exit code {code}; −9 is what the system does "
         f"when memory runs out). Its last words are in {log}. Continue with: tiltflow train --resume {run}"
     )
-    error.index = index  # type: ignore[attr-defined]
-    return error
 
 
 @contextmanager

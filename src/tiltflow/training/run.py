@@ -22,11 +22,12 @@ from tiltflow.evaluation.statistics import result_record
 from tiltflow.files import atomic_file, read_json, read_json_lines, write_json
 from tiltflow.tasks import find_task
 from tiltflow.training import logs
-from tiltflow.training.config import TrainConfig, from_dict, to_dict
+from tiltflow.training.config import TrainConfig, to_dict
 from tiltflow.training.group import (
     Evaluator,
     load_data,
     make_agent,
+    read_config,
     restore_group,
     train_group,
 )
@@ -40,14 +41,6 @@ FRESH_EPISODES = 500_000_000
 
 def silent(event: Event) -> None:
     """Observe nothing."""
-
-
-def read_config(run: Path) -> TrainConfig:
-    """The config of a run folder. Raises UserError where `run` is none."""
-    path = run / "config.json"
-    if not path.exists():
-        raise UserError(f"{run} is not a run folder: it has no config.json.")
-    return from_dict(read_json(path), str(path))
 
 
 def train(config: TrainConfig, out: Path, observe: Observe = silent) -> Path:

@@ -1,5 +1,6 @@
 """Where a run stands, and the edges at which it may stop: between chunks, never inside one."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,10 @@ class Schedule:
                 return Position(index, step - begun, step)
             begun += stage.steps
         raise ValueError("a schedule needs at least one stage")
+
+    def ends_stage(self, step: int) -> bool:
+        """Whether a stage is complete after `step` gradient steps of the run."""
+        return step in itertools.accumulate(stage.steps for stage in self.stages)
 
     def chunks(self, start: int) -> Iterator[tuple[Position, int]]:
         """From `start` gradient steps on: the edge at which each chunk begins, and its length."""

@@ -1,0 +1,84 @@
+"""Taking over finished stages of another run, where training them anew would give the same bits.
+
+A stage's outcome is a function of its config, its steps, the data and the seed. Behaviour cloning is the
+first stage of QIPO, say, and a critic may serve several policies: trained once, both can be reused while
+the improvement is varied.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tiltflow.agents.base import Stage
+from tiltflow.errors import UserError
+from tiltflow.files import read_json_lines
+from tiltflow.training import checkpoints, logs
+from tiltflow.training.policy import RunState
+from tiltflow.training.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Source:
+    """Another run: its folder, its schedule, and a state of its structure to read checkpoints into."""
+
+    run: Path
+    schedule: Schedule
+    like: RunState
+
+
+def _identity(stage: Stage, schedule: Schedule) -> dict[str, Any]:
+    config = schedule.config
+    return {
+        "stage": stage.name,
+        "steps": stage.steps,
+        "batch_size": stage.batch_size,
+        "depends": dict(stage.depends),
+        "normalize_observations": config.normalize_observations,
+    }
+
+
+def _begin(schedule: Schedule, index: int) -> int:
+    return sum(stage.steps for stage in schedule.stages[:index])
+
+
+def find(source: Source, schedule: Schedule, seeds: list[int], checksum: str) -> dict[int, Path]:
+    """The stages of `schedule` that `source` has finished with the same outcome: number -> checkpoint.
+
+    Raises UserError where there is none.
+    """
+    found: dict[int, Path] = {}
+    for index, (ours, theirs) in enumerate(zip(schedule.stages, source.schedule.stages, strict=False)):
+        end = _begin(source.schedule, index) + theirs.steps
+        path = logs.group_folder(source.run, seeds) / "checkpoints" / checkpoints.name(end)
+        if not ours.owns or not path.exists():
+            continue
+        run = checkpoints.header_of(path).get("run", {})
+        same_origin = run.get("data_checksum") == checksum and run.get("group") == seeds
+        if same_origin and _identity(ours, schedule) == _identity(theirs, source.schedule):
+            found[index] = path
+    if not found:
+        raise UserError(
+            f"Nothing of {source.run} can be reused: no finished stage there has the same config, steps, "
+            "data and seed as here. Leave --reuse out, or give the stages the same settings and steps."
+        )
+    return found
+
+
+def take(source: Source, path: Path, stage: Stage, state: Any) -> Any:
+    """The agent's state with the fields that the stage owns as they are in the source's checkpoint."""
+    expected = checkpoints.header_of(path)["run"]
+    theirs, _ = checkpoints.restore(path, source.like, expected)
+    return state._replace(**{name: getattr(theirs.agent, name) for name in stage.owns})
+
+
+def take_logs(source: Source, schedule: Schedule, index: int, seeds: list[int], folder: Path) -> float:
+    """Copy the stage's lines of the source's logs, at this run's steps; returns the seconds it took there."""
+    name = schedule.stages[index].name
+    shift = _begin(schedule, index) - _begin(source.schedule, index)
+    seconds = 0.0
+    for log in logs.NAMES:
+        for record in read_json_lines(logs.group_folder(source.run, seeds) / log):
+            if record["stage"] == name:
+                logs.append(folder / log, {**record, "step": record["step"] + shift})
+                seconds += record["seconds"] if log == "metrics.jsonl" else 0.0
+    return seconds
