@@ -112,6 +112,7 @@ def _estimate(values: Float[Array, " b"] | Float[np.ndarray, " b"], floor: float
     return Estimate(value, max(float(low), floor), float(high))
 
 
+@partial(jax.jit, static_argnums=(1, 2, 3))
 def _row_counts(key: PRNGKeyArray, replicates: int, n: int, m: int) -> tuple[Array, Array]:
     """How often every row is drawn: once in the estimate itself, at random in every replicate."""
 

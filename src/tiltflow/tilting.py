@@ -11,10 +11,10 @@ def tilt_weights(energy: Energies, beta: float | Array) -> Energies:
     """w_i = n·exp(−βE_i) / Σ_j exp(−βE_j) over the last axis: mean 1, never overflowing.
 
     β = 0 gives ones whatever the energies; an energy of +∞ has weight 0, and where every energy is +∞ the
-    weights are ones.
+    weights are ones. An energy that is not a number gives weights that are not, rather than hide.
     """
-    finite_floor = jnp.min(energy, axis=-1, keepdims=True)
-    above = jnp.where(jnp.isfinite(finite_floor), energy - finite_floor, 0.0)
+    floor = jnp.min(energy, axis=-1, keepdims=True)
+    above = jnp.where(jnp.isposinf(floor), 0.0, energy - floor)
     logits = jnp.where(jnp.asarray(beta) == 0, 0.0, -jnp.asarray(beta) * above)
     return jax.nn.softmax(logits, axis=-1) * energy.shape[-1]
 
@@ -29,9 +29,13 @@ def beta_for_ess(energy: Energies, target: float, *, maximum: float = 1e6) -> Fl
 
     With leading axes, the mean over them of the effective sample size is meant. The size falls as β grows,
     so bisection of log β finds it; where no β up to `maximum` reaches the target (constant energies),
-    `maximum` is returned. The energies are taken relative to their spread first, so any scale works.
+    `maximum` is returned. The energies are taken relative to their range first, so any scale works;
+    infinite ones have no part in it.
     """
-    spread = jnp.maximum(jnp.mean(jnp.std(energy, axis=-1)), jnp.finfo(energy.dtype).tiny)
+    excluded = jnp.isposinf(energy)
+    floor = jnp.min(energy, axis=-1, keepdims=True, initial=jnp.inf, where=~excluded)
+    ranges = jnp.max(jnp.where(excluded, 0.0, energy - floor), axis=-1)
+    spread = jnp.maximum(jnp.mean(ranges), jnp.finfo(energy.dtype).tiny)
 
     def share(beta: Array) -> Array:
         sizes = effective_sample_size(tilt_weights(energy / spread, beta))

@@ -1,0 +1,140 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from laws import assert_mean, normal
+from tiltflow.networks import (
+    ACTIVATIONS,
+    MLP,
+    SMALL_OUTPUT,
+    TimeNetwork,
+    dense,
+    glorot_uniform,
+    plain_dense,
+    time_features,
+)
+
+# Outputs on both sides of the size at which the weight gradient is computed the other way round.
+OUTPUTS = (3, SMALL_OUTPUT, SMALL_OUTPUT + 1, 64)
+
+
+def _gradients(product, x, kernel, cotangent):
+    return jax.jit(jax.grad(lambda x, k: jnp.sum(product(x, k) * cotangent), argnums=(0, 1)))(x, kernel)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("outputs", OUTPUTS)
+def test_gradients_of_dense_are_those_of_autodiff(outputs):
+    arguments = normal(0, 40, 20), normal(1, 20, outputs), normal(2, 40, outputs)
+    for ours, plain in zip(_gradients(dense, *arguments), _gradients(plain_dense, *arguments), strict=True):
+        np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("outputs", OUTPUTS)
+def test_gradients_of_dense_agree_in_single_precision(outputs):
+    arguments = [
+        jnp.asarray(a, jnp.float32)
+        for a in (normal(0, 256, 64), normal(1, 64, outputs), normal(2, 256, outputs))
+    ]
+    for ours, plain in zip(_gradients(dense, *arguments), _gradients(plain_dense, *arguments), strict=True):
+        assert np.max(np.abs(ours - plain)) < 1e-6 * np.max(np.abs(plain))
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("outputs", [3, 64])
+def test_gradients_of_dense_under_vmap_over_seeds(outputs):
+    """Rows and kernels of four seeds at once, and one set of rows under four kernels."""
+    x, kernel, cotangent = normal(0, 4, 10, 20), normal(1, 4, 20, outputs), normal(2, 4, 10, outputs)
+    for axes, rows in (((0, 0, 0), x), ((None, 0, 0), x[0])):
+        ours, plain = (
+            jax.vmap(lambda *a, p=product: _gradients(p, *a), axes)(rows, kernel, cotangent)
+            for product in (dense, plain_dense)
+        )
+        for a, b in zip(ours, plain, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.fixture
+def mlp(key):
+    return MLP(key, 5, 3, width=16, depth=2, layer_norm=True)
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_plain_path_is_the_same_function_and_supports_forward_mode(mlp):
+    x, direction = normal(0, 7, 5), normal(1, 7, 5)
+    np.testing.assert_allclose(mlp(x, plain=True), mlp(x), rtol=1e-12)
+    _, slope = jax.jvp(lambda x: mlp(x, plain=True), (x,), (direction,))
+    h = 1e-5
+    difference = (mlp(x + h * direction) - mlp(x - h * direction)) / (2 * h)
+    np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-8)
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(mlp, (x,), (direction,))
+
+
+@pytest.mark.usefixtures("x64")
+def test_any_leading_axes(mlp):
+    x = normal(0, 2, 3, 5)
+    np.testing.assert_allclose(mlp(x)[1, 2], mlp(x[1, 2]), rtol=1e-12)
+    assert mlp(x).shape == (2, 3, 3)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_an_mlp_is_its_formula(key, activation):
+    net = MLP(key, 4, 2, width=8, depth=1, activation=activation, layer_norm=True)
+    x = normal(0, 6, 4)
+    hidden = x @ np.asarray(net.kernels[0])
+    hidden = (hidden - hidden.mean(axis=-1, keepdims=True)) / np.sqrt(
+        hidden.var(axis=-1, keepdims=True) + 1e-6
+    )
+    expected = np.asarray(ACTIVATIONS[activation](jnp.asarray(hidden))) @ np.asarray(net.kernels[1])
+    np.testing.assert_allclose(net(x), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_kernels_start_uniform_with_the_stated_variance(key):
+    inputs, outputs = 300, 500
+    kernel = np.asarray(glorot_uniform(key, inputs, outputs), np.float64).ravel()
+    assert_mean(kernel, 0.0)
+    assert_mean(kernel**2, 2 / (inputs + outputs))
+    # The fourth moment of a uniform law is 9/5 of its squared variance.
+    assert_mean(kernel**4, 1.8 * (2 / (inputs + outputs)) ** 2)
+
+
+def test_initial_parameters(key):
+    scaled, full = (
+        MLP(key, 5, 3, width=16, depth=2, layer_norm=True, output_scale=scale) for scale in (0.01, 1.0)
+    )
+    np.testing.assert_allclose(scaled.kernels[-1], 0.01 * full.kernels[-1], rtol=1e-6)
+    assert [k.shape for k in full.kernels] == [(5, 16), (16, 16), (16, 3)]
+    assert all(np.all(bias == 0) for bias in full.biases)
+    assert [np.unique(p).tolist() for p in (*full.scales, *full.shifts)] == [[1.0], [1.0], [0.0], [0.0]]
+    assert len({float(np.asarray(k).ravel()[0]) for k in full.kernels}) == 3
+    assert MLP(key, 5, 3, width=16, depth=2).scales == ()
+
+
+def test_leaves_are_arrays_alone(mlp):
+    """So that optimisers, averages and checkpoints can map over a model without asking."""
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(mlp))
+
+
+@pytest.mark.usefixtures("x64")
+def test_time_features_tell_all_times_apart():
+    t = jnp.linspace(0, 1, 101)
+    features = time_features(t)
+    assert features.shape == (101, 16)
+    np.testing.assert_allclose(features[:, 3], np.cos(3 * np.pi * t), rtol=1e-12, atol=1e-12)
+    gaps = np.linalg.norm(features[:, None] - features[None], axis=-1) + np.eye(101)
+    assert gaps.min() > 0.01
+
+
+def test_a_time_network_depends_on_point_time_and_condition(key):
+    net = TimeNetwork(key, 2, 3, width=16, depth=2)
+    x, t, condition = (
+        jnp.asarray(a, jnp.float32) for a in (normal(0, 5, 2), np.full(5, 0.3), normal(1, 5, 3))
+    )
+    output = net(x, t, condition)
+    assert output.shape == (5, 2)
+    for changed in (net(x + 1, t, condition), net(x, t + 0.1, condition), net(x, t, condition + 1)):
+        assert np.all(np.abs(changed - output) > 0)
+    assert TimeNetwork(key, 2, 0, width=16, depth=2)(x, t).shape == (5, 2)
