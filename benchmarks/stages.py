@@ -61,7 +61,9 @@ def weights(tree) -> int:
 
 def main() -> None:
     network = NetworkConfig(width=arguments.width, depth=arguments.depth)
-    print(f"networks {arguments.width}×{arguments.depth}, batch {arguments.batch}, M = {M}, 1 core", flush=True)
+    print(
+        f"networks {arguments.width}×{arguments.depth}, batch {arguments.batch}, M = {M}, 1 core", flush=True
+    )
     print(f"{'stage':34} {'steps/s':>9} {'GFLOP/s':>9} {'peak':>7} {'share':>6} {'wall/cpu':>9}")
     for kind, layer_norm in (("expectile", True), ("expectile", False), ("in-support-softmax", False)):
         critic = CriticConfig(

@@ -7,6 +7,8 @@ The text after each field is its help on the command line.
 from dataclasses import dataclass
 from typing import Literal
 
+from tiltflow.errors import UserError
+
 SolverName = Literal["euler", "midpoint", "heun", "rk4", "dpm-solver++"]
 PathName = Literal["ot", "vp", "cosine"]
 
@@ -89,9 +91,9 @@ class QIPOConfig:
     flow: FlowConfig = FlowConfig()
     critic: CriticConfig = CriticConfig()
     beta: float = 1.0
-    """Inverse temperature β of one improvement; after l renewals the policy's is (l + 1)·β."""
+    """Inverse temperature β, in units of `energy_scale`."""
     annealed: bool = True
-    """Whether β is reached in equal parts, one an improvement; otherwise each adds the whole of β (5.4)."""
+    """Reach β in equal parts, one a renewal; otherwise each renewal adds the whole of β, as in (5.4)."""
     energy_scale: Literal["advantage", "none"] = "advantage"
     """Unit of E = −Q: the mean spread of Q over the behaviour's actions of a state, or Q's own."""
     num_support_actions: int = 16
@@ -102,8 +104,8 @@ class QIPOConfig:
     """Share of the loss that the data's action has; without it what the M + 1 weights give it."""
     support: Literal["dataset", "batch"] = "dataset"
     """Draw support actions for the whole data set at each renewal, or for each batch anew."""
-    reference: Literal["current", "behaviour", "mixture"] = "current"
-    """Whose actions are weighted."""
+    reference: Literal["mixture", "current", "behaviour"] = "mixture"
+    """Support actions from the present policy (as published), from the behaviour, or half from each."""
     renew_every: int = 5_000
     """Improvement steps between two renewals of the support actions (K_renew)."""
     improvement_batch_size: int = 64
@@ -118,6 +120,17 @@ class QIPOConfig:
     """Gradient steps of the critic stage (K2); without it a share of --steps."""
     improvement_steps: int | None = None
     """Gradient steps of the improvement stage (K3); without it a share of --steps."""
+
+    def __post_init__(self) -> None:
+        if self.data_share is not None and not (self.include_data_action and 0 < self.data_share < 1):
+            raise UserError(
+                f"data_share = {self.data_share}: it must lie between 0 and 1, with include_data_action."
+            )
+        if self.reference == "mixture" and self.num_support_actions < 2:
+            raise UserError(
+                f"num_support_actions = {self.num_support_actions}: a mixture needs at least 2. Raise it, or "
+                "choose another reference."
+            )
 
 
 AgentConfig = BCConfig | QIPOConfig

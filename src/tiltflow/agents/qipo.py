@@ -3,6 +3,19 @@
 The policy π(a|s) ∝ μ(a|s)·exp(βQ(s, a)) is a flow (or diffusion) trained by energy-weighted matching on
 support actions: an exact tilt without an auxiliary model. Repeating it with support from the policy itself
 sharpens it: π_{l+1} ∝ π_l·exp(βQ) ∝ μ·exp((l + 1)βQ)   (5.4).
+
+Departs from the paper:
+- β is the inverse temperature that the policy ends at, reached in equal parts over the renewals
+  (`annealed`). As published every renewal adds β, without end; a learned critic does not bear that: in our
+  measurements Q of the policy rises at every renewal while its success falls, whoever's actions are
+  weighted, once β exceeds about one spread of Q.
+- β is in units of the mean spread of Q over the behaviour's actions of a state (`energy_scale`), so that one
+  value serves tasks whose rewards differ in scale. The paper's β for each task is not known.
+- Half of the support actions come from μ and half from π_l (`reference`), weighted by the density of that
+  mixture. As published, all come from π_l and share one softmax with the data's action, which is drawn
+  from μ: weights that are exact only before the first renewal.
+- Q is the target ensemble's; the critic's steps, M, K_renew and every learning rate are our choice.
+The published form is `annealed=False, energy_scale="none", reference="current"`.
 """
 
 from dataclasses import asdict
@@ -42,7 +55,7 @@ class QIPOState(NamedTuple):
 def support_weights(
     energies: Float[Array, "n m"], before: Float[Array, ""], after: Float[Array, ""], config: QIPOConfig
 ) -> Float[Array, "n m"]:
-    """Weights of a state's support actions, of mean about 1, with which the policy goes on to μ·exp(−after·E).
+    """Weights of a state's support actions, of mean about 1, that lead the policy to μ·exp(−after·E).
 
     The actions come in this order: the data's (where it is included), the behaviour's, and the present
     policy's, which has reached μ·exp(−before·E). Importance weights are exp(−after·E) for the behaviour's
@@ -176,6 +189,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
             "q_support": -jnp.mean(energies),
             "q_weighted": -jnp.mean(energies * weights),
             "renewals": state.renewals,
+            "beta": after,
         }
         return state._replace(policy=policy), {**metrics, **report}
 

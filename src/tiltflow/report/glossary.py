@@ -16,7 +16,7 @@ _METRICS = {
         "Matching loss",
         "squared error",
         "Mean over the batch of the squared error of what the network predicts of the path from noise to a "
-        "data action, summed over action dimensions. It does not go to zero: noise and data can only be "
+        "data action, averaged over action dimensions. It does not go to zero: noise and data can only be "
         "guessed from a point between them.",
     ),
     "critic/loss": Metric(
@@ -56,7 +56,12 @@ _METRICS = {
         "Mean of Q over support actions by weight: what the policy would reach if it matched the weighted "
         "actions exactly.",
     ),
-    "q_policy": Metric("Q of the policy", "return", "Mean of Q over actions of the policy being trained."),
+    "beta": Metric(
+        "Inverse temperature",
+        "1 / spread of Q",
+        "β that the policy reaches in the improvement under way; one unit is the mean spread of Q over the "
+        "behaviour's actions of a state (or one unit of Q, by configuration).",
+    ),
     "renewals": Metric(
         "Renewals",
         "count",

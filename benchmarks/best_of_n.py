@@ -1,0 +1,84 @@
+"""The yardstick of QIPO: its own behaviour policy and critic, with the best of N actions by Q at test time.
+
+    python benchmarks/best_of_n.py RUN [--n 16] [--episodes 150]
+
+RUN is a run of qipo-ot or qipo-diff; the checkpoint at the end of its critic stage is played, with episode
+seeds that no evaluation of the training uses. N is fixed, not chosen by the score.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tiltflow.agents.base import Agent
+from tiltflow.agents.bc import sample_actions
+from tiltflow.critics import q_value
+from tiltflow.data.transitions import Spec
+from tiltflow.evaluation.scores import score
+from tiltflow.evaluation.statistics import bootstrap_interval
+from tiltflow.files import read_json
+from tiltflow.tasks import find_task
+from tiltflow.training import checkpoints, logs
+from tiltflow.training.group import Evaluator, make_agent, read_config
+from tiltflow.training.loop import INIT, StopFlag, seed_keys
+from tiltflow.training.policy import identity_units, init_state
+from tiltflow.training.run import FRESH_EPISODES
+
+
+def best_of(agent: Agent, config, spec: Spec, n: int) -> Agent:
+    """The agent whose policy draws n actions of the behaviour and takes the one of highest Q."""
+
+    def act(state, observations, key):
+        repeated = jnp.broadcast_to(observations[:, None], (observations.shape[0], n, observations.shape[1]))
+        actions = sample_actions(state.policy.average, repeated, key, spec, config.flow)
+        best = jnp.argmax(q_value(state.critic, repeated, actions, config.critic), axis=1)
+        return jnp.take_along_axis(actions, best[:, None, None], axis=1)[:, 0]
+
+    return replace(agent, act=act)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--n", type=int, default=16, help="actions drawn at each state")
+    parser.add_argument("--episodes", type=int, default=150, help="episodes of each seed")
+    arguments = parser.parse_args()
+    config = read_config(arguments.run)
+    task = find_task(config.task, config.env)
+    data = read_json(arguments.run / "environment.json")["data"]
+    spec = Spec(data["observation_size"], data["action_size"])
+    agent, schedule = make_agent(config, spec)
+    end = sum(stage.steps for stage in schedule.stages[:2])
+    per_seed = []
+    for seed in config.seed_numbers:
+        folder = logs.group_folder(arguments.run, [seed]) / "checkpoints"
+        path = folder / checkpoints.name(end)
+        like = init_state(agent, identity_units(spec), seed_keys([seed], INIT))
+        state, _ = checkpoints.restore(path, like, checkpoints.header_of(path)["run"])
+        player = best_of(agent, config.agent, spec, arguments.n)
+        evaluator = Evaluator(task, player, [seed], lambda event: None, StopFlag(), [])
+        episodes = evaluator.play(state, arguments.episodes, FRESH_EPISODES)[0]
+        per_seed.append(score(task, episodes))
+        jax.clear_caches()
+    record = {
+        "run": arguments.run.name,
+        "policy": f"best of {arguments.n} by Q",
+        "metric": task.metric,
+        "unit": task.unit,
+        "episodes": arguments.episodes,
+        "per_seed": [float(np.mean(values)) for values in per_seed],
+        "mean": float(np.mean([np.mean(values) for values in per_seed])),
+        "ci95": bootstrap_interval(per_seed),
+    }
+    print(json.dumps(record, indent=2))
+
+
+if __name__ == "__main__":
+    main()
