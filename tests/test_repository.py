@@ -4,9 +4,13 @@ import ast
 import os
 import re
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from tiltflow.agents.registry import ALGORITHMS
+from tiltflow.cli.main import VERBS
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "tiltflow"
@@ -67,14 +71,12 @@ def test_links_and_files_that_the_documents_name_exist(name):
 
 
 def test_commands_in_the_readme_parse():
-    from tiltflow.cli.main import VERBS
-
-    text = (ROOT / "README.md").read_text()
-    commands = re.findall(r"^tiltflow (.+)$", text, re.MULTILINE)
+    blocks = re.findall(r"```\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    commands = re.findall(r"^tiltflow (.+)$", "".join(blocks), re.MULTILINE)
     assert {command.split()[0] for command in commands} >= {"train", "evaluate", "report", "data", "tasks"}
     for command in commands:
         verb, *words = command.split()
-        module = __import__(VERBS[verb].module, fromlist=["parse"])
+        module = import_module(VERBS[verb].module)
         assert hasattr(module.parse(words), "run")
 
 
@@ -82,13 +84,11 @@ def test_python_in_the_readme_compiles_and_its_imports_exist():
     for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
         for node in ast.walk(ast.parse(code)):
             if isinstance(node, ast.ImportFrom):
-                module = __import__(node.module, fromlist=["any"])
+                module = import_module(node.module)
                 assert all(hasattr(module, alias.name) for alias in node.names)
 
 
 def test_the_readme_lists_every_algorithm():
-    from tiltflow.agents.registry import ALGORITHMS
-
     text = (ROOT / "README.md").read_text()
     assert [name for name in ALGORITHMS if f"| `{name}` |" not in text] == []
 

@@ -47,6 +47,7 @@ def test_a_paragraph_is_wrapped_to_the_terminal_and_keeps_paths_whole(monkeypatc
     )
     assert all(len(line) <= 50 for line in lines)
     assert any(path in line for line in lines)
+    assert paragraph(UserError(f"{path}/{path} is bad.")).startswith(f"error: {path}")
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

@@ -1,13 +1,14 @@
 """`tiltflow demo`: the whole way from nothing to a comparison of two policies, on data made on the spot."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from tiltflow.agents.configs import BCConfig, QIPOConfig
 from tiltflow.agents.registry import preset
 from tiltflow.cli.results import interval_text, mean_text
 from tiltflow.cli.tables import print_table
@@ -22,15 +23,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DemoPlan:
-    """What the demo does, sized for six minutes on two cores."""
+    """What the demo does, sized for six minutes on two cores. Steps are gradient steps."""
 
     task: str = "pointmaze/medium-v0"
     data_episodes: int = 200
-    steps: tuple[tuple[str, int], ...] = (("bc-flow", 10_000), ("qipo-ot", 30_000))
-    """Gradient steps of each algorithm, in the order of training."""
+    behaviour_steps: int = 10_000
+    """Behaviour cloning, trained once: QIPO-OT takes it over as its first stage."""
+    critic_steps: int = 10_000
+    improvement_steps: int = 6_000
+    renew_every: int = 2_000
     evaluations: int = 3
     episodes: int = 30
-    chunk: int = 1000
+    """Episodes of each evaluation."""
 
 
 PLAN = DemoPlan()
@@ -51,15 +55,14 @@ class Demo:
     def run(self) -> None:
         """Do what is not done yet, then print the scores and the path of the page."""
         _need("gymnasium_robotics", "mujoco", "matplotlib", "jinja2")
-        data = self.out / "data"
-        configs = [demo_config(PLAN, name, steps, data, self.seeds) for name, steps in PLAN.steps]
+        configs = demo_configs(PLAN, self.out, self.seeds)
         runs = [self.out / config.algorithm for config in configs]
         for config, run in zip(configs, runs, strict=True):
             _check_same(config, run)
         from tiltflow.training.display import show_progress
 
         with show_progress() as observe:
-            _collect(data, observe)
+            _collect(self.out / "data", observe)
             for config, run in zip(configs, runs, strict=True):
                 _train(config, run, observe)
         from tiltflow.report.page import write_demo_report
@@ -75,19 +78,30 @@ def parse(arguments: Sequence[str]) -> Demo:
     return tyro.cli(Demo, prog="tiltflow demo", args=arguments)
 
 
-def demo_config(plan: DemoPlan, algorithm: str, steps: int, data: Path, seeds: int) -> TrainConfig:
-    """The training of one algorithm of the plan."""
-    return TrainConfig(
-        algorithm=algorithm,
+def demo_configs(plan: DemoPlan, out: Path, seeds: int) -> list[TrainConfig]:
+    """The trainings of a demo into the folder `out`: behaviour cloning, and QIPO-OT on top of it."""
+    qipo = preset("qipo-ot", plan.task)
+    assert isinstance(qipo, QIPOConfig)
+    qipo = replace(
+        qipo,
+        behaviour_steps=plan.behaviour_steps,
+        critic_steps=plan.critic_steps,
+        improvement_steps=plan.improvement_steps,
+        renew_every=plan.renew_every,
+    )
+    steps = plan.behaviour_steps + plan.critic_steps + plan.improvement_steps
+    cloning = TrainConfig(
+        algorithm="bc-flow",
         task=plan.task,
-        agent=preset(algorithm, plan.task),
-        data=str(data),
+        agent=BCConfig(flow=qipo.flow),
+        data=str(out / "data"),
         seeds=seeds,
-        steps=steps,
+        steps=plan.behaviour_steps,
         evaluations=plan.evaluations,
         episodes=plan.episodes,
-        chunk=plan.chunk,
     )
+    improved = replace(cloning, algorithm="qipo-ot", agent=qipo, steps=steps, reuse=str(out / "bc-flow"))
+    return [cloning, improved]
 
 
 def _need(*packages: str) -> None:

@@ -28,9 +28,11 @@ def exit_code(error: BaseException) -> int:
 
 def paragraph(error: BaseException) -> str:
     """The failure as one paragraph that begins with "error: ", wrapped to the width of the terminal."""
-    text = " ".join(f"error: {_text(error)}".split())
+    head = "error:\N{NO-BREAK SPACE}"  # a long path does not fit on the first line: keep both together
     width = max(40, min(100, shutil.get_terminal_size().columns))
-    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+    text = head + " ".join(_text(error).split())
+    lines = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+    return lines.replace(head, "error: ", 1)
 
 
 def _text(error: BaseException) -> str:
