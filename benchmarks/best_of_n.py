@@ -24,7 +24,8 @@ from tiltflow.evaluation.statistics import bootstrap_interval
 from tiltflow.files import read_json
 from tiltflow.tasks import find_task
 from tiltflow.training import checkpoints, logs
-from tiltflow.training.group import Evaluator, make_agent, read_config
+from tiltflow.training.evaluator import Evaluator
+from tiltflow.training.group import data_path, make_agent, read_config
 from tiltflow.training.loop import INIT, StopFlag, seed_keys
 from tiltflow.training.policy import identity_units, init_state
 from tiltflow.training.run import FRESH_EPISODES
@@ -63,7 +64,7 @@ def main() -> None:
         like = init_state(agent, identity_units(spec), seed_keys([seed], INIT))
         state, _ = checkpoints.restore(path, like, checkpoints.header_of(path)["run"])
         player = best_of(agent, config.agent, spec, arguments.n)
-        evaluator = Evaluator(task, player, [seed], lambda event: None, StopFlag(), [])
+        evaluator = Evaluator(task, data_path(config), player, [seed], lambda event: None, StopFlag())
         episodes = evaluator.play(state, arguments.episodes, FRESH_EPISODES)[0]
         per_seed.append(score(task, episodes))
         jax.clear_caches()

@@ -92,9 +92,7 @@ def test_a_saved_state_acts_as_before(agent, key, tmp_path):
     assert head["step"] == 9
     assert equal(restored, state)
     observations = jax.random.normal(key, (5, 3))
-    np.testing.assert_array_equal(
-        agent.act(restored, observations, key), agent.act(state, observations, key)
-    )
+    np.testing.assert_array_equal(agent.act(restored, observations, key), agent.act(state, observations, key))
 
 
 def test_vmapped_seeds_are_the_seeds_one_by_one(agent, key):

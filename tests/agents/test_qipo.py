@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp, ndtr
 
-from tiltflow.agents.configs import CriticConfig, FlowConfig, NetworkConfig
+from tiltflow.agents.configs import CriticConfig, NetworkConfig
 from tiltflow.agents.qipo import build, support_weights
 from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.critics import q_value
@@ -21,8 +21,8 @@ BETA = 1.0
 
 @pytest.fixture(scope="module")
 def bandit():
-    """One-step episodes: a ~ ½N(−0.35, 0.15²) + ½N(0.35, 0.15²), reward 2a. Q = 2a whatever is learned from."""
-    key, sign, noise = jax.random.split(jax.random.key(0), 3)
+    """One-step episodes: a ~ ½N(−0.35, 0.15²) + ½N(0.35, 0.15²), reward 2a, and so Q = 2a."""
+    sign, noise = jax.random.split(jax.random.key(0))
     centre = jnp.where(jax.random.bernoulli(sign, shape=(20_000, 1)), 0.35, -0.35)
     actions = centre + 0.15 * jax.random.normal(noise, (20_000, 1))
     return {

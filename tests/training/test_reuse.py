@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-
 from tests.training.test_resume import final_bodies, logged
+
 from tiltflow.errors import UserError
 from tiltflow.training.run import train
 
@@ -40,5 +40,5 @@ def test_a_run_with_reused_stages_has_the_bits_of_one_without(small_config, tmp_
 def test_reusing_a_run_in_which_nothing_fits_is_an_error(small_config, tmp_path):
     source = train(small_config("bc-flow"), tmp_path / "source")
     other = small_config("bc-flow", seed=5, reuse=str(source))
-    with pytest.raises(UserError, match="Nothing of .* can be reused"):
+    with pytest.raises(UserError, match=r"Nothing of .* can be reused"):
         train(other, tmp_path / "other")

@@ -1,27 +1,24 @@
 """One group of seeds from its last checkpoint (or none) to the end: data, agent, loop, logs, evaluations."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from tiltflow.agents.base import Agent
 from tiltflow.agents.registry import build_agent
 from tiltflow.data.load import Dataset, load_dataset
 from tiltflow.data.transitions import Spec
-from tiltflow.environments import Environment, make_environment
+from tiltflow.environments import make_environment
 from tiltflow.errors import UserError
-from tiltflow.evaluation.rollouts import Episodes, rollout
 from tiltflow.evaluation.scores import score
-from tiltflow.files import atomic_file, read_json, read_json_lines
-from tiltflow.tasks import Task, find_task
+from tiltflow.files import read_json, read_json_lines
+from tiltflow.tasks import find_task
 from tiltflow.training import checkpoints, logs, reuse
 from tiltflow.training.config import TrainConfig, from_dict, to_dict
+from tiltflow.training.evaluator import Evaluator, save_actions
 from tiltflow.training.loop import (
-    EVALUATE,
     INIT,
     Loop,
     Observe,
@@ -35,13 +32,8 @@ from tiltflow.training.policy import (
     data_units,
     identity_units,
     init_state,
-    make_act,
-    rollout_policy,
 )
 from tiltflow.training.schedule import Position, Schedule
-
-SLOTS = 8
-ACTION_STATES = 1000
 
 # What may change between a run and its resumption without changing any of its bits.
 _FREE = ("data", "keep", "checkpoint_every", "parallel", "reuse", "seeds", "seed", "format")
@@ -61,56 +53,36 @@ def fingerprint(config: TrainConfig, checksum: str, seeds: list[int]) -> dict[st
     return {**record, "data_checksum": checksum, "group": seeds}
 
 
+def data_path(config: TrainConfig) -> Path | None:
+    """Where the config says that the data are."""
+    return None if config.data is None else Path(config.data)
+
+
 def load_data(config: TrainConfig) -> Dataset:
     """The data set of a config's task."""
     task = find_task(config.task, config.env)
-    return load_dataset(task, None if config.data is None else Path(config.data))
+    return load_dataset(task, data_path(config))
+
+
+def check_environment(config: TrainConfig, spec: Spec) -> None:
+    """Raise UserError where the task's environment and the data do not have the same sizes."""
+    task = find_task(config.task, config.env)
+    environment = make_environment(task, data_path(config))
+    sizes = len(environment.reset(0)), environment.action_size
+    environment.close()
+    if sizes != (spec.observation_size, spec.action_size):
+        raise UserError(
+            f"The data of task {config.task} have observations of {spec.observation_size} and actions of "
+            f"{spec.action_size} entries, but its environment {task.environment} has {sizes[0]} and "
+            f"{sizes[1]}. Give the data set of this task with --data, or the environment of these data with "
+            "--env."
+        )
 
 
 def make_agent(config: TrainConfig, spec: Spec) -> tuple[Agent, Schedule]:
     """The agent of a config and the schedule of its run."""
     agent = build_agent(config.algorithm, config.agent, spec, config.steps)
     return agent, Schedule(agent.stages, config)
-
-
-@dataclass
-class Evaluator:
-    """Plays episodes with the policies of a group; keeps its environments and the compiled policy."""
-
-    task: Task
-    agent: Agent
-    seeds: list[int]
-    observe: Observe
-    stop: StopFlag
-    environments: list[Environment]
-
-    def __post_init__(self) -> None:
-        self.act = make_act(self.agent)
-
-    def play(self, state: RunState, count: int, first: int) -> list[Episodes]:
-        """`count` episodes of each seed's policy. Raises Interrupted between two episodes.
-
-        Episode i of seed s has the environment seed (s + 1)·10⁶ + first + i.
-        """
-        while len(self.environments) < min(count, SLOTS):
-            self.environments.append(make_environment(self.task))
-        total = count * len(self.seeds)
-        results = []
-        for index, (seed, key) in enumerate(zip(self.seeds, seed_keys(self.seeds, EVALUATE), strict=True)):
-
-            def progress(done: int, index: int = index) -> None:
-                self.stop.check()
-                fraction = (index * count + done) / total
-                event = {"event": "activity", "seeds": self.seeds, "text": "evaluating", "fraction": fraction}
-                self.observe(event)
-
-            of_seed = state
-            if len(self.seeds) > 1:
-                of_seed = RunState(jax.tree.map(lambda leaf, i=index: leaf[i], state.agent), state.units)
-            episode_seeds = [(seed + 1) * 1_000_000 + first + i for i in range(count)]
-            policy = rollout_policy(self.act, of_seed, key)
-            results.append(rollout(self.environments[: min(count, SLOTS)], policy, episode_seeds, progress))
-        return results
 
 
 def restore_group(
@@ -144,7 +116,7 @@ def train_group(
         observe({"event": "message", "level": "warning", "text": problem})
     logs.cut(folder, start)
     loop = Loop(agent, schedule, seeds, device_columns(dataset.train, units), state, observe, stop)
-    evaluator = Evaluator(task, agent, seeds, observe, stop, [])
+    evaluator = Evaluator(task, data_path(config), agent, seeds, observe, stop)
     began = time.perf_counter()
     played = 0.0
 
@@ -214,7 +186,7 @@ def train_group(
         if here.step + length == start and schedule.evaluates(here, length) and start not in logged:
             evaluate(here, length)  # the run was stopped between this edge's checkpoint and its evaluation
     run(loop, start, log=log, evaluate=evaluate, save=save, adopt=adopt)
-    _save_actions(folder / "actions.npz", evaluator, loop, dataset)
+    save_actions(folder / "actions.npz", evaluator, loop, dataset)
     return {"train_seconds": seconds(), "steps": schedule.steps}
 
 
@@ -229,20 +201,3 @@ def _source(
     like = init_state(agent, identity_units(spec), seed_keys(seeds, INIT))
     source = reuse.Source(Path(config.reuse), their_schedule, like)
     return source, reuse.find(source, schedule, seeds, checksum)
-
-
-def _save_actions(path: Path, evaluator: Evaluator, loop: Loop, dataset: Dataset) -> None:
-    """Actions of the data and of each seed's policy at the same states, for the report."""
-    rows = np.random.default_rng(0).choice(
-        len(dataset.train), size=min(ACTION_STATES, len(dataset.train)), replace=False
-    )
-    data = dataset.train.take(np.sort(rows))
-    indices = np.arange(len(data))
-    policies = []
-    for index, key in enumerate(seed_keys(loop.seeds, EVALUATE)):
-        state = loop.state
-        if len(loop.seeds) > 1:
-            state = RunState(jax.tree.map(lambda leaf, i=index: leaf[i], state.agent), state.units)
-        policies.append(rollout_policy(evaluator.act, state, key)(data.observations, indices, 0 * indices))
-    with atomic_file(path) as file:
-        np.savez(file, data=data.actions, policy=np.stack(policies))

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from tiltflow.data.load import Dataset
+from tiltflow.data.transitions import Spec
 from tiltflow.errors import UserError
 from tiltflow.evaluation.scores import score
 from tiltflow.evaluation.statistics import result_record
@@ -23,8 +24,10 @@ from tiltflow.files import atomic_file, read_json, read_json_lines, write_json
 from tiltflow.tasks import find_task
 from tiltflow.training import logs
 from tiltflow.training.config import TrainConfig, to_dict
+from tiltflow.training.evaluator import Evaluator
 from tiltflow.training.group import (
-    Evaluator,
+    check_environment,
+    data_path,
     load_data,
     make_agent,
     read_config,
@@ -57,6 +60,7 @@ def train(config: TrainConfig, out: Path, observe: Observe = silent) -> Path:
     find_task(config.task, config.env)
     dataset = load_data(config)
     make_agent(config, dataset.train.spec)
+    check_environment(config, dataset.train.spec)
     write_json(out / "config.json", to_dict(config))
     return _train(config, out, dataset, observe)
 
@@ -123,8 +127,6 @@ def evaluate(run: Path, episodes: int | None = None, observe: Observe = silent) 
     config = read_config(run)
     task = find_task(config.task, config.env)
     provenance = read_json(run / "environment.json")["data"]
-    from tiltflow.data.transitions import Spec
-
     spec = Spec(provenance["observation_size"], provenance["action_size"])
     agent, _ = make_agent(config, spec)
     count = episodes or config.episodes
@@ -136,7 +138,7 @@ def evaluate(run: Path, episodes: int | None = None, observe: Observe = silent) 
             state, step, _, _ = restore_group(config, run, seeds, provenance["checksum"], fresh)
             if step == 0:
                 raise UserError(f"{run} has no checkpoint of seed {seeds[0]} yet: nothing to evaluate.")
-            evaluator = Evaluator(task, agent, seeds, observe, stop, [])
+            evaluator = Evaluator(task, data_path(config), agent, seeds, observe, stop)
             for of_seed in evaluator.play(state, count, FRESH_EPISODES):
                 columns["score"].append(float(np.mean(score(task, of_seed))))
                 columns["returns"].append(of_seed.returns)
