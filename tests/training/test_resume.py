@@ -131,9 +131,7 @@ def test_a_diverging_run_names_stage_step_and_metric_and_keeps_the_last_good_che
     config = small_config("qipo-ot")
     agent = replace(config.agent, critic=replace(config.agent.critic, learning_rate=1e30))
     run = tmp_path / "run"
-    with pytest.raises(
-        TrainingDiverged, match=r"(loss|q_mean|target_mean) became .* stage critic"
-    ):
+    with pytest.raises(TrainingDiverged, match=r"(loss|q_mean|target_mean) became .* stage critic"):
         train(replace(config, agent=agent), run)
     kept = checkpoints.found(run / "seeds/0/checkpoints")
     assert kept[-1].name == "step-0000000096.ckpt"  # the end of the behaviour stage

@@ -26,12 +26,13 @@ class DemoPlan:
     """What the demo does, sized for six minutes on two cores. Steps are gradient steps."""
 
     task: str = "pointmaze/medium-v0"
-    data_episodes: int = 200
+    data_episodes: int = 100
     behaviour_steps: int = 10_000
     """Behaviour cloning, trained once: QIPO-OT takes it over as its first stage."""
-    critic_steps: int = 10_000
+    critic_steps: int = 8_000
     improvement_steps: int = 6_000
     renew_every: int = 2_000
+    num_support_actions: int = 8
     evaluations: int = 3
     episodes: int = 30
     """Episodes of each evaluation."""
@@ -88,6 +89,7 @@ def demo_configs(plan: DemoPlan, out: Path, seeds: int) -> list[TrainConfig]:
         critic_steps=plan.critic_steps,
         improvement_steps=plan.improvement_steps,
         renew_every=plan.renew_every,
+        num_support_actions=plan.num_support_actions,
     )
     steps = plan.behaviour_steps + plan.critic_steps + plan.improvement_steps
     cloning = TrainConfig(

@@ -1,0 +1,187 @@
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from laws import assert_mean, assert_moments, normal, random_energy, random_mixture, sample
+from tiltflow.exact import predict, tilt
+from tiltflow.flow import Flow, matching_loss
+from tiltflow.metrics import sliced_wasserstein
+from tiltflow.networks import TimeNetwork
+from tiltflow.optimize import begin, gradient_step, run_steps
+from tiltflow.paths import PATHS, Path, Prediction
+from tiltflow.tilting import effective_sample_size, tilt_weights
+
+BETA = 2.0
+
+
+class ExactNetwork(eqx.Module):
+    """The best network there is, plus θ times features of (x, t) that an error could have."""
+
+    law: Any
+    path: Path = eqx.field(static=True)
+    prediction: Prediction = eqx.field(static=True)
+    theta: jax.Array
+
+    def __call__(self, x, t, condition=None, *, plain=False):
+        wave = jnp.sin(jnp.pi * t)[..., None]
+        features = jnp.stack([jnp.ones_like(x), x, wave * x, jnp.tanh(x[..., ::-1])], axis=-1)
+        return predict(self.law, self.path, self.prediction, t, x) + features @ self.theta
+
+
+def exact_flow(law, path: Path, prediction: Prediction) -> Flow:
+    return Flow(ExactNetwork(law, path, prediction, jnp.zeros(4)), path, prediction)
+
+
+@pytest.fixture(params=PATHS)
+def path(request):
+    return PATHS[request.param]
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """A mixture in the plane, its tilt and the energy, in double precision."""
+    with jax.enable_x64(True):
+        energy = random_energy(0, 2)
+        return tilt(random_mixture(0, 3, 2), energy, BETA), energy
+
+
+# A flow whose network is exact
+
+
+@pytest.mark.usefixtures("x64")
+def test_every_wanted_prediction_follows_from_the_networks_own(problem, path):
+    law, t, x = problem[0].tilted, jnp.linspace(0.1, 0.9, 20), sample(problem[0].base, 0, 20)
+    flow = exact_flow(law, path, "noise")
+    everything = jax.jit(lambda: {want: flow.predict(want, t, x) for want in ("velocity", "score", "data")})
+    for want, value in everything().items():
+        np.testing.assert_allclose(value, predict(law, path, want, t, x), rtol=1e-9, atol=1e-9, err_msg=want)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("solver", ["midpoint", "dpm-solver++"])
+@pytest.mark.parametrize(("name", "prediction"), [("ot", "velocity"), ("vp", "noise")])
+def test_samples_of_an_exact_flow_have_the_law(problem, key, name, prediction, solver):
+    law, path = problem[0].tilted, PATHS[name]
+    flow = exact_flow(law, path, prediction)
+    draw = jax.jit(lambda key: flow.sample(key, (4000, 2), num_steps=200, solver=solver))
+    assert_moments(draw(key), law.at(path, path.end))
+
+
+@pytest.mark.usefixtures("x64")
+def test_log_prob_of_an_exact_flow_is_the_log_density(problem):
+    law = problem[0].tilted
+    x = sample(law, 0, 30)
+    flow = exact_flow(law, PATHS["ot"], "velocity")
+    log_prob = jax.jit(lambda x: flow.log_prob(x))(x)
+    np.testing.assert_allclose(log_prob, law.log_density(x), atol=1e-3)
+
+
+# The loss
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(
+    ("name", "prediction"),
+    [("ot", "velocity"), ("ot", "data"), ("vp", "noise"), ("vp", "velocity"), ("cosine", "velocity")],
+)
+def test_the_weighted_loss_is_least_at_the_tilted_law(problem, name, prediction):
+    """Theorem 4.3 of arXiv 2503.04975: weighted by exp(−βE)/Z, the minimiser is the guided prediction.
+
+    θ adds functions of (x, t) to a network that is exact for the tilted law. The loss is a convex
+    quadratic of θ whose mean gradient is zero there, and is not at the law of the data.
+    """
+    result, energy = problem
+    data = sample(result.base, 0, 100_000).reshape(200, 500, 2)
+    weights = np.exp(-BETA * energy(data) - result.log_z)
+    keys = jax.random.split(jax.random.key(0), 200)
+    path = PATHS[name]
+
+    @jax.jit
+    def gradients(law):
+        def loss(theta, key, data, weights):
+            flow = Flow(ExactNetwork(law, path, prediction, theta), path, prediction)
+            return matching_loss(flow, key, data, weights=weights)
+
+        return jax.lax.map(lambda batch: jax.grad(loss)(jnp.zeros(4), *batch), (keys, data, weights))
+
+    assert_mean(gradients(result.tilted), np.zeros(4))
+    with pytest.raises(AssertionError, match="z-scores"):
+        assert_mean(gradients(result.base), np.zeros(4))
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_value_of_the_loss_at_the_exact_velocity_is_the_conditional_variance(problem, key):
+    """On OT with one point as data, x_t determines the noise: the loss of the exact flow is zero."""
+    point = tilt(random_mixture(0, 1, 2), problem[1], 0.0).base
+    point = eqx.tree_at(lambda law: law.variances, point, jnp.zeros((1, 2)))
+    flow = exact_flow(point, PATHS["ot"], "velocity")
+    data = jnp.broadcast_to(point.means[0], (50, 2))
+    loss = jax.jit(lambda data: matching_loss(flow, key, data))
+    np.testing.assert_allclose(loss(data), 0.0, atol=1e-12)
+    assert loss(data + jnp.asarray([3.0, 0.0])) > 1.0
+
+
+def _network_flow(key, condition_size=0) -> Flow:
+    return Flow(TimeNetwork(key, 2, condition_size, width=32, depth=2), PATHS["ot"], "velocity")
+
+
+@pytest.mark.usefixtures("x64")
+def test_weights_of_one_are_no_weights_and_weights_scale_their_rows(key):
+    flow, data = _network_flow(key), normal(0, 6, 2)
+    weighted = jax.jit(lambda weights: matching_loss(flow, key, data, weights=weights))
+    loss = jax.jit(lambda: matching_loss(flow, key, data))()
+    np.testing.assert_allclose(weighted(np.ones(6)), loss, rtol=1e-12)
+    rows = np.asarray([weighted(6.0 * (np.arange(6) == i)) for i in range(6)])
+    np.testing.assert_allclose(rows.mean(), loss, rtol=1e-12)
+    np.testing.assert_allclose(weighted(np.arange(6.0)), np.mean(np.arange(6) * rows), rtol=1e-12)
+
+
+# A flow with a condition, and one that is trained
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_sample_depends_on_its_own_noise_and_condition_alone(key):
+    flow = _network_flow(key, condition_size=3)
+    noise, condition = normal(0, 4, 5, 2), normal(1, 4, 5, 3)
+    carry = jax.jit(lambda noise, condition: flow.integrate(noise, condition, num_steps=3))
+    whole = carry(noise, condition)
+    assert whole.shape == (4, 5, 2)
+    np.testing.assert_allclose(carry(noise[2, 3], condition[2, 3]), whole[2, 3], rtol=1e-10)
+    assert np.all(np.abs(carry(noise, condition + 1) - whole) > 0)
+
+
+def test_a_small_flow_trained_on_weighted_data_samples_the_tilt(problem, key):
+    """Its distance to the truth is at most twice that of the weighted data themselves, resampled."""
+    result, energy = problem
+    data = sample(result.base, 0, 20_000)
+    columns = {
+        "data": jnp.asarray(data, jnp.float32),
+        "weight": tilt_weights(jnp.asarray(energy(data), jnp.float32), BETA),
+    }
+    size = effective_sample_size(columns["weight"])
+    assert size > 1000
+    optimizer = optax.adam(optax.cosine_decay_schedule(3e-3, 3000))
+
+    def update(trained, batch, key):
+        loss = lambda flow: (matching_loss(flow, key, batch["data"], weights=batch["weight"]), {})  # noqa: E731
+        return gradient_step(trained, optimizer, loss, ema=0.99)
+
+    flow = Flow(TimeNetwork(key, 2, 0, width=64, depth=3), PATHS["ot"], "velocity")
+    train = jax.jit(
+        lambda state: run_steps(update, state, columns, key, jnp.asarray(0), num_steps=3000, batch_size=256)
+    )
+    trained, _ = train(begin(flow, optimizer))
+    drawn = jax.jit(lambda key: trained.average.sample(key, (2000, 2), num_steps=20))(key)
+    truth = jnp.asarray(sample(result.tilted, 1, 20_000), jnp.float32)
+    shares = np.asarray(columns["weight"], np.float64)
+    rows = np.random.default_rng(2).choice(len(data), 2000, p=shares / shares.sum())
+    distance, floor = (
+        sliced_wasserstein(key, points, truth, num_projections=64, replicates=0).value
+        for points in (drawn, columns["data"][rows])
+    )
+    assert distance < 2 * floor, (distance, floor)
