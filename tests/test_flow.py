@@ -165,7 +165,7 @@ def test_a_small_flow_trained_on_weighted_data_samples_the_tilt(problem, key):
     }
     size = effective_sample_size(columns["weight"])
     assert size > 1000
-    optimizer = optax.adam(optax.cosine_decay_schedule(3e-3, 3000))
+    optimizer = optax.adam(optax.cosine_decay_schedule(3e-3, 4000))
 
     def update(trained, batch, key):
         loss = lambda flow: (matching_loss(flow, key, batch["data"], weights=batch["weight"]), {})  # noqa: E731
@@ -173,7 +173,7 @@ def test_a_small_flow_trained_on_weighted_data_samples_the_tilt(problem, key):
 
     flow = Flow(TimeNetwork(key, 2, 0, width=64, depth=3), PATHS["ot"], "velocity")
     train = jax.jit(
-        lambda state: run_steps(update, state, columns, key, jnp.asarray(0), num_steps=3000, batch_size=256)
+        lambda state: run_steps(update, state, columns, key, jnp.asarray(0), num_steps=4000, batch_size=512)
     )
     trained, _ = train(begin(flow, optimizer))
     drawn = jax.jit(lambda key: trained.average.sample(key, (2000, 2), num_steps=20))(key)
