@@ -32,13 +32,25 @@ def test_wasserstein_of_the_gradient_of_a_convex_function():
 
 @pytest.mark.parametrize("size", [1, 2, 8])
 def test_sliced_wasserstein_of_scaling_and_shift(key, size):
-    """On every line x ↦ s·x + c stays monotone, and in the mean over directions |θᵀv|² is |v|²/d."""
+    """On every line x ↦ s·x + c stays monotone, and over a frame the mean of |θᵀv|² is |v|²/d."""
     x = normal(0, 200, size)
     y = 1.5 * x + 1.0
     expected = np.sqrt(np.mean(np.sum((x - y) ** 2, axis=-1)) / size)
-    value = sliced_wasserstein(key, x, y[::-1], num_projections=20_000, replicates=0).value
-    # The mean over the directions varies by at most √(2/20 000) = 1 % of itself, and the root by half of it.
-    np.testing.assert_allclose(value, expected, rtol=0.025)
+    value = sliced_wasserstein(key, x, y[::-1], num_projections=16, replicates=0).value
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+
+
+def test_directions_are_uniform(key):
+    """Frames alone would do for the last test: here the distance depends on the direction."""
+    x = normal(0, 30, 2) * np.asarray([3.0, 0.1])
+    value = sliced_wasserstein(key, x, normal(1, 30, 2), num_projections=2000, replicates=0).value
+    angles = np.pi * (np.arange(720) + 0.5) / 720
+    squares = [
+        np.mean((np.sort(x @ theta) - np.sort(normal(1, 30, 2) @ theta)) ** 2)
+        for theta in np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    ]
+    error = np.std(squares) / np.sqrt(2000)
+    assert abs(value**2 - np.mean(squares)) < 5 * error
 
 
 def test_sliced_wasserstein_of_unequal_sizes_is_exact_on_the_line(key):

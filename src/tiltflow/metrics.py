@@ -40,10 +40,17 @@ def sliced_wasserstein(
     num_projections: int = 128,
     replicates: int = 100,
 ) -> Estimate:
-    """SW₂ = (mean over directions θ of W₂²(θᵀx, θᵀy))^½, in the points' unit; each W₂ on a line is exact."""
+    """SW₂ = (mean over directions θ of W₂²(θᵀx, θᵀy))^½, in the points' unit; each W₂ on a line is exact.
+
+    Directions come in random orthonormal frames, in which a shift or a scaling has its exact distance if
+    their number is a multiple of d. They depend on the key and the sizes alone, so that distances
+    with one key are comparable; their own randomness is no part of the interval.
+    """
     direction_key, row_key = jax.random.split(key)
-    directions = jax.random.normal(direction_key, (num_projections, x.shape[-1]), x.dtype)
-    directions = directions / jnp.linalg.norm(directions, axis=-1, keepdims=True)
+    size = x.shape[-1]
+    frames = jax.random.normal(direction_key, (-(-num_projections // size), size, size), x.dtype)
+    # Columns, each uniform up to its sign; the rows of a triangular factorisation are not.
+    directions = jnp.swapaxes(jnp.linalg.qr(frames)[0], -1, -2).reshape(-1, size)[:num_projections]
     counts = _row_counts(row_key, replicates, x.shape[0], y.shape[0])
     return _estimate(jnp.sqrt(_mean_squared_transport(x, y, directions, *counts)), floor=0.0)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tiltflow.agents.configs import BCConfig, QIPOConfig
+from tiltflow.agents.configs import BCConfig, CriticConfig, NetworkConfig, QIPOConfig
 from tiltflow.agents.registry import preset
 from tiltflow.cli.results import interval_text, mean_text
 from tiltflow.cli.tables import print_table
@@ -29,9 +29,17 @@ class DemoPlan:
     data_episodes: int = 100
     behaviour_steps: int = 10_000
     """Behaviour cloning, trained once: QIPO-OT takes it over as its first stage."""
-    critic_steps: int = 8_000
-    improvement_steps: int = 6_000
-    renew_every: int = 2_000
+    critic_steps: int = 15_000
+    critic: CriticConfig = CriticConfig(
+        network=NetworkConfig(width=128, depth=2, activation="relu", layer_norm=True),
+        learning_rate=1e-3,
+        tau=0.02,
+    )
+    """Small and fast: reward has to travel back through hundreds of steps of the maze in half a minute."""
+    beta: float = 10.0
+    """The maze's critic is good enough for a sharp tilt; the default of 1 is for unknown ones."""
+    improvement_steps: int = 4_500
+    renew_every: int = 1_500
     num_support_actions: int = 8
     evaluations: int = 3
     episodes: int = 30
@@ -87,6 +95,8 @@ def demo_configs(plan: DemoPlan, out: Path, seeds: int) -> list[TrainConfig]:
         qipo,
         behaviour_steps=plan.behaviour_steps,
         critic_steps=plan.critic_steps,
+        critic=plan.critic,
+        beta=plan.beta,
         improvement_steps=plan.improvement_steps,
         renew_every=plan.renew_every,
         num_support_actions=plan.num_support_actions,

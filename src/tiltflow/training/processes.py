@@ -35,7 +35,9 @@ def train_in_processes(
     A group that fails does not stop the others. Then its error is raised again: UserError,
     TrainingDiverged, Interrupted, or RuntimeError for a bug or a killed process.
     """
-    free, waiting = available_cores(), list(enumerate(groups))
+    cores, waiting = available_cores(), list(enumerate(groups))
+    first = os.getpid() % len(cores)  # two trainings started side by side do not both begin with core 0
+    free = cores[first:] + cores[:first]
     events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
     running: dict[int, tuple[subprocess.Popen, int]] = {}
     done: dict[int, dict[str, Any]] = {}
