@@ -9,6 +9,9 @@ import pytest
 
 from tiltflow.cli.main import main
 
+# Far from done when its first line of progress appears.
+LONG = ("--steps", "40000", "--checkpoint-every", "4000", "--evaluations", "1", "--episodes", "1")
+
 
 def test_train_prints_progress_score_and_files_and_evaluate_plays_again(train_words, tmp_path, capsys):
     run = tmp_path / "run"
@@ -40,7 +43,7 @@ def test_train_prints_progress_score_and_files_and_evaluate_plays_again(train_wo
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_training_exits_130_after_a_checkpoint_and_resumes(train_words, tmp_path, number, capsys):
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "tiltflow", *train_words(run, "--steps", "100000", "--episodes", "1")]
+    command = [sys.executable, "-m", "tiltflow", *train_words(run, *LONG)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
     ) as process:

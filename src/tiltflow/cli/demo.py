@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from tiltflow.training.display import Display
 
 
+_CRITIC = CriticConfig(
+    network=NetworkConfig(width=128, depth=2, activation="relu", layer_norm=True),
+    learning_rate=1e-3,
+    tau=0.02,
+)
+
+
 @dataclass(frozen=True)
 class DemoPlan:
     """What the demo does, sized for six minutes on two cores. Steps are gradient steps."""
@@ -30,11 +37,7 @@ class DemoPlan:
     behaviour_steps: int = 10_000
     """Behaviour cloning, trained once: QIPO-OT takes it over as its first stage."""
     critic_steps: int = 15_000
-    critic: CriticConfig = CriticConfig(
-        network=NetworkConfig(width=128, depth=2, activation="relu", layer_norm=True),
-        learning_rate=1e-3,
-        tau=0.02,
-    )
+    critic: CriticConfig = _CRITIC
     """Small and fast: reward has to travel back through hundreds of steps of the maze in half a minute."""
     beta: float = 10.0
     """The maze's critic is good enough for a sharp tilt; the default of 1 is for unknown ones."""
