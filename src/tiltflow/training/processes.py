@@ -36,8 +36,8 @@ def train_in_processes(
     TrainingDiverged, Interrupted, or RuntimeError for a bug or a killed process.
     """
     cores, waiting = available_cores(), list(enumerate(groups))
-    first = os.getpid() % len(cores)  # two trainings started side by side do not both begin with core 0
-    free = cores[first:] + cores[:first]
+    turn = os.getpid() % len(cores)  # two trainings started side by side do not both begin with core 0
+    free = cores[turn:] + cores[:turn]
     events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
     running: dict[int, tuple[subprocess.Popen, int]] = {}
     done: dict[int, dict[str, Any]] = {}
