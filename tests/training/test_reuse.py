@@ -13,7 +13,6 @@ from tiltflow.training.run import train
     ("first", "second", "taken"),
     [
         ("qipo-ot", "qipo-ot", ["behaviour", "critic"]),
-        ("bc-flow", "qipo-ot", ["behaviour"]),
         ("qipo-ot", "qipo-diff", ["critic"]),
     ],
 )
