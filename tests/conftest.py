@@ -11,6 +11,8 @@ def key():
 
 @pytest.fixture
 def x64():
-    """Double precision, for tests of exactness."""
+    """Double precision, for tests of exactness. Most of their time goes into compiling, little into running."""
+    jax.config.update("jax_disable_most_optimizations", True)
     with jax.enable_x64(True):
         yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -65,8 +65,9 @@ def observed_order(solve, truth, num_steps):
 
 
 @pytest.mark.parametrize("method", ORDERS)
-def test_order_of_the_fixed_step_solvers(law, ends, path, method):
-    noise, truth = ends[path]
+@pytest.mark.parametrize("name", ["ot", "vp"])
+def test_order_of_the_fixed_step_solvers(law, ends, name, method):
+    path, (noise, truth) = PATHS[name], ends[PATHS[name]]
     velocity = partial(predict, law, path, "velocity")
 
     def solve(num_steps):
