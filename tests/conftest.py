@@ -11,7 +11,7 @@ def key():
 
 @pytest.fixture
 def x64():
-    """Double precision, for tests of exactness. Most of their time goes into compiling, little into running."""
+    """Double precision, for tests of exactness; they take longer to compile than to run."""
     jax.config.update("jax_disable_most_optimizations", True)
     with jax.enable_x64(True):
         yield
