@@ -1,5 +1,6 @@
 """A generative model of points, conditional or not: a network on a path, trained by weighted matching."""
 
+from abc import abstractmethod
 from typing import Literal
 
 import equinox as eqx
@@ -14,16 +15,15 @@ from tiltflow.solvers import dpm_solver, integrate, log_likelihood
 Solver = Literal["euler", "midpoint", "heun", "rk4", "dpm-solver++"]
 
 
-class Flow(eqx.Module):
-    """A network that predicts velocity, noise, score or data of a path, and everything that follows from it.
+class Generator(eqx.Module):
+    """Something that predicts velocity, noise, score and data of a path, and everything that follows from it.
 
     Times run from noise (0) to data (1). A condition, where there is one, has the leading axes of the points.
     """
 
-    network: TimeNetwork
-    path: Path = eqx.field(static=True)
-    prediction: Prediction = eqx.field(static=True)
+    path: eqx.AbstractVar[Path]
 
+    @abstractmethod
     def predict(
         self,
         want: Prediction,
@@ -34,9 +34,6 @@ class Flow(eqx.Module):
         plain: bool = False,
     ) -> Float[Array, "*batch d"]:
         """The wanted prediction at points x of times t. `plain` supports forward-mode differentiation."""
-        t = jnp.broadcast_to(t, x.shape[:-1])
-        output = self.network(x, t, condition, plain=plain)
-        return convert(self.path, x, output, self.prediction, want, t)
 
     def integrate(
         self,
@@ -89,6 +86,28 @@ class Flow(eqx.Module):
             rtol=rtol,
             atol=atol,
         )
+
+
+class Flow(Generator):
+    """A network that predicts one of velocity, noise, score and data of a path."""
+
+    network: TimeNetwork
+    path: Path = eqx.field(static=True)
+    prediction: Prediction = eqx.field(static=True)
+
+    def predict(
+        self,
+        want: Prediction,
+        t: Float[Array, "*batch"],
+        x: Float[Array, "*batch d"],
+        condition: Float[Array, "*batch c"] | None = None,
+        *,
+        plain: bool = False,
+    ) -> Float[Array, "*batch d"]:
+        """The network's output, converted."""
+        t = jnp.broadcast_to(t, x.shape[:-1])
+        output = self.network(x, t, condition, plain=plain)
+        return convert(self.path, x, output, self.prediction, want, t)
 
 
 def matching_loss(

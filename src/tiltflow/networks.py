@@ -115,13 +115,15 @@ def time_features(t: Float[Array, "*batch"], count: int = 16) -> Float[Array, "*
 
 
 class TimeNetwork(eqx.Module):
-    """f(x, t, condition): an MLP on a point, the features of its time, and a condition."""
+    """f(x, t, condition): an MLP on a point, its time's features and a condition; d outputs by default."""
 
     mlp: MLP
 
-    def __init__(self, key: PRNGKeyArray, size: int, condition_size: int, **mlp_options):
+    def __init__(
+        self, key: PRNGKeyArray, size: int, condition_size: int, *, outputs: int | None = None, **mlp_options
+    ):
         inputs = size + condition_size + time_features(jnp.zeros(())).shape[-1]
-        self.mlp = MLP(key, inputs, size, **mlp_options)
+        self.mlp = MLP(key, inputs, size if outputs is None else outputs, **mlp_options)
 
     def __call__(
         self,
@@ -130,6 +132,6 @@ class TimeNetwork(eqx.Module):
         condition: Float[Array, "*batch c"] | None = None,
         *,
         plain: bool = False,
-    ) -> Float[Array, "*batch d"]:
+    ) -> Float[Array, "*batch outputs"]:
         parts = [x, time_features(t)] + ([] if condition is None else [condition])
         return self.mlp(jnp.concatenate(parts, axis=-1), plain=plain)

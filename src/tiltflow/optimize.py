@@ -32,7 +32,7 @@ def gradient_step(
     optimizer: optax.GradientTransformation,
     loss: Callable[[Any], tuple[Float[Array, ""], Metrics]],
     *,
-    ema: float = 0.0,
+    ema: float | Array = 0.0,
 ) -> tuple[Trained, Metrics]:
     """One step down the gradient of `loss(model) -> (value, metrics)`; the average decays by `ema`."""
     (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(trained.model)
@@ -41,7 +41,7 @@ def gradient_step(
     return Trained(model, blend(trained.average, model, 1.0 - ema), state), metrics
 
 
-def blend(old: Any, new: Any, share: float) -> Any:
+def blend(old: Any, new: Any, share: float | Array) -> Any:
     """(1 − share)·old + share·new, leaf by leaf: Polyak averaging."""
     return jax.tree.map(lambda a, b: a + share * (b - a), old, new)
 

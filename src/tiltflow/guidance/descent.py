@@ -1,0 +1,149 @@
+"""Gradient descent on any loss of the rows of a problem: compiled chunks, averaged parameters, progress."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from tiltflow.errors import TrainingDiverged
+from tiltflow.guidance.configs import FitConfig
+from tiltflow.guidance.problem import Problem
+from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step, run_steps
+
+CHUNKS = 50
+POOL = 1 << 22
+
+Rows = Mapping[str, Int[Array, " r"]]
+"""Row numbers to draw batches from, by the prefix of the columns that they give."""
+
+Progress = Callable[[str, int, int, float], None]
+"""(what is trained, steps done, steps in all, mean loss of the last of them)"""
+
+
+class Loss(Protocol):
+    """A loss of a model on a batch. Losses are frozen dataclasses: equal ones share one compilation."""
+
+    def __call__(self, model: Any, batch: Columns, key: PRNGKeyArray) -> Float[Array, ""]: ...
+
+
+@dataclass(frozen=True)
+class Descent:
+    """What of a config the compiled steps depend on."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    decay: str
+    ema: float
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        if self.decay == "none":
+            return optax.adam(self.learning_rate)
+        return optax.adam(optax.cosine_decay_schedule(self.learning_rate, self.steps))
+
+
+def silent(what: str, done: int, total: int, loss: float) -> None:
+    """Show no progress."""
+
+
+def descend(
+    model: Any,
+    loss: Loss,
+    columns: Columns,
+    rows: Rows,
+    config: FitConfig,
+    key: PRNGKeyArray,
+    progress: Progress,
+    what: str,
+) -> tuple[Any, list[float]]:
+    """Train `model`; returns its averaged parameters and the mean loss of each chunk.
+
+    A batch holds `columns` at numbers drawn uniformly from `rows`; several such lists, of equal length, are
+    given by a prefix for the columns' names each. Raises TrainingDiverged.
+    """
+    settings = Descent(config.steps, config.batch_size, config.learning_rate, config.decay, config.ema)
+    state = (_start(settings, model), jnp.zeros((), jnp.int32))
+    length = -(-config.steps // CHUNKS)
+    history: list[float] = []
+    done = 0
+    while done < config.steps:
+        count = min(length, config.steps - done)
+        state, losses = _chunk(loss, settings, count, state, columns, rows, key, jnp.int32(done))
+        mean = float(jnp.mean(losses))
+        done += count
+        if not np.isfinite(mean):
+            raise TrainingDiverged(
+                f"Training diverged: the loss of the {what} became {mean} within steps {done - count + 1} to "
+                f"{done}. Lower the learning rate ({config.learning_rate:g}) or beta."
+            )
+        history.append(mean)
+        progress(what, done, config.steps, mean)
+    return state[0].average, history
+
+
+def uniform_rows(problem: Problem) -> Rows:
+    """Every row once."""
+    return {"": jnp.arange(len(problem.points), dtype=jnp.int32)}
+
+
+def random_rows(problem: Problem, seed: int) -> Int[Array, " r"]:
+    """As many independent uniform draws as `weighted_rows` gives."""
+    rng = np.random.default_rng([seed, 1])
+    return jnp.asarray(rng.integers(len(problem.points), size=POOL, dtype=np.int32))
+
+
+def weighted_rows(problem: Problem, seed: int) -> Int[Array, " r"]:
+    """Row numbers in proportion to the weights: uniform draws of them are draws of the tilted data.
+
+    Systematic resampling: row i is there r·w_i/n times, rounded up or down by one common random offset.
+    """
+    cumulative = np.cumsum(problem.weights.astype(np.float64))
+    ticks = (np.arange(POOL) + np.random.default_rng(seed).random()) / POOL
+    rows = np.searchsorted(cumulative / cumulative[-1], ticks, side="right")
+    return jnp.asarray(np.minimum(rows, len(cumulative) - 1), jnp.int32)
+
+
+@partial(jax.jit, static_argnums=0)
+def _start(settings: Descent, model: Any) -> Trained:
+    return begin(model, settings.optimizer)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
+def _chunk(
+    loss: Loss,
+    settings: Descent,
+    length: int,
+    state: tuple[Trained, Array],
+    columns: Columns,
+    rows: Rows,
+    key: PRNGKeyArray,
+    first: Int[Array, ""],
+) -> tuple[tuple[Trained, Array], Float[Array, " steps"]]:
+    def update(state: tuple[Trained, Array], batch: Columns, key: PRNGKeyArray) -> tuple[Any, Metrics]:
+        trained, step = state
+        drawn = {
+            prefix + name: column[numbers]
+            for prefix, numbers in batch.items()
+            for name, column in columns.items()
+        }
+
+        def value(model: Any) -> tuple[Float[Array, ""], Metrics]:
+            result = loss(model, drawn, key)
+            return result, {"loss": result}
+
+        # The average forgets its start: without this a short training would end near the initial network.
+        ema = jnp.minimum(settings.ema, (1.0 + step) / (10.0 + step))
+        trained, metrics = gradient_step(trained, settings.optimizer, value, ema=ema)
+        return (trained, step + 1), metrics
+
+    state, metrics = run_steps(
+        update, state, rows, key, first, num_steps=length, batch_size=settings.batch_size
+    )
+    return state, metrics["loss"]

@@ -1,0 +1,64 @@
+"""One call for every method: check the data, train, return something that samples."""
+
+from importlib import import_module
+from typing import Any
+
+import jax
+
+from tiltflow.guidance.configs import FitConfig, find_method
+from tiltflow.guidance.descent import Progress, silent
+from tiltflow.guidance.problem import Fitted, Problem, clock, ess_note, make_problem
+from tiltflow.guidance.sampling import Outcome
+
+
+def fit(
+    method: str,
+    points: Any,
+    energy: Any,
+    beta: float | None = None,
+    *,
+    target_ess: float | None = None,
+    labels: Any = None,
+    condition: Any = None,
+    config: FitConfig | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Fitted:
+    """Learn to sample q(x) ∝ p(x)·exp(−β·E(x)) from samples of p.
+
+    `points` [n, d], in any units; `energy` [n], or a function of the points; `beta` ≥ 0, or `target_ess`,
+    the share of the rows that are to remain effective; `labels` [n] in [0, 1] for cg and cfg; `condition`
+    [n, c] for q(x | condition). The config is by default the method's own. Equal arguments give equal bits.
+    Raises UserError for an unknown method or data that cannot be used, TrainingDiverged.
+    """
+    find_method(method)
+    problem = make_problem(points, energy, beta, target_ess=target_ess, labels=labels, condition=condition)
+    return fit_problem(method, problem, config, seed, progress)
+
+
+def fit_problem(
+    method: str,
+    problem: Problem,
+    config: FitConfig | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Fitted:
+    """`fit` for a problem that is checked already."""
+    found = find_method(method)
+    config = found.config if config is None else config
+    seconds = clock()
+    done: Outcome = import_module(found.module).train(found, problem, config, jax.random.key(seed), progress)
+    warning = ess_note(problem) if found.name != "unguided" else None
+    return Fitted(
+        method=found,
+        config=config,
+        problem=problem,
+        sampler=done.sampler,
+        parameters=done.parameters,
+        evaluations=done.evaluations,
+        seconds=seconds(),
+        losses=done.losses,
+        notes=((warning,) if warning else ()) + done.notes,
+        log_density=done.log_density,
+        model=done.model,
+    )

@@ -1,0 +1,91 @@
+"""Guidance by a gradient: a potential network, and the generative model whose score it shifts."""
+
+from dataclasses import asdict
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tiltflow.flow import Flow, Generator
+from tiltflow.guidance.configs import FitConfig
+from tiltflow.guidance.problem import Problem
+from tiltflow.networks import TimeNetwork
+from tiltflow.paths import PATHS, Path, Prediction, coefficients
+
+
+class Potential(eqx.Module):
+    """U(x, t, condition) = unit·net(α_t·x, t, condition), or log sigmoid(net) where it is a `classifier`.
+
+    The network sees α·x rather than x: whatever is to be known of the data is a function of α·x and t that
+    stays smooth to the noise end, and the shift of the data prediction, σ²/α·∇U, stays finite there on every
+    path. This parametrisation is ours.
+    """
+
+    network: TimeNetwork
+    unit: Float[Array, ""]
+    path: Path = eqx.field(static=True)
+    classifier: bool = eqx.field(static=True)
+
+    def logit(
+        self,
+        t: Float[Array, "*batch"],
+        x: Float[Array, "*batch d"],
+        condition: Float[Array, "*batch c"] | None = None,
+    ) -> Float[Array, "*batch"]:
+        """unit·net at points x of times t."""
+        return self._at(t, self.path.alpha(t)[..., None] * x, condition, plain=False)
+
+    def _at(self, t: Array, u: Array, condition: Array | None, *, plain: bool) -> Array:
+        # The unit is a number of the problem, not a parameter.
+        return jax.lax.stop_gradient(self.unit) * self.network(u, t, condition, plain=plain)[..., 0]
+
+    def slope(
+        self, t: Array, x: Array, condition: Array | None, *, plain: bool = False
+    ) -> Float[Array, "*batch d"]:
+        """∂U/∂(α·x); ∇U is α times that."""
+
+        def total(u: Array) -> Array:
+            value = self._at(t, u, condition, plain=plain)
+            return jnp.sum(jax.nn.log_sigmoid(value) if self.classifier else value)
+
+        return jax.grad(total)(self.path.alpha(t)[..., None] * x)
+
+
+def init_potential(
+    key: PRNGKeyArray, problem: Problem, config: FitConfig, unit: float, *, classifier: bool
+) -> Potential:
+    """A fresh potential, of a network as large as the generative one; it starts near zero."""
+    condition = 0 if problem.condition is None else problem.condition.shape[1]
+    size = problem.points.shape[1]
+    network = TimeNetwork(key, size, condition, outputs=1, output_scale=0.1, **asdict(config.network))
+    return Potential(network, jnp.asarray(unit, jnp.float32), PATHS[config.path], classifier)
+
+
+class Guided(Generator):
+    """The generative model whose score is score(base) + scale·∇U."""
+
+    base: Flow
+    potential: Potential
+    scale: Float[Array, ""]
+    path: Path = eqx.field(static=True)
+
+    def predict(
+        self,
+        want: Prediction,
+        t: Float[Array, "*batch"],
+        x: Float[Array, "*batch d"],
+        condition: Float[Array, "*batch c"] | None = None,
+        *,
+        plain: bool = False,
+    ) -> Float[Array, "*batch d"]:
+        """The base's prediction plus (a·σ² − b·α·σ)·scale·∂U/∂(αx), where it is a·data + b·noise.
+
+        A shift g of the score shifts the noise by −σ·g and the data by σ²/α·g.
+        """
+        t = jnp.broadcast_to(t, x.shape[:-1])
+        a, b = coefficients(self.path, want, t)
+        alpha, sigma = self.path.alpha(t), self.path.sigma(t)
+        factor = self.scale * (a * sigma**2 - b * alpha * sigma)
+        slope = self.potential.slope(t, x, condition, plain=plain)
+        return self.base.predict(want, t, x, condition, plain=plain) + factor[..., None] * slope

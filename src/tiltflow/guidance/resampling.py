@@ -1,0 +1,49 @@
+"""Resampling: rows of the data with probabilities ∝ exp(−βE). Exact, and never a new point.
+
+The yardstick of every learned method: what the data themselves can give.
+"""
+
+from functools import partial
+
+import jax
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
+
+from tiltflow.errors import UserError
+from tiltflow.guidance.configs import FitConfig, Method
+from tiltflow.guidance.descent import Progress
+from tiltflow.guidance.problem import Problem
+from tiltflow.guidance.sampling import Outcome
+
+
+def train(
+    method: Method, problem: Problem, config: FitConfig, key: PRNGKeyArray, progress: Progress
+) -> Outcome:
+    """Nothing is trained."""
+    return Outcome(partial(_sample, problem), parameters=0, evaluations=0)
+
+
+def _sample(
+    problem: Problem, key: PRNGKeyArray, n: int, condition: Float[np.ndarray, "n c"] | None
+) -> Float[np.ndarray, "n d"]:
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    if condition is None:
+        return problem.points[_rows(rng, problem.weights, n)]
+    drawn = np.empty((n, problem.points.shape[1]), np.float32)
+    distinct, group = np.unique(condition, axis=0, return_inverse=True)
+    for index, wanted in enumerate(distinct):
+        assert problem.condition is not None
+        rows = np.flatnonzero(np.all(problem.condition == wanted, axis=1))
+        if not problem.weights[rows].sum() > 0:
+            raise UserError(
+                "No row of the data has one of these conditions and a weight: resample draws rows of exactly "
+                "the condition that is asked for."
+            )
+        asked = np.flatnonzero(group.reshape(-1) == index)
+        drawn[asked] = problem.points[rows[_rows(rng, problem.weights[rows], len(asked))]]
+    return drawn
+
+
+def _rows(rng: np.random.Generator, weights: Float[np.ndarray, " n"], n: int) -> np.ndarray:
+    shares = weights.astype(np.float64)
+    return rng.choice(len(shares), size=n, p=shares / shares.sum())
