@@ -19,7 +19,7 @@ FLOORS = (
     ("errors", "files"),
     ("paths", "networks", "solvers", "tilting", "optimize"),
     ("flow", "exact", "toys", "metrics", "data", "tasks", "environments", "mazes"),
-    ("critics", "agents"),
+    ("critics", "agents", "guidance"),
     ("training", "evaluation"),
     ("report", "cli", "__main__"),
 )
