@@ -1,14 +1,13 @@
 """`tiltflow data`: list, describe, check and collect data sets."""
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from tiltflow.cli.bars import progress_bar
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import UserError
 from tiltflow.tasks import collectable, find_task, list_tasks
@@ -113,7 +112,11 @@ class DataCollect:
         from tiltflow.data.collect import collect, default_episodes
 
         episodes = default_episodes(self.name) if self.episodes is None else self.episodes
-        with _progress(f"collecting {self.name}") as progress:
+        with progress_bar("episodes") as advance:
+
+            def progress(done: int, total: int) -> None:
+                advance(f"collecting {self.name}", done, total, "")
+
             path = collect(self.name, episodes, self.out, self.seed, progress)
         print(path)
 
@@ -129,29 +132,3 @@ def parse(arguments: Sequence[str]) -> DataList | DataInfo | DataAudit | DataCol
         description="List, describe, check and collect data sets.",
         args=arguments,
     )
-
-
-@contextmanager
-def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, a line for every tenth elsewhere; takes (done, in all) episodes."""
-    if not sys.stderr.isatty():
-
-        def write(done: int, total: int) -> None:
-            if 10 * done // total > 10 * (done - 1) // total:
-                print(f"{text}: {done} of {total} episodes", file=sys.stderr, flush=True)
-
-        yield write
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn(text),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("episodes"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        job = bar.add_task(text, total=None)
-        yield lambda done, total: bar.update(job, completed=done, total=total)

@@ -32,6 +32,8 @@ VERBS = {
     "train": Verb("tiltflow.cli.train", "train an algorithm on a task, or resume a run"),
     "evaluate": Verb("tiltflow.cli.evaluate", "play a run's policies again and print the score"),
     "report": Verb("tiltflow.cli.report", "write a run's page, report.html"),
+    "guide": Verb("tiltflow.cli.guide", "draw new samples of your own data, tilted towards low energy"),
+    "toy": Verb("tiltflow.cli.toy", "every method on six 2-D sets: figures, distances to the truth"),
     "tasks": Verb("tiltflow.cli.tasks", "list the tasks with their data sets and scores"),
     "data": Verb("tiltflow.cli.data", "list, describe, check and collect data sets"),
 }

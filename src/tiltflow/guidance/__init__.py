@@ -6,7 +6,18 @@ model = fit("efm", points, energy, beta=4.0)
 samples = model.sample(10_000, seed=0)
 """
 
-from tiltflow.guidance.fitting import fit
-from tiltflow.guidance.problem import Fitted, Problem, make_problem
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tiltflow.guidance.fitting import fit
+    from tiltflow.guidance.problem import Fitted, Problem, make_problem
 
 __all__ = ["Fitted", "Problem", "fit", "make_problem"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import JAX only when something of it is asked for: the command line's help reads the settings alone."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("tiltflow.guidance." + ("fitting" if name == "fit" else "problem")), name)

@@ -9,7 +9,7 @@ that the tilt aimed at does not depend on τ (our choice); or they are given. Cr
 the probability itself, which has the minimiser of drawn classes and less variance.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -66,9 +66,22 @@ def rare_note(problem: Problem, config: FitConfig) -> str | None:
 
 
 def train(
-    method: Method, problem: Problem, config: FitConfig, key: PRNGKeyArray, progress: Progress
+    method: Method,
+    problem: Problem,
+    config: FitConfig,
+    key: PRNGKeyArray,
+    progress: Progress,
+    previous: Guided | None = None,
 ) -> Outcome:
-    """Fit `cg`: an unguided generative model, then the classifier. Neither depends on β."""
+    """Fit `cg`: an unguided generative model, then the classifier.
+
+    Neither depends on β: both are taken from `previous` if given.
+    """
+    scale = jnp.asarray(strength(problem, config), jnp.float32)
+    if previous is not None:
+        guided = replace(previous, scale=scale)
+        done = outcome(guided, problem.points.shape[1], config, {}, networks=2)
+        return with_notes(done, rare_note(problem, config))
     base_key, init_key, class_key = jax.random.split(key, 3)
     base, base_losses = train_unguided(problem, config, base_key, progress)
     classifier = init_potential(init_key, problem, config, 1.0, classifier=True)
@@ -77,7 +90,6 @@ def train(
     classifier, losses = descend(
         classifier, CrossEntropy(), columns, rows, config, class_key, progress, "classifier"
     )
-    scale = jnp.asarray(strength(problem, config), jnp.float32)
     guided = Guided(base=base, potential=classifier, scale=scale, path=PATHS[config.path])
     networks = {"generative model": base_losses, "classifier": losses}
     done = outcome(guided, problem.points.shape[1], config, networks, networks=2)

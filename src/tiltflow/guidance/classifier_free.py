@@ -74,17 +74,28 @@ class ClassifierFree(Generator):
 
 
 def train(
-    method: Method, problem: Problem, config: FitConfig, key: PRNGKeyArray, progress: Progress
+    method: Method,
+    problem: Problem,
+    config: FitConfig,
+    key: PRNGKeyArray,
+    progress: Progress,
+    previous: ClassifierFree | None = None,
 ) -> Outcome:
-    """Fit `cfg`; the network does not depend on β."""
+    """Fit `cfg`; the network does not depend on β: it is that of `previous` if given."""
     init_key, key = jax.random.split(key)
-    flow = init_flow(init_key, problem, config, extra=CLASS_ENTRIES)
-    columns = columns_of(problem) | {"labels": jnp.asarray(class_probabilities(problem, config))}
-    loss = ClassMatching(config.unconditional_share)
-    rows = uniform_rows(problem)
-    flow, losses = descend(flow, loss, columns, rows, config, key, progress, "generative model")
+    networks = {}
+    if previous is None:
+        flow = init_flow(init_key, problem, config, extra=CLASS_ENTRIES)
+        columns = columns_of(problem) | {"labels": jnp.asarray(class_probabilities(problem, config))}
+        loss = ClassMatching(config.unconditional_share)
+        rows = uniform_rows(problem)
+        flow, networks["generative model"] = descend(
+            flow, loss, columns, rows, config, key, progress, "generative model"
+        )
+    else:
+        flow = previous.base
     generator = ClassifierFree(
         base=flow, scale=jnp.asarray(strength(problem, config), jnp.float32), path=PATHS[config.path]
     )
-    done = outcome(generator, problem.points.shape[1], config, {"generative model": losses}, networks=2)
+    done = outcome(generator, problem.points.shape[1], config, networks, networks=2)
     return with_notes(done, rare_note(problem, config))

@@ -17,12 +17,12 @@ class FitConfig:
     """Conditional path from noise to data: optimal transport, variance preserving, cosine."""
     prediction: Literal["velocity", "noise", "data"] = "velocity"
     """What the generative network outputs."""
-    network: NetworkConfig = NetworkConfig(width=128)  # noqa: RUF009 - it is frozen
+    network: NetworkConfig = NetworkConfig(width=128)
     steps: int = 10_000
     """Gradient steps of each network."""
     batch_size: int = 512
     """Rows of one gradient step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """Adam's step size at the start."""
     decay: Literal["cosine", "none"] = "cosine"
     """How the step size falls: along half a cosine to zero, or not."""

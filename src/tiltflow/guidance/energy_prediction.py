@@ -100,20 +100,23 @@ def _grouped(
 
 
 def train(
-    method: Method, problem: Problem, config: FitConfig, key: PRNGKeyArray, progress: Progress
+    method: Method,
+    problem: Problem,
+    config: FitConfig,
+    key: PRNGKeyArray,
+    progress: Progress,
+    previous: Guided | None = None,
 ) -> Outcome:
-    """Fit `cep`: an unguided generative model, then the energy network."""
+    """Fit `cep`: an unguided generative model, that of `previous` if given, then the energy network."""
     base_key, init_key, energy_key = jax.random.split(key, 3)
-    base, base_losses = train_unguided(problem, config, base_key, progress)
-    potential, losses = train_energy(problem, config, init_key, energy_key, progress)
+    networks = {}
+    if previous is None:
+        base, networks["generative model"] = train_unguided(problem, config, base_key, progress)
+    else:
+        base = previous.base
+    potential, networks["energy network"] = train_energy(problem, config, init_key, energy_key, progress)
     guided = Guided(base=base, potential=potential, scale=jnp.ones(()), path=PATHS[config.path])
-    done = outcome(
-        guided,
-        problem.points.shape[1],
-        config,
-        {"generative model": base_losses, "energy network": losses},
-        networks=2,
-    )
+    done = outcome(guided, problem.points.shape[1], config, networks, networks=2)
     return with_notes(done, _error_note(potential, problem))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from tiltflow.errors import UserError
 from tiltflow.guidance.configs import FitConfig, find_method
 from tiltflow.guidance.descent import Progress, silent
 from tiltflow.guidance.problem import Fitted, Problem, clock, ess_note, make_problem
@@ -42,12 +43,21 @@ def fit_problem(
     config: FitConfig | None = None,
     seed: int = 0,
     progress: Progress = silent,
+    previous: Fitted | None = None,
 ) -> Fitted:
-    """`fit` for a problem that is checked already."""
+    """`fit` for a problem that is checked already.
+
+    `previous`, a fit of the same rows with the same method, config and seed at another β, lends the networks
+    that do not depend on β. The result has the same bits; its seconds and losses are of what was trained now.
+    """
     found = find_method(method)
     config = found.config if config is None else config
+    if previous is not None and (previous.method, previous.config) != (found, config):
+        raise UserError(f"The previous fit is of {previous.method.name} or of other settings: give none.")
     seconds = clock()
-    done: Outcome = import_module(found.module).train(found, problem, config, jax.random.key(seed), progress)
+    lent = None if previous is None else previous.model
+    train = import_module(found.module).train
+    done: Outcome = train(found, problem, config, jax.random.key(seed), progress, lent)
     warning = ess_note(problem) if found.name != "unguided" else None
     return Fitted(
         method=found,

@@ -17,7 +17,12 @@ from tiltflow.guidance.sampling import Outcome
 
 
 def train(
-    method: Method, problem: Problem, config: FitConfig, key: PRNGKeyArray, progress: Progress
+    method: Method,
+    problem: Problem,
+    config: FitConfig,
+    key: PRNGKeyArray,
+    progress: Progress,
+    previous: object = None,
 ) -> Outcome:
     """Nothing is trained."""
     return Outcome(partial(_sample, problem), parameters=0, evaluations=0)

@@ -1,0 +1,194 @@
+"""`tiltflow guide`: new samples of the user's own data, tilted towards low energy or high score."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from tiltflow.cli.bars import progress_bar
+from tiltflow.errors import UserError
+from tiltflow.guidance.configs import METHODS, FitConfig, find_method
+
+if TYPE_CHECKING:
+    from tiltflow.guidance.problem import Fitted
+
+MethodName = Literal["efm", "ed", "cep", "cg", "cfg", "resample", "unguided"]
+_PROGRAM = "tiltflow guide"
+
+
+@dataclass(frozen=True)
+class Guide:
+    """Learn q(x) ∝ p(x)·exp(−β·E(x)) from samples of p with an energy (or a score) each, and sample it."""
+
+    data: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
+    """Points [rows, dimensions]: .npy, .npz, .csv or .tsv."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder for samples.npy, metrics.json and samples.png."""
+    energy: Annotated[str | None, tyro.conf.arg(metavar="FILE|COLUMN")] = None
+    """Energy of each row, low is good: a file of one column, or a column (npz: an array) of DATA."""
+    score: Annotated[str | None, tyro.conf.arg(metavar="FILE|COLUMN")] = None
+    """Score of each row in the place of --energy, high is good: E = −score."""
+    method: MethodName = "efm"
+    """Method; docs/guide.md says how to choose."""
+    beta: float | None = None
+    """Inverse temperature β ≥ 0, in 1/unit of the energy. Without it --target-ess chooses."""
+    target_ess: float | None = None
+    """Share of the rows that are to remain effective, in (0, 1]; chooses β (0.1 if β is not given either)."""
+    samples: int = 10_000
+    """Points to draw."""
+    seed: int = 0
+    """Seed of training and sampling; equal seeds give equal files."""
+    labels: Annotated[str | None, tyro.conf.arg(metavar="FILE|COLUMN")] = None
+    """Class of each row, 0 or 1 or its probability, for cg and cfg in the place of exp(−E/τ)."""
+    condition: Annotated[str | None, tyro.conf.arg(metavar="FILE|COLUMN")] = None
+    """Condition c of each row, for q(x | c)."""
+    at: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """With --condition: the conditions to sample at, one row for all samples or a row for each."""
+    config: FitConfig = FitConfig()
+
+    def run(self) -> None:
+        """Read, train with a progress bar, sample, write the files, print what came out."""
+        _check_usage(self)
+        _check_out(self.out)
+        if self.samples < 1:
+            raise UserError(f"--samples is {self.samples}, but must be at least 1.")
+        from tiltflow.guidance.fitting import fit_problem
+        from tiltflow.guidance.output import write_results
+
+        problem, at = _read(self)
+        with progress_bar("steps") as advance:
+
+            def progress(what: str, done: int, total: int, loss: float) -> None:
+                advance(f"training the {what}", done, total, f"loss {loss:.4g}")
+
+            fitted = fit_problem(self.method, problem, self.config, self.seed, progress)
+        metrics = write_results(fitted, self.samples, self.seed, at, self.out, source=str(self.data))
+        _print(fitted, metrics, self.out)
+
+
+def parse(arguments: Sequence[str]) -> Guide:
+    """Read the arguments behind `tiltflow guide`; the method decides on the defaults of its settings.
+
+    Raises UserError for an unknown method, SystemExit for bad usage.
+    """
+    method = find_method(_peek(arguments))
+    missing: Any = tyro.MISSING
+    default = Guide(data=missing, out=missing, method=method.name, config=method.config)  # type: ignore[arg-type]
+    methods = "\n".join(f"  {m.name:<9} {m.description}" for m in METHODS.values())
+    return tyro.cli(
+        Guide,
+        prog=_PROGRAM,
+        description=f"{Guide.__doc__}\n\n{methods}\n\nDefaults are those of {method.name}.",
+        default=default,
+        args=arguments,
+        config=(tyro.conf.FlagConversionOff, tyro.conf.OmitArgPrefixes),
+    )
+
+
+def _peek(arguments: Sequence[str]) -> str:
+    for first, second in zip(arguments, [*arguments[1:], ""], strict=True):
+        if first == "--method" and second and not second.startswith("-"):
+            return second
+        if first.startswith("--method="):
+            return first.partition("=")[2]
+    return "efm"
+
+
+def _check_usage(guide: Guide) -> None:
+    if guide.energy is not None and guide.score is not None:
+        raise UserError("Give --energy (low is good) or --score (high is good), not both.")
+    if guide.energy is None and guide.score is None and guide.method != "unguided":
+        raise UserError("Give --energy FILE|COLUMN (low is good) or --score FILE|COLUMN (high is good).")
+    if guide.beta is not None and guide.target_ess is not None:
+        raise UserError("Give --beta or --target-ess, not both: each determines the other.")
+    if (guide.condition is None) != (guide.at is None):
+        raise UserError("--condition, each row's condition, and --at, those to sample at, go together.")
+
+
+def _check_out(out: Path) -> None:
+    taken = [name for name in ("samples.npy", "metrics.json") if (out / name).exists()]
+    if taken:
+        raise UserError(f"{out} holds {taken[0]} already. Choose another folder with --out.")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is not a folder. Choose another one with --out.")
+
+
+def _read(guide: Guide) -> tuple[Any, Any]:
+    """The problem of the files, and the conditions to sample at."""
+    import numpy as np
+
+    from tiltflow.data.points import read_table
+    from tiltflow.guidance.problem import make_problem
+
+    table = read_table(guide.data)
+    columns: dict[str, Any] = {}
+    for name in ("energy", "score", "labels", "condition"):
+        where = getattr(guide, name)
+        columns[name] = None
+        if where is None:
+            continue
+        if Path(where).is_file():
+            columns[name] = read_table(Path(where)).join()
+        elif Path(where).suffix in (".npy", ".npz", ".csv", ".tsv") and where not in table.blocks:
+            raise UserError(f"--{name}: {where} is not a file.")
+        else:
+            columns[name], table = table.take(where)
+    points = table.join()
+    energy = columns["energy"] if columns["score"] is None else -columns["score"]
+    beta, target = guide.beta, guide.target_ess
+    if guide.method == "unguided":
+        energy, beta, target = np.zeros(len(points)), 0.0, None
+    elif beta is None and target is None:
+        target = 0.1
+    problem = make_problem(
+        points,
+        energy,
+        beta,
+        target_ess=target,
+        labels=columns["labels"],
+        condition=columns["condition"],
+    )
+    return problem, None if guide.at is None else _conditions(guide.at)
+
+
+def _conditions(path: Path) -> Any:
+    from tiltflow.data.points import read_table
+
+    rows = read_table(path).join()
+    return rows[0] if len(rows) == 1 else rows
+
+
+def _print(fitted: "Fitted", metrics: dict[str, Any], out: Path) -> None:
+    from tiltflow.cli.tables import print_table
+
+    n = metrics["rows"]
+    rows = [
+        ("method", f"{fitted.method.name}: {fitted.method.description}"),
+        ("beta", f"{metrics['beta']:.6g}"),
+        ("effective rows", f"{metrics['ess']:,.1f} of {n:,} ({metrics['ess'] / n:.2%})"),
+        ("training", f"{metrics['seconds']:.1f} s, {metrics['parameters']:,} parameters"),
+        (
+            "sampling",
+            f"{metrics['samples']:,} points in {metrics['sample_seconds']:.2f} s, "
+            f"{metrics['network_evaluations_per_sample']} network evaluations each",
+        ),
+    ]
+    if "distance" in metrics:
+        distance, floor = metrics["distance"], metrics["distance_floor"]
+        rows += [
+            (
+                "distance to resampled data",
+                f"{distance['value']:.4g} ({distance['low']:.3g} to {distance['high']:.3g})",
+            ),
+            (
+                "the same between two resamples",
+                f"{floor['value']:.4g} ({floor['low']:.3g} to {floor['high']:.3g})",
+            ),
+        ]
+    print_table(("", ""), rows)
+    for note in fitted.notes:
+        print(f"note: {note}")
+    for name in metrics["files"]:
+        print(out / name)

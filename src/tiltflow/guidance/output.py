@@ -1,0 +1,88 @@
+"""What `guide` leaves behind: the samples, their metrics, and a picture beside the data."""
+
+import hashlib
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from tiltflow import __version__
+from tiltflow.files import atomic_file, write_json
+from tiltflow.guidance.problem import Fitted
+from tiltflow.metrics import Estimate, sliced_wasserstein
+
+COMPARED = 5_000
+
+
+def write_results(fitted: Fitted, n: int, seed: int, at: Any, out: Path, *, source: str) -> dict[str, Any]:
+    """Draw n samples (at the conditions `at`) and write samples.npy, metrics.json and, where matplotlib is
+    installed, samples.png into `out`; returns the metrics.
+
+    The distance is the sliced Wasserstein-2 distance, in the standardised units of the networks, between at
+    most 5000 samples and as many rows resampled by their weights; its floor is that between two such
+    resamples.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), 1)
+    start = time.perf_counter()
+    samples = fitted.sample(n, key, condition=at)
+    seconds = time.perf_counter() - start
+    problem = fitted.problem
+    metrics: dict[str, Any] = {
+        "method": fitted.method.name,
+        "beta": fitted.beta,
+        "ess": problem.ess,
+        "seconds": fitted.seconds,
+        "network_evaluations_per_sample": fitted.evaluations,
+        "rows": len(problem.points),
+        "dimensions": problem.points.shape[1],
+        "samples": n,
+        "sample_seconds": seconds,
+        "parameters": fitted.parameters,
+        "seed": seed,
+        "config": asdict(fitted.config),
+        "final_losses": {name: losses[-1] for name, losses in fitted.losses.items()},
+        "notes": list(fitted.notes),
+        "source": source,
+        "sha256": hashlib.sha256(problem.points.tobytes() + problem.energies.tobytes()).hexdigest(),
+        "tiltflow": __version__,
+    }
+    first, second = (resample(problem, min(n, COMPARED), seed=[seed, i]) for i in (2, 3))
+    if problem.condition is None:
+        drawn = to_units(fitted, samples[: len(first)])
+        metrics["distance"] = _distance(key, drawn, second)._asdict()
+        metrics["distance_floor"] = _distance(key, first, second)._asdict()
+    with atomic_file(out / "samples.npy") as file:
+        np.save(file, samples, allow_pickle=False)
+    files = ["samples.npy", "metrics.json"]
+    try:
+        from tiltflow.guidance.picture import draw_samples
+    except ImportError:
+        pass
+    else:
+        draw_samples(fitted, samples, out / "samples.png")
+        files.append("samples.png")
+    metrics["files"] = files
+    write_json(out / "metrics.json", metrics)
+    return metrics
+
+
+def resample(problem: Any, n: int, seed: Any) -> Float[np.ndarray, "n d"]:
+    """n rows of the data, standardised, drawn in proportion to their weights."""
+    shares = problem.weights.astype(np.float64)
+    rows = np.random.default_rng(seed).choice(len(shares), size=n, p=shares / shares.sum())
+    return problem.points[rows]
+
+
+def to_units(fitted: Fitted, points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    """Points in the networks' units; a constant coordinate is 0."""
+    scale = np.where(fitted.problem.scale > 0, fitted.problem.scale, 1.0)
+    return ((points - fitted.problem.shift) / scale).astype(np.float32)
+
+
+def _distance(key: Any, x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"]) -> Estimate:
+    return sliced_wasserstein(key, jnp.asarray(x), jnp.asarray(y))

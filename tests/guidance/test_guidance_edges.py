@@ -1,0 +1,220 @@
+"""Inputs at the edge of what makes sense: a sensible result, or an error that names the row."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from tiltflow.agents.configs import NetworkConfig
+from tiltflow.errors import TrainingDiverged, UserError
+from tiltflow.guidance import fit, make_problem
+from tiltflow.guidance.configs import METHODS, FitConfig
+
+INF = float("inf")
+GENERATIVE = [name for name in METHODS if name != "resample"]
+
+
+def small(method: str, **changes) -> FitConfig:
+    settings = {"network": NetworkConfig(width=32, depth=2), "steps": 60, "batch_size": 64, **changes}
+    return replace(METHODS[method].config, **settings)
+
+
+def points(n: int = 400, size: int = 2) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((n, size)) * [3.0, 0.1][:size] + 5
+
+
+@pytest.mark.parametrize("method", GENERATIVE)
+def test_without_tilt_every_method_is_the_unguided_model_of_its_path(method):
+    x = points()
+    config = small(method)
+    unguided = fit("unguided", x, x[:, 0], beta=0.0, config=config)
+    fitted = fit(method, x, x[:, 0], beta=0.0, config=config)
+    if method == "cfg":  # its one network also learns the class
+        assert fitted.model.scale == 0
+        return
+    base = fitted.model.base if method in ("cep", "cg") else fitted.model
+    if method in ("efm", "ed", "unguided"):
+        np.testing.assert_array_equal(fitted.sample(50), unguided.sample(50))
+    key = jax.random.fold_in(jax.random.key(0), 0)  # of the first block of samples
+    drawn = base.sample(key, (50, 2), num_steps=config.num_steps, solver=config.solver)
+    expected = np.asarray(drawn) * fitted.problem.scale + fitted.problem.shift
+    np.testing.assert_allclose(fitted.sample(50), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_seeds_give_equal_bits_and_others_do_not(method):
+    x = points()
+    fits = [fit(method, x, x[:, 0], beta=0.5, config=small(method), seed=seed) for seed in (1, 1, 2)]
+    same, again, other = (fitted.sample(20, seed=3) for fitted in fits)
+    np.testing.assert_array_equal(same, again)
+    assert method == "resample" or not np.array_equal(same, other)
+    assert not np.array_equal(same, fits[0].sample(20, seed=4))
+    assert same.dtype == np.float32
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_row_is_all_that_can_be_drawn(method):
+    fitted = fit(method, [[3.0, -1.0]], [7.0], beta=2.0, config=small(method))
+    np.testing.assert_array_equal(fitted.sample(5), np.tile(np.float32([3, -1]), (5, 1)))
+
+
+def test_samples_have_the_units_of_the_data_and_constant_columns_stay():
+    x = np.column_stack([1e6 + 1e3 * points()[:, 0], np.full(400, 0.25), 1e-6 * points()[:, 1]])
+    fitted = fit("efm", x, np.zeros(400), beta=1.0, config=small("efm", steps=600))
+    drawn = fitted.sample(500)
+    assert np.all(drawn[:, 1] == 0.25)
+    np.testing.assert_allclose(drawn.mean(axis=0), x.mean(axis=0), rtol=0.02)
+    np.testing.assert_allclose(drawn.std(axis=0), x.std(axis=0), rtol=0.3)
+    with pytest.raises(UserError, match="do not vary in every coordinate"):
+        fitted.log_prob(x[:3])
+
+
+def test_rows_of_infinite_energy_are_never_drawn():
+    x = points()
+    energy = np.where(x[:, 0] > 5, INF, 0.0)
+    assert fit("resample", x, energy, beta=0.1).sample(300)[:, 0].max() <= 5
+    # β = 0 leaves the data as they are, whatever their energies.
+    assert fit("resample", x, energy, beta=0.0).sample(300)[:, 0].max() > 5
+
+
+def test_duplicated_rows_count_as_often_as_they_are_there():
+    x = np.repeat([[0.0], [1.0]], [100, 300], axis=0)
+    once, more = fit("resample", x, np.zeros(400), beta=1.0), make_problem(x, np.zeros(400), beta=1.0)
+    assert once.sample(20_000).mean() == pytest.approx(0.75, abs=0.02)
+    assert more.ess == pytest.approx(400)
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e-30])
+def test_energies_of_any_scale(scale):
+    x = points()
+    energy = x[:, 0] - 5
+    problem = make_problem(x, scale * energy, beta=0.7 / scale)
+    np.testing.assert_allclose(problem.weights, make_problem(x, energy, beta=0.7).weights, rtol=1e-3)
+    chosen = make_problem(x, scale * energy, target_ess=0.3)
+    assert chosen.ess / 400 == pytest.approx(0.3, abs=0.01)
+    fitted = fit("efm", x, scale * energy, beta=0.7 / scale, config=small("efm"))
+    assert np.all(np.isfinite(fitted.sample(10)))
+
+
+def test_a_huge_energy_does_not_overflow():
+    x = points(4)
+    assert list(make_problem(x, [1e300, -1e300, 0, 1.0], beta=1.0).weights) == [0, 4, 0, 0]
+
+
+def test_a_large_beta_collapses_onto_the_lowest_energy_and_says_so():
+    x = points(2_000)
+    energy = np.sum((x - [6, 5]) ** 2, axis=1)
+    fitted = fit("efm", x, energy, beta=1e6, config=small("efm", steps=2_000))
+    assert fitted.problem.ess < 2
+    assert "1.0 of 2000 rows are effective" in fitted.notes[0]
+    assert "would keep 5%" in fitted.notes[0]
+    best = x[np.argmin(energy)]
+    assert np.all(np.abs(np.median(fitted.sample(500), axis=0) - best) < 0.1 * x.std(axis=0))
+
+
+def test_the_advice_on_beta_keeps_what_it_promises():
+    x = points(5_000)
+    note = fit("resample", x, x[:, 0], beta=50.0).notes[0]
+    advised = float(note.split("β = ")[-1].split(" ")[0])
+    assert make_problem(x, x[:, 0], beta=advised).ess / 5_000 == pytest.approx(0.05, rel=0.02)
+
+
+def test_constant_energies_change_nothing():
+    x = points()
+    fitted = fit("efm", x, np.full(400, 3.0), beta=5.0, config=small("efm"))
+    assert fitted.problem.ess == pytest.approx(400)
+    with pytest.raises(UserError, match="all equal"):
+        make_problem(x, np.full(400, 3.0), target_ess=0.5)
+
+
+def test_a_million_rows():
+    x = np.random.default_rng(0).standard_normal((1_000_000, 2))
+    fitted = fit("efm", x, x[:, 0], beta=1.0, config=small("efm", steps=300))
+    assert fitted.problem.ess / 1e6 == pytest.approx(np.exp(-1), rel=0.05)  # E[e^x]²/E[e^2x]
+    assert fit("resample", x, x[:, 0], beta=1.0).sample(50_000)[:, 0].mean() == pytest.approx(-1, abs=0.03)
+
+
+def test_energy_may_be_a_function():
+    x = points()
+    given, computed = (
+        make_problem(x, x[:, 0] ** 2, beta=0.1),
+        make_problem(x, lambda x: x[:, 0] ** 2, beta=0.1),
+    )
+    np.testing.assert_array_equal(given.weights, computed.weights)
+
+
+def test_resampling_at_a_condition_draws_its_rows_alone():
+    x = points()
+    condition = (np.arange(400) % 2).astype(float)
+    fitted = fit("resample", x, x[:, 0], beta=0.1, condition=condition)
+    gaps = np.abs(fitted.sample(50, condition=[1.0])[:, None] - x[1::2]).max(axis=2)
+    assert gaps.min(axis=1).max() < 1e-5
+    with pytest.raises(UserError, match="No row of the data has one of these conditions"):
+        fitted.sample(5, condition=[0.5])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"points": [[1.0], [np.nan]]}, "points, row 1 .*is not finite"),
+        ({"points": np.zeros((2, 2, 2))}, "must be .rows, dimensions"),
+        ({"points": [["a"], ["b"]]}, "points cannot be read as numbers"),
+        ({"points": np.zeros((0, 2)), "energy": []}, "must be .rows, dimensions"),
+        ({"energy": [1.0, 2.0, 3.0]}, "energy has shape .3,., but there are 2 rows"),
+        ({"energy": [1.0, np.nan]}, "energy, row 1 .*is not a number"),
+        ({"energy": [-INF, 1.0]}, "energy, row 0"),
+        ({"energy": [INF, INF]}, "nothing is left"),
+        ({"beta": -1.0}, "negate"),
+        ({"beta": INF}, "finite"),
+        ({"beta": None}, "either beta or target_ess"),
+        ({"beta": 1.0, "target_ess": 0.5}, "either beta or target_ess"),
+        ({"beta": None, "target_ess": 1.5}, "target_ess = 1.5"),
+        ({"beta": None, "target_ess": 0.4}, "never falls below"),
+        ({"beta": None, "target_ess": 0.9, "energy": [0.0, INF]}, "all equal"),
+        ({"labels": [0.0, 2.0]}, "labels, row 1"),
+        ({"condition": [[1.0], [INF]]}, "condition, row 1"),
+        ({"condition": [1.0, 2.0, 3.0]}, "condition has shape"),
+    ],
+)
+def test_what_cannot_be_used_is_named(arguments, text):
+    given = {"points": [[1.0], [2.0]], "energy": [0.0, 1.0], "beta": 1.0, **arguments}
+    with pytest.raises(UserError, match=text):
+        make_problem(given.pop("points"), given.pop("energy"), given.pop("beta"), **given)
+
+
+def test_bad_calls_are_named():
+    x = points()
+    with pytest.raises(UserError, match="Did you mean 'efm'"):
+        fit("efn", x, x[:, 0], beta=1.0)
+    fitted = fit("resample", x, x[:, 0], beta=0.1)
+    for n, condition, text in ((0, None, "at least 1"), (5, [1.0], "exactly where it was fitted")):
+        with pytest.raises(UserError, match=text):
+            fitted.sample(n, condition=condition)
+    with pytest.raises(UserError, match="it has no density"):
+        fitted.log_prob(x)
+    with pytest.raises(UserError, match="mse needs finite energies"):
+        fit("cep", x, np.where(x[:, 0] > 5, INF, 0), beta=1.0, config=small("cep", contrast="mse"))
+    for name, value in {"steps": 0, "ema": 1.0, "learning_rate": 0.0, "unconditional_share": 0.0}.items():
+        with pytest.raises(UserError, match=name):
+            FitConfig(**{name: value})
+
+
+def test_a_diverging_training_says_so():
+    x = points()
+    with pytest.raises(TrainingDiverged, match="loss of the generative model"):
+        fit("efm", x, x[:, 0], beta=1.0, config=small("efm", learning_rate=1e30))
+
+
+@pytest.mark.parametrize("contrast", ["contrastive", "mse", "emse"])
+@pytest.mark.parametrize("weights", ["data", "batch", "sampled"])
+def test_every_loss_of_the_energy_network_learns_the_energy_at_the_data(contrast, weights):
+    x = np.random.default_rng(0).standard_normal((4_000, 1))
+    changes = {"contrast": contrast, "weights": weights, "steps": 800, "batch_size": 256}
+    fitted = fit("cep", x, x[:, 0], beta=1.0, config=small("cep", **changes))
+    units = fitted.problem.points[:, 0]
+    near = np.abs(units) < 1.5
+    t = np.full(len(units), fitted.model.path.end, np.float32)
+    learned = np.asarray(fitted.model.potential.logit(t, fitted.problem.points))
+    assert np.corrcoef(learned[near], -units[near])[0, 1] > 0.98
+    assert "second network was fitted for the energy" in fitted.notes[-1]
