@@ -1,0 +1,120 @@
+"""`tiltflow toy`: the papers' 2-D figures, and how far each method is from the truth."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from tiltflow.cli.bars import progress_bar
+from tiltflow.cli.tables import print_table
+from tiltflow.errors import Interrupted
+from tiltflow.toy.plan import MethodName, Plan, SetName
+
+_DEFAULT = Plan()
+
+
+@dataclass(frozen=True)
+class Toy:
+    """Sample the tilt of six 2-D sets with every method: figures, distances to the truth, a page.
+
+    Reproduces Figures 1 to 3 of arXiv 2503.04975 and measures its Table 1. All cores are used. Called again,
+    it continues what was interrupted and keeps what is done.
+    """
+
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder for report.html, figures/, table.csv, .md and .json, and cells/, which holds what is done."""
+    method: tuple[MethodName, ...] = _DEFAULT.methods  # type: ignore[assignment]
+    """Methods, one or several."""
+    data: tuple[SetName, ...] = _DEFAULT.data  # type: ignore[assignment]
+    """Sets, one or several."""
+    beta: Annotated[tuple[float, ...], tyro.conf.arg(metavar="FLOAT [FLOAT …]")] = _DEFAULT.betas
+    """Inverse temperatures β ≥ 0; the energy 1 − e lies in [0, 1]."""
+    points: int = _DEFAULT.points
+    """Points of each panel of the figures."""
+    samples: int = _DEFAULT.samples
+    """Points of each sample whose distance is measured, against twice as many of the truth."""
+    steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Gradient steps of each network; without it what `tiltflow guide` takes by default."""
+    train_rows: int = _DEFAULT.train_rows
+    """Rows of training data of each set and seed."""
+    seeds: int = _DEFAULT.seeds
+    """Trainings of everything, each with data of its own."""
+
+    def run(self) -> None:
+        """Compute what is missing, write everything, print the summary.
+
+        Raises UserError for bad input, Interrupted after Ctrl-C, RuntimeError where a cell failed.
+        """
+        plan = self.plan()
+        for package in ("matplotlib", "jinja2"):
+            if find_spec(package) is None:  # now, not after an hour of work
+                raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+        from tiltflow.toy.run import compute
+
+        try:
+            with progress_bar("cells") as advance:
+                results = compute(plan, self.out, advance, lambda text: print(text, file=sys.stderr))
+        except KeyboardInterrupt as stop:
+            raise Interrupted(
+                f"Interrupted. What is done is kept in {self.out}: the same command continues."
+            ) from stop
+        self._write(plan, results.numbers, results.failures)
+        if results.failures:
+            cell, text = next(iter(results.failures.items()))
+            raise RuntimeError(
+                f"{len(results.failures)} of {len(plan.cells())} cells failed. {cell.name}: {text}"
+            )
+
+    def plan(self) -> Plan:
+        """What is to be computed. Raises UserError for values that cannot be."""
+        return Plan(
+            data=self.data,
+            methods=self.method,
+            betas=self.beta,
+            seeds=self.seeds,
+            steps=self.steps,
+            train_rows=self.train_rows,
+            samples=self.samples,
+            points=self.points,
+        )
+
+    def _write(self, plan: Plan, numbers: dict, failures: dict) -> None:
+        from tiltflow.toy import table
+        from tiltflow.toy.figures import draw_grid
+        from tiltflow.toy.grids import Gallery
+        from tiltflow.toy.page import write_page
+
+        rows = table.table_rows(plan, numbers)
+        summaries = table.summarise(plan, rows)
+        table.write_tables(self.out, rows)
+        grids = Gallery(plan, self.out / "cells", numbers).grids()
+        with progress_bar("figures") as advance:
+            for number, grid in enumerate(grids, start=1):
+                draw_grid(grid, self.out / "figures")
+                advance("drawing", number, len(grids), grid.name)
+        notes = [f"{cell.name} failed: {text}" for cell, text in failures.items()]
+        page = write_page(
+            self.out, plan, grids, summaries, rows, notes, figures=self.out / "figures", style=_style()
+        )
+        print("Distance to the truth / that of an exact sample, median over the sets: 1 is exact.\n")
+        print_table(table.summary_columns(plan), [table.summary_cells(summary) for summary in summaries])
+        print(f"\n{page}")
+
+
+def _style() -> str:
+    """The style sheet of all pages."""
+    import jinja2
+
+    from tiltflow.report.svg import COLOURS
+
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("tiltflow.report"), autoescape=False)
+    return environment.get_template("style.css.j2").render(colours=COLOURS)
+
+
+def parse(arguments: Sequence[str]) -> Toy:
+    """Read the arguments behind `tiltflow toy`."""
+    return tyro.cli(Toy, prog="tiltflow toy", args=arguments)

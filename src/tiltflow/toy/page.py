@@ -1,0 +1,62 @@
+"""The page: figures and summary in one self-contained HTML file."""
+
+import base64
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from tiltflow import __version__
+from tiltflow.files import write_text
+from tiltflow.toy.figures import Grid
+from tiltflow.toy.plan import Plan
+from tiltflow.toy.table import COLUMNS, MEANING, Summary, summary_cells, summary_columns, texts
+
+
+def write_page(
+    out: Path,
+    plan: Plan,
+    grids: Sequence[Grid],
+    summaries: Sequence[Summary],
+    rows: Sequence[dict[str, Any]],
+    failures: Sequence[str],
+    *,
+    figures: Path,
+    style: str,
+) -> Path:
+    """Write DIR/report.html with the SVG of every grid in `figures`; `style` is the sheet of all pages."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tiltflow.toy"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    images = [base64.b64encode((figures / f"{grid.name}.svg").read_bytes()).decode() for grid in grids]
+    page = environment.get_template("toy.html.j2").render(
+        plan=plan,
+        figures=list(zip(grids, images, strict=True)),
+        columns=summary_columns(plan),
+        lines=[summary_cells(summary) for summary in summaries],
+        all_columns=COLUMNS,
+        all_lines=[texts(row) for row in rows],
+        meaning=MEANING,
+        failures=failures,
+        command=command(plan, out),
+        style=style,
+        version=__version__,
+    )
+    write_text(out / "report.html", page)
+    return out / "report.html"
+
+
+def command(plan: Plan, out: Path) -> str:
+    """The command line that gives this plan."""
+    words = ["tiltflow", "toy", "--method", *plan.methods, "--data", *plan.data]
+    words += ["--beta", *(f"{beta:g}" for beta in plan.betas), "--out", str(out)]
+    for option in ("points", "samples", "steps", "train_rows", "seeds"):
+        if getattr(plan, option) is not None:
+            words += [f"--{option.replace('_', '-')}", str(getattr(plan, option))]
+    return shlex.join(words)

@@ -1,0 +1,42 @@
+"""Finished cells on disk: NAME.npz with the points and NAME.json with the settings and numbers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tiltflow.files import atomic_file, read_json, write_json
+from tiltflow.toy.plan import Cell
+
+
+def write_cell(
+    folder: Path, cell: Cell, settings: dict[str, Any], numbers: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> None:
+    """Store a finished cell; equal arrays give equal bytes. Raises UserError for an unwritable `folder`."""
+    record = _record(folder, cell)
+    record.unlink(missing_ok=True)  # while there is no record, there is no cell: points and numbers never mix
+    with atomic_file(record.with_suffix(".npz")) as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    write_json(record, {"settings": settings, "numbers": numbers})
+
+
+def read_numbers(folder: Path, cell: Cell, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """The numbers of a finished cell; None where there is none, or one of other settings."""
+    found = stored_settings(folder, cell)
+    return read_json(_record(folder, cell))["numbers"] if found == settings else None
+
+
+def stored_settings(folder: Path, cell: Cell) -> dict[str, Any] | None:
+    """The settings that a finished cell was computed with; None where there is none."""
+    record = _record(folder, cell)
+    return read_json(record)["settings"] if record.exists() else None
+
+
+def read_arrays(folder: Path, cell: Cell) -> dict[str, np.ndarray]:
+    """The arrays of a finished cell."""
+    with np.load(_record(folder, cell).with_suffix(".npz"), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _record(folder: Path, cell: Cell) -> Path:
+    return folder / f"{cell.name}.json"

@@ -1,0 +1,147 @@
+"""The measured version of Table 1 of arXiv 2503.04975: every cell, and a summary over the sets."""
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tiltflow.files import write_json, write_text
+from tiltflow.guidance.configs import METHODS
+from tiltflow.toy.plan import TRUTH, Cell, Plan
+
+COLUMNS = (
+    "set",
+    "method",
+    "beta",
+    "seed",
+    "distance",
+    "low",
+    "high",
+    "floor",
+    "floor_std",
+    "ratio",
+    "exact",
+    "auxiliary",
+    "parameters",
+    "evaluations",
+    "train_seconds",
+    "sample_seconds",
+    "effective_rows",
+)
+MEANING = {
+    "distance": "sliced Wasserstein-2 distance between the samples and the truth, in the points' unit",
+    "low, high": "95 % bootstrap interval of the distance",
+    "floor": "mean distance of exact samples of the same size, and its standard deviation over samples",
+    "ratio": "distance / floor; 1 is as good as an exact sample",
+    "exact": "whether the method's law is the truth where its networks are perfect",
+    "auxiliary": "whether it needs a second model beside the generative one",
+    "evaluations": "of networks per sample",
+    "train_seconds": "gradient steps of all networks on one core, without compilation; a network that serves "
+    "every β is counted at each",
+    "sample_seconds": "seconds per 10,000 samples on one core, without compilation",
+    "effective_rows": "effective sample size of the training rows' weights",
+}
+
+
+class Summary(NamedTuple):
+    """A method over all sets and seeds: texts, with the median ratio of each β."""
+
+    method: str
+    exact: str
+    auxiliary: str
+    parameters: str
+    train_seconds: str
+    sample_seconds: str
+    ratios: tuple[str, ...]
+
+
+def table_rows(plan: Plan, numbers: dict[Cell, dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for every finished cell of a method, with the columns COLUMNS."""
+    rows = []
+    for cell in plan.cells():
+        if cell not in numbers:
+            continue
+        truth = numbers[Cell(cell.data, TRUTH, cell.beta, 0)]
+        method = METHODS[cell.method]
+        row = {
+            "set": cell.data,
+            **cell._asdict(),
+            **truth,
+            **numbers[cell],
+            "ratio": numbers[cell]["distance"] / truth["floor"],
+            "exact": _yes(method.exact),
+            "auxiliary": _yes(method.auxiliary),
+        }
+        rows.append({column: row[column] for column in COLUMNS})
+    return rows
+
+
+def summarise(plan: Plan, rows: Sequence[dict[str, Any]]) -> list[Summary]:
+    """The methods in the order of the plan: medians over sets and seeds, of times and sizes also over β."""
+    found = []
+    for method in plan.methods:
+        mine = [row for row in rows if row["method"] == method]
+        if not mine:
+            continue
+        ratios = ([row["ratio"] for row in mine if row["beta"] == beta] for beta in plan.betas)
+
+        def median(column: str, mine: list[dict[str, Any]] = mine) -> float:
+            return statistics.median(row[column] for row in mine)
+
+        found.append(
+            Summary(
+                method,
+                mine[0]["exact"],
+                mine[0]["auxiliary"],
+                f"{median('parameters'):,.0f}",
+                f"{median('train_seconds'):.3g}",
+                f"{median('sample_seconds'):.2g}",
+                tuple(ratio_text(statistics.median(values)) if values else "–" for values in ratios),
+            )
+        )
+    return found
+
+
+def summary_columns(plan: Plan) -> tuple[str, ...]:
+    """The heads of the summary, in the order of `summary_cells`."""
+    betas = (f"β = {beta:g}" for beta in plan.betas)
+    return ("method", *betas, "exact", "2nd model", "parameters", "training, s", "10⁴ samples, s")
+
+
+def summary_cells(summary: Summary) -> tuple[str, ...]:
+    """A line of the summary."""
+    method, *rest, ratios = summary
+    return (method, *ratios, *rest)
+
+
+def write_tables(out: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write DIR/table.csv, table.md and table.json: the same numbers three times."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(out / "table.csv", text.getvalue())
+    write_json(out / "table.json", {"columns": MEANING, "rows": list(rows)})
+    lines = [COLUMNS, ["---"] * len(COLUMNS), *(texts(row) for row in rows)]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    meaning = "\n".join(f"- {name}: {text}" for name, text in MEANING.items())
+    write_text(out / "table.md", f"{table}\n\n{meaning}\n")
+
+
+def texts(row: dict[str, Any]) -> list[str]:
+    """A row as text, numbers to four digits."""
+    return [
+        f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+        for value in row.values()
+    ]
+
+
+def ratio_text(ratio: float) -> str:
+    """A ratio with two to three digits."""
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
