@@ -14,7 +14,7 @@ from typing import IO, Any
 from tiltflow.errors import Interrupted, TrainingDiverged, UserError
 from tiltflow.training.logs import group_folder
 from tiltflow.training.loop import Observe, StopFlag
-from tiltflow.training.worker import CORE
+from tiltflow.training.worker import CORE, PARENT
 
 _KINDS = {kind.__name__: kind for kind in (UserError, TrainingDiverged, Interrupted)}
 _POLL_SECONDS = 0.2
@@ -87,7 +87,7 @@ def _start(run: Path, seeds: list[int], core: int, index: int, events: queue.Que
             [sys.executable, "-m", "tiltflow.training.worker", str(run), *map(str, seeds)],
             stdout=subprocess.PIPE,
             stderr=errors,
-            env={**os.environ, CORE: str(core)},
+            env={**os.environ, CORE: str(core), PARENT: str(os.getpid())},
             start_new_session=True,  # Ctrl-C reaches this process alone, which then asks the workers to stop
         )
     assert process.stdout is not None

@@ -14,13 +14,18 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
-CORE = "TILTFLOW_CORE"
+CORE, PARENT = "TILTFLOW_CORE", "TILTFLOW_PARENT"
 
 
-def end_with_parent() -> None:
-    """Ask Linux to kill this process when the one that started it dies, so that none is left behind."""
+def end_with_parent(parent: str | None) -> None:
+    """Ask Linux to kill this process when the one that started it dies, so that none is left behind.
+
+    A parent that died before it was asked is known by its number, which is then no longer the parent's.
+    """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if parent is not None and os.getppid() != int(parent):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def stay_on_core(core: str | None) -> None:
@@ -31,7 +36,7 @@ def stay_on_core(core: str | None) -> None:
 
 def main(arguments: list[str]) -> int:
     """Train the seeds, sending events. Returns the exit code."""
-    end_with_parent()
+    end_with_parent(os.environ.get(PARENT))
     stay_on_core(os.environ.get(CORE))
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not mix with the events
