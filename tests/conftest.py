@@ -1,7 +1,31 @@
-"""Fixtures that every test file may use."""
+"""Fixtures that every test file may use; what XLA compiles is kept for the session; slow tests come first."""
 
-import jax
+import os
+import shutil
+import tempfile
+
 import pytest
+
+# Before JAX is imported, and inherited by every process that a test starts: many of them compile the same
+# programs. A new folder for each session, so that nothing outlives the code that was compiled.
+COMPILED = "JAX_COMPILATION_CACHE_DIR"
+_own = None
+if COMPILED not in os.environ:
+    _own = tempfile.mkdtemp(prefix="tiltflow-compiled-")
+    os.environ[COMPILED] = _own
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+
+import jax  # noqa: E402
+
+
+def pytest_unconfigure(config):
+    if _own is not None:
+        shutil.rmtree(_own, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items):
+    """The slow ones first: what is left for the end is short, and the processes end together."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture

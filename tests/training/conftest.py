@@ -1,5 +1,6 @@
 """A small real data set, random actions in Gymnasium's pendulum, and runs of a few seconds on it."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from tiltflow.agents.registry import preset
 from tiltflow.data.arrays import write_npz
 from tiltflow.environments import make_environment
 from tiltflow.tasks import find_task
-from tiltflow.training.config import TrainConfig
+from tiltflow.training.config import TrainConfig, to_dict
+from tiltflow.training.run import train
 
 TASK, ENVIRONMENT = "file/pendulum", "Pendulum-v1"
 
@@ -42,9 +44,13 @@ def pendulum(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_config(pendulum):
-    """A config of a run that takes seconds: small networks, a few hundred steps, one short evaluation."""
+    """A config of a run that takes seconds: small networks, a few hundred steps, two short evaluations.
+
+    QIPO's stages are of 80, 80 and 40 steps, so that only the renewals cut chunks short: each length of
+    chunk is compiled anew.
+    """
 
     def make(algorithm: str, **changes) -> TrainConfig:
         agent = preset(algorithm, TASK)
@@ -54,9 +60,23 @@ def small_config(pendulum):
             critic = replace(agent.critic, network=network, batch_size=32, num_support_actions=4)
             agent = replace(agent, critic=critic, renew_every=30, num_support_actions=4)
         defaults = {
-            "data": str(pendulum), "env": ENVIRONMENT, "steps": 240, "evaluations": 2, "episodes": 2,
+            "data": str(pendulum), "env": ENVIRONMENT, "steps": 200, "evaluations": 2, "episodes": 2,
             "chunk": 20, "checkpoint_every": 20, "parallel": "vmap",
         }  # fmt: skip
         return TrainConfig(algorithm, TASK, agent, **{**defaults, **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """The finished run of a config that nothing disturbed, trained once for all tests: not to be changed."""
+    runs: dict[str, Path] = {}
+
+    def run(config: TrainConfig) -> Path:
+        key = json.dumps(to_dict(config))
+        if key not in runs:
+            runs[key] = train(config, tmp_path_factory.mktemp("trained") / "run")
+        return runs[key]
+
+    return run
