@@ -6,9 +6,20 @@ import pytest
 from tests.training.test_resume import final_bodies, logged
 
 from tiltflow.errors import UserError
+from tiltflow.training.config import TrainConfig
 from tiltflow.training.run import train
 
 
+def varied(small_config, algorithm: str, *, beta: float | None = None, **changes) -> TrainConfig:
+    """Stages of fixed steps, and a β that is of no matter to the first of them."""
+    made = small_config(algorithm, **changes)
+    agent = replace(made.agent, behaviour_steps=100)
+    if algorithm != "bc-flow":
+        agent = replace(agent, critic_steps=60, improvement_steps=40, beta=beta or agent.beta)
+    return replace(made, agent=agent)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second", "taken"),
     [
@@ -16,28 +27,29 @@ from tiltflow.training.run import train
         ("qipo-ot", "qipo-diff", ["critic"]),
     ],
 )
-def test_a_run_with_reused_stages_has_the_bits_of_one_without(small_config, tmp_path, first, second, taken):
-    def config(algorithm, **changes):
-        made = small_config(algorithm, **changes)
-        agent = replace(made.agent, behaviour_steps=100)
-        if algorithm != "bc-flow":
-            agent = replace(agent, critic_steps=80, improvement_steps=60)
-        return replace(made, agent=agent)
-
-    source = train(config(first), tmp_path / "source")
-    changed = config(second)
-    changed = replace(changed, agent=replace(changed.agent, beta=2.5))  # of no matter to the first stages
-    whole = train(changed, tmp_path / "whole")
+def test_a_run_with_reused_stages_has_the_bits_of_one_without(
+    small_config, trained, tmp_path, first, second, taken
+):
+    # The source is evaluated at other steps than the run, and in more episodes.
+    source = trained(varied(small_config, first, evaluations=3, episodes=2))
+    changes = {"beta": 2.5, "evaluations": 2, "episodes": 1}
+    whole = trained(varied(small_config, second, **changes))
     messages = []
-    again = train(replace(changed, reuse=str(source)), tmp_path / "again", messages.append)
+    reusing = varied(small_config, second, reuse=str(source), **changes)
+    again = train(reusing, tmp_path / "again", messages.append)
     texts = [event["text"] for event in messages if event["event"] == "message"]
     assert [stage for stage in ("behaviour", "critic") if any(f"stage {stage} " in t for t in texts)] == taken
     assert final_bodies(again) == final_bodies(whole)
     assert logged(again) == logged(whole)
 
 
-def test_reusing_a_run_in_which_nothing_fits_is_an_error(small_config, tmp_path):
-    source = train(small_config("bc-flow"), tmp_path / "source")
-    other = small_config("bc-flow", seed=5, reuse=str(source))
-    with pytest.raises(UserError, match=r"Nothing of .* can be reused"):
-        train(other, tmp_path / "other")
+@pytest.mark.slow
+def test_reusing_a_run_in_which_nothing_fits_is_an_error(small_config, trained, tmp_path):
+    """Of another seed; and of this run's only stage, which is evaluated at steps that left no checkpoint."""
+    source = str(trained(varied(small_config, "bc-flow", evaluations=3, episodes=2)))
+    for config in (
+        varied(small_config, "qipo-ot", seed=5, reuse=source),
+        varied(small_config, "bc-flow", reuse=source),
+    ):
+        with pytest.raises(UserError, match=r"Nothing of .* can be reused"):
+            train(config, tmp_path / str(config.algorithm))

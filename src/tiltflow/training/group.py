@@ -143,13 +143,13 @@ def train_group(
             "steps_per_second": length / spent,
             "metrics": {name: value.mean(axis=1).tolist() for name, value in values.items()},
         }
-        logs.append(folder / "metrics.jsonl", record)
+        logs.append(folder / logs.METRICS, record)
         observe({"event": "chunk", "seeds": seeds, "stage_steps": stage.steps, **record})
 
     def evaluate(here: Position, length: int) -> None:
         nonlocal played
         clock = time.perf_counter()
-        number = len(read_json_lines(folder / "evaluations.jsonl"))
+        number = len(read_json_lines(folder / logs.EVALUATIONS))
         episodes = evaluator.play(loop.state, config.episodes, number * config.episodes)
         played += time.perf_counter() - clock
         record = {
@@ -163,7 +163,7 @@ def train_group(
             "lengths": [of_seed.lengths for of_seed in episodes],
             "seconds": time.perf_counter() - clock,
         }
-        logs.append(folder / "evaluations.jsonl", record)
+        logs.append(folder / logs.EVALUATIONS, record)
         event = {"event": "evaluation", "seeds": seeds, "step": record["step"], "score": record["score"]}
         observe(event)
 
@@ -176,13 +176,13 @@ def train_group(
         stage = schedule.stages[here.stage]
         agent_state = reuse.take(source, reusable[here.stage], stage, loop.renew(stage, here))
         loop.state = loop.state._replace(agent=agent_state)
-        trained_before += reuse.take_logs(source, schedule, here.stage, seeds, folder)
+        trained_before += reuse.take_metrics(source, schedule, here.stage, seeds, folder)
         text = f"stage {stage.name} of seeds {seeds} is taken over from {source.run}"
         observe({"event": "message", "level": "info", "text": text})
         return True
 
     for here, length in schedule.chunks(0):
-        logged = {record["step"] for record in read_json_lines(folder / "evaluations.jsonl")}
+        logged = {record["step"] for record in read_json_lines(folder / logs.EVALUATIONS)}
         if here.step + length == start and schedule.evaluates(here, length) and start not in logged:
             evaluate(here, length)  # the run was stopped between this edge's checkpoint and its evaluation
     run(loop, start, log=log, evaluate=evaluate, save=save, adopt=adopt)

@@ -10,7 +10,8 @@ from typing import Any
 
 from tiltflow.files import read_json_lines, write_json_lines
 
-NAMES = ("metrics.jsonl", "evaluations.jsonl")
+METRICS, EVALUATIONS = "metrics.jsonl", "evaluations.jsonl"
+NAMES = (METRICS, EVALUATIONS)
 Record = dict[str, Any]
 
 

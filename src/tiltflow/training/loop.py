@@ -199,7 +199,7 @@ def run(
 
     At an edge the order is: log, evaluate, save. `evaluate` is called where an evaluation is due, with the
     chunk before the edge, and `save` with each step whose state is to be kept. A stage for whose beginning
-    `adopt` returns True is skipped: its outcome is in the state already.
+    `adopt` returns True is not trained: its outcome is in the state already, and only its end is an edge.
     """
     adopted = None
     edge = start
@@ -207,15 +207,13 @@ def run(
         for here, length in loop.schedule.chunks(start):
             if here.stage_step == 0 and adopt(here):
                 adopted = here.stage
-            if here.stage == adopted:
-                edge = here.step + length
-                if loop.schedule.ends_stage(edge):
-                    save(edge)
+            if here.stage != adopted:
+                began = time.perf_counter()
+                values = loop.run_chunk(here, length)
+                log(here, length, time.perf_counter() - began, values)
+            elif not loop.schedule.ends_stage(here.step + length):
                 continue
-            began = time.perf_counter()
-            values = loop.run_chunk(here, length)
             edge = here.step + length
-            log(here, length, time.perf_counter() - began, values)
             loop.stop.check()
             if loop.schedule.evaluates(here, length):
                 evaluate(here, length)

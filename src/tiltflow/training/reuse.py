@@ -44,10 +44,12 @@ def _begin(schedule: Schedule, index: int) -> int:
 def find(source: Source, schedule: Schedule, seeds: list[int], checksum: str) -> dict[int, Path]:
     """The stages of `schedule` that `source` has finished with the same outcome: number -> checkpoint.
 
+    The last stage is none of them: it is evaluated on its way, which needs states that no checkpoint holds.
     Raises UserError where there is none.
     """
     found: dict[int, Path] = {}
-    for index, (ours, theirs) in enumerate(zip(schedule.stages, source.schedule.stages, strict=False)):
+    pairs = zip(schedule.stages[:-1], source.schedule.stages, strict=False)
+    for index, (ours, theirs) in enumerate(pairs):
         end = _begin(source.schedule, index) + theirs.steps
         path = logs.group_folder(source.run, seeds) / "checkpoints" / checkpoints.name(end)
         if not ours.owns or not path.exists():
@@ -58,8 +60,9 @@ def find(source: Source, schedule: Schedule, seeds: list[int], checksum: str) ->
             found[index] = path
     if not found:
         raise UserError(
-            f"Nothing of {source.run} can be reused: no finished stage there has the same config, steps, "
-            "data and seed as here. Leave --reuse out, or give the stages the same settings and steps."
+            f"Nothing of {source.run} can be reused: no stage before this run's last one is finished there "
+            "with the same config, steps, data and seed. Leave --reuse out, or give the stages the same "
+            "settings and steps."
         )
     return found
 
@@ -71,14 +74,17 @@ def take(source: Source, path: Path, stage: Stage, state: Any) -> Any:
     return state._replace(**{name: getattr(theirs.agent, name) for name in stage.owns})
 
 
-def take_logs(source: Source, schedule: Schedule, index: int, seeds: list[int], folder: Path) -> float:
-    """Copy the stage's lines of the source's logs, at this run's steps; returns the seconds it took there."""
+def take_metrics(source: Source, schedule: Schedule, index: int, seeds: list[int], folder: Path) -> float:
+    """Copy the metrics that the source logged in the stage, at this run's steps; returns its seconds there.
+
+    The source's evaluations are not copied: they may be more or fewer than this run's, of other episodes
+    or in another environment.
+    """
     name = schedule.stages[index].name
     shift = _begin(schedule, index) - _begin(source.schedule, index)
     seconds = 0.0
-    for log in logs.NAMES:
-        for record in read_json_lines(logs.group_folder(source.run, seeds) / log):
-            if record["stage"] == name:
-                logs.append(folder / log, {**record, "step": record["step"] + shift})
-                seconds += record["seconds"] if log == "metrics.jsonl" else 0.0
+    for record in read_json_lines(logs.group_folder(source.run, seeds) / logs.METRICS):
+        if record["stage"] == name:
+            logs.append(folder / logs.METRICS, {**record, "step": record["step"] + shift})
+            seconds += record["seconds"]
     return seconds
