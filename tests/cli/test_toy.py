@@ -1,0 +1,159 @@
+"""`tiltflow toy` from the command line to its files."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tiltflow.cli.main import main
+from tiltflow.cli.toy import Toy
+from tiltflow.toy.cells import run_job
+from tiltflow.toy.plan import Cell, Job
+
+WORDS = ("--data", "moons", "--method", "resample", "--beta", "0", "3", "--seeds", "2")
+WORDS = (*WORDS, "--samples", "300", "--points", "40", "--train-rows", "3000")
+PLAN = Toy(Path(), ("resample",), ("moons",), (0.0, 3.0), 40, 300, None, 3000, 2).plan()
+STALE = Cell("moons", "resample", 3.0, 1)
+
+
+def cells(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.npz"))}
+
+
+def compute(plan, cell, folder):
+    job = Job(cell.data, cell.method, cell.seed, (cell.beta,))
+    assert dict(run_job(plan, job, folder)) == {cell: None}
+
+
+@pytest.fixture(scope="module")
+def one_core(tmp_path_factory):
+    """One process at a time, which finds compiled what another has compiled."""
+    environment, cores = dict(os.environ), os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path_factory.mktemp("compiled"))
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    yield
+    os.sched_setaffinity(0, cores)
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+@pytest.fixture(scope="module")
+def interrupted(one_core, tmp_path_factory):
+    """A command stopped by Ctrl-C after a method's first cell, in a folder with a cell of other settings."""
+    out = tmp_path_factory.mktemp("toy")
+    compute(replace(PLAN, train_rows=2999), STALE, out / "cells")
+    command = [sys.executable, "-m", "tiltflow", "toy", *WORDS, "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if "moons-resample" in line and line.startswith("toy: "):
+            break
+    process.send_signal(signal.SIGINT)
+    said.append(process.stderr.read())
+    return out, process.wait(), "".join(said), cells(out / "cells")
+
+
+@pytest.fixture(scope="module")
+def finished(interrupted):
+    out, *_ = interrupted
+    assert main(["toy", *WORDS, "--out", str(out)]) == 0
+    return out
+
+
+def test_ctrl_c_exits_130_and_keeps_what_is_done(interrupted):
+    out, code, said, kept = interrupted
+    assert code == 130
+    assert "interrupted" in said.lower()
+    assert {name for name in kept if "truth" in name} == {f"{cell.name}.npz" for cell in PLAN.truths()}
+    assert not list((out / "cells").glob(".*"))
+
+
+def test_a_cell_of_other_settings_is_computed_anew_and_said(interrupted):
+    said = interrupted[2]
+    assert f"{STALE.name} is computed anew: train_rows: 2999 ≠ 3000" in said
+    assert said.count("anew") == 1
+
+
+def test_an_interrupted_command_goes_on_to_the_bytes_of_one_that_was_not(finished, interrupted, tmp_path):
+    wanted = [*PLAN.truths(), *PLAN.cells()]
+    for cell in wanted:
+        compute(PLAN, cell, tmp_path)
+    assert cells(finished / "cells") == cells(tmp_path)
+    kept = {name: data for name, data in interrupted[3].items() if name != f"{STALE.name}.npz"}
+    assert kept.items() <= cells(finished / "cells").items()
+
+
+def test_the_table_has_a_row_for_every_cell_with_the_stored_numbers(finished):
+    rows = list(csv.DictReader((finished / "table.csv").open()))
+    assert len(rows) == len(PLAN.cells())
+    for row in rows:
+        cell = Cell(row["set"], row["method"], float(row["beta"]), int(row["seed"]))
+        numbers = json.loads((finished / "cells" / f"{cell.name}.json").read_text())["numbers"]
+        assert all(float(row[key]) == value for key, value in numbers.items())
+        assert float(row["ratio"]) == pytest.approx(float(row["distance"]) / float(row["floor"]))
+    listed = json.loads((finished / "table.json").read_text())["rows"]
+    assert [{key: str(value) for key, value in row.items()} for row in listed] == rows
+    assert len(re.findall(r"^\| moons", (finished / "table.md").read_text(), re.MULTILINE)) == len(
+        PLAN.cells()
+    )
+
+
+def test_the_figures_are_drawings_that_name_axes_rows_and_columns(finished):
+    names = {path.stem for path in (finished / "figures").iterdir()}
+    assert names == {"figure2-truth", "figure3-resample"}
+    for path in (finished / "figures").glob("*.svg"):
+        root = ElementTree.parse(path).getroot()
+        texts = {"".join(element.itertext()).strip() for element in root.findall(".//{*}text")}
+        assert {"x₁", "x₂", "moons", "β = 0", "β = 3", "label e (energy 1 − e)"} <= texts
+    for path in (finished / "figures").glob("*.png"):
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_holds_everything_and_needs_no_network(finished):
+    page = (finished / "report.html").read_text()
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page)
+    assert page.count("<img ") == len(re.findall(r'alt="Figure [^"]+\. Rows: [^"]+"', page)) == 2
+    command = re.search(r"<code>tiltflow (toy [^<]+)</code>", page)
+    assert "--beta 0 3" in command[1]
+
+
+def test_called_again_it_computes_nothing_and_gives_the_same_page(finished, capsys):
+    before, page = cells(finished / "cells"), (finished / "report.html").read_bytes()
+    assert main(["toy", *WORDS, "--out", str(finished)]) == 0
+    assert "6 of 6 cells are there already" in capsys.readouterr().err
+    assert cells(finished / "cells") == before
+    assert (finished / "report.html").read_bytes() == page
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--method", "emf"], "efm"),
+        (["--data", "8gausians"], "8gaussians"),
+        (["--beta", "-1"], "β = -1"),
+        (["--points", "0"], "points = 0"),
+        (["--beta", "3", "3"], "given twice"),
+    ],
+)
+def test_bad_input_is_one_paragraph_before_any_work(tmp_path, capsys, words, text):
+    assert main(["toy", *words, "--out", str(tmp_path / "out")]) == 2
+    captured = capsys.readouterr()
+    assert text in captured.err
+    assert captured.out == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_any_work(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["toy", *WORDS, "--out", str(tmp_path / "file" / "out")]) == 2
+    assert "Cannot write to" in " ".join(capsys.readouterr().err.split())

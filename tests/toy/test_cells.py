@@ -1,0 +1,70 @@
+"""Cells: what is measured, what is shared, what is lost when one fails."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tiltflow.agents.configs import NetworkConfig
+from tiltflow.guidance.configs import METHODS
+from tiltflow.guidance.fitting import fit_problem
+from tiltflow.guidance.problem import make_problem
+from tiltflow.toy.cells import run_job
+from tiltflow.toy.plan import TRUTH, Cell, Job, Plan
+from tiltflow.toy.stopwatch import Stopwatch
+from tiltflow.toy.store import read_arrays, read_numbers
+from tiltflow.toys import sample_toy
+
+PLAN = Plan(data=("moons",), methods=("resample",), train_rows=20_000, samples=300, points=40)
+
+
+def compute(plan, job, folder):
+    return dict(run_job(plan, job, folder))
+
+
+def test_resampled_rows_are_as_far_from_the_truth_as_an_exact_sample(tmp_path):
+    betas = (0.0, 3.0)
+    assert set(compute(PLAN, Job("moons", TRUTH, 0, betas), tmp_path).values()) == {None}
+    assert set(compute(PLAN, Job("moons", "resample", 0, betas), tmp_path).values()) == {None}
+    for beta in betas:
+        truth, cell = Cell("moons", TRUTH, beta, 0), Cell("moons", "resample", beta, 0)
+        floor = read_numbers(tmp_path, truth, PLAN.settings(truth))
+        numbers = read_numbers(tmp_path, cell, PLAN.settings(cell))
+        assert abs(numbers["distance"] - floor["floor"]) < 4 * floor["floor_std"]
+        assert numbers["low"] <= numbers["distance"] <= numbers["high"]
+        assert numbers["parameters"] == numbers["train_seconds"] == 0
+        assert read_arrays(tmp_path, cell)["points"].shape == (PLAN.drawn, 2)
+
+
+def test_a_cell_that_fails_loses_no_other(tmp_path):
+    job = Job("moons", "resample", 0, (0.0, -1.0, 3.0))
+    errors = compute(PLAN, job, tmp_path)
+    assert [errors[cell] is None for cell in job.cells] == [True, False, True]
+    assert "beta = -1" in str(errors[job.cells[1]])
+    stored = [read_numbers(tmp_path, cell, PLAN.settings(cell)) is not None for cell in job.cells]
+    assert stored == [True, False, True]
+
+
+def test_a_shared_training_gives_the_bits_of_one_that_is_not():
+    points, labels = sample_toy("moons", 2000, 0)
+    config = replace(METHODS["cep"].config, network=NetworkConfig(width=8, depth=1), steps=2, num_steps=2)
+
+    def fit(beta, previous=None):
+        return fit_problem("cep", make_problem(points, -labels, beta), config, previous=previous)
+
+    first, fresh = fit(1.0), fit(3.0)
+    shared = fit(3.0, first)
+    np.testing.assert_array_equal(shared.sample(20), fresh.sample(20))
+    assert not np.array_equal(shared.sample(20), first.sample(20))
+    assert shared.parameters == fresh.parameters
+    assert shared.losses.keys() == {"energy network"}
+
+
+def test_the_stopwatch_counts_every_network_once_and_no_compilation():
+    moments = iter([0.0, 60.0, 61.0, 62.0, 90.0, 90.5, 91.0, 95.0, 97.0, 99.0])
+    watch = Stopwatch(lambda: next(moments))
+    for what in ("generative model", "energy network", "energy network"):
+        for done in (10, 20, 30):
+            watch(what, done, 30, 0.0)
+    # 3 chunks of 1 s; those of 0.5 s were replaced by 3 chunks of 2 s.
+    assert watch.seconds == pytest.approx(3.0 + 6.0)
