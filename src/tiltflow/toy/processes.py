@@ -14,7 +14,7 @@ from typing import Any
 
 from tiltflow.toy.plan import Cell, Job, Plan
 from tiltflow.training.processes import available_cores
-from tiltflow.training.worker import CORE
+from tiltflow.training.worker import CORE, PARENT
 
 LOG = "worker.log"
 _SECONDS_TO_LEAVE = 10.0
@@ -33,7 +33,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, CORE: str(core)},
+                env={**os.environ, CORE: str(core), PARENT: str(os.getpid())},
                 start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the workers
             )
         self.core = core

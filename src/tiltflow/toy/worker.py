@@ -15,12 +15,12 @@ from typing import Any
 
 from tiltflow.errors import UserError
 from tiltflow.toy.plan import Job, plan_from
-from tiltflow.training.worker import CORE, end_with_parent, stay_on_core
+from tiltflow.training.worker import CORE, PARENT, end_with_parent, stay_on_core
 
 
 def main(folder: Path) -> None:
     """Work until standard input ends."""
-    end_with_parent()
+    end_with_parent(os.environ.get(PARENT))
     stay_on_core(os.environ.get(CORE))
     signal.signal(signal.SIGTERM, _leave)
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w")
