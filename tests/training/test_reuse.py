@@ -24,6 +24,7 @@ def varied(small_config, algorithm: str, *, beta: float | None = None, **changes
     ("first", "second", "taken"),
     [
         ("qipo-ot", "qipo-ot", ["behaviour", "critic"]),
+        ("bc-flow", "qipo-ot", ["behaviour"]),
         ("qipo-ot", "qipo-diff", ["critic"]),
     ],
 )

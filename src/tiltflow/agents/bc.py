@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -76,7 +77,8 @@ def build(config: BCConfig, spec: Spec, steps: int) -> Agent:
     count = split_steps(steps, {"behaviour": 1.0}, {"behaviour": config.behaviour_steps})
 
     def init(key: PRNGKeyArray) -> BCState:
-        return BCState(begin(init_flow(key, spec, config.flow), optax.adam(config.flow.learning_rate)))
+        flow_key, _ = jax.random.split(key)  # as QIPO does, whose behaviour stage begins with these weights
+        return BCState(begin(init_flow(flow_key, spec, config.flow), optax.adam(config.flow.learning_rate)))
 
     def update(state: BCState, batch: Columns, key: PRNGKeyArray) -> tuple[BCState, Metrics]:
         policy, metrics = behaviour_update(state.policy, batch, key, config.flow)

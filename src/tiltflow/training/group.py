@@ -109,6 +109,7 @@ def train_group(
     agent, schedule = make_agent(config, spec)
     units = data_units(dataset.train) if config.normalize_observations else identity_units(spec)
     state = init_state(agent, units, seed_keys(seeds, INIT))
+    source, reusable = _source(config, seeds, schedule, spec, dataset.checksum, state)
     folder = logs.group_folder(run_folder, seeds)
     folder.mkdir(parents=True, exist_ok=True)
     state, start, trained_before, problems = restore_group(config, run_folder, seeds, dataset.checksum, state)
@@ -167,8 +168,6 @@ def train_group(
         event = {"event": "evaluation", "seeds": seeds, "step": record["step"], "score": record["score"]}
         observe(event)
 
-    source, reusable = _source(config, seeds, schedule, spec, dataset.checksum)
-
     def adopt(here: Position) -> bool:
         nonlocal trained_before
         if source is None or here.stage not in reusable:
@@ -191,7 +190,7 @@ def train_group(
 
 
 def _source(
-    config: TrainConfig, seeds: list[int], schedule: Schedule, spec: Spec, checksum: str
+    config: TrainConfig, seeds: list[int], schedule: Schedule, spec: Spec, checksum: str, fresh: RunState
 ) -> tuple[reuse.Source | None, dict[int, Path]]:
     """The run to take stages from, and those that fit. Raises UserError where none does."""
     if config.reuse is None:
@@ -200,4 +199,4 @@ def _source(
     agent, their_schedule = make_agent(theirs, spec)
     like = init_state(agent, identity_units(spec), seed_keys(seeds, INIT))
     source = reuse.Source(Path(config.reuse), their_schedule, like)
-    return source, reuse.find(source, schedule, seeds, checksum)
+    return source, reuse.find(source, schedule, seeds, checksum, fresh)

@@ -1,13 +1,16 @@
 """Taking over finished stages of another run, where training them anew would give the same bits.
 
-A stage's outcome is a function of its config, its steps, the data and the seed. Behaviour cloning is the
-first stage of QIPO, say, and a critic may serve several policies: trained once, both can be reused while
-the improvement is varied.
+A stage's outcome is a function of its first weights, its config, its steps, the data and the seed.
+Behaviour cloning is the first stage of QIPO, say, and a critic may serve several policies: trained once,
+both can be reused while the improvement is varied.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import jax
+import numpy as np
 
 from tiltflow.agents.base import Stage
 from tiltflow.errors import UserError
@@ -41,9 +44,12 @@ def _begin(schedule: Schedule, index: int) -> int:
     return sum(stage.steps for stage in schedule.stages[:index])
 
 
-def find(source: Source, schedule: Schedule, seeds: list[int], checksum: str) -> dict[int, Path]:
+def find(
+    source: Source, schedule: Schedule, seeds: list[int], checksum: str, fresh: RunState
+) -> dict[int, Path]:
     """The stages of `schedule` that `source` has finished with the same outcome: number -> checkpoint.
 
+    Both runs must begin with the same bits of what the stage owns, so `fresh` is this run's first state.
     The last stage is none of them: it is evaluated on its way, which needs states that no checkpoint holds.
     Raises UserError where there is none.
     """
@@ -56,15 +62,22 @@ def find(source: Source, schedule: Schedule, seeds: list[int], checksum: str) ->
             continue
         run = checkpoints.header_of(path).get("run", {})
         same_origin = run.get("data_checksum") == checksum and run.get("group") == seeds
-        if same_origin and _identity(ours, schedule) == _identity(theirs, source.schedule):
+        if not same_origin or _identity(ours, schedule) != _identity(theirs, source.schedule):
+            continue
+        if all(_same_bits(getattr(fresh.agent, f), getattr(source.like.agent, f)) for f in ours.owns):
             found[index] = path
     if not found:
         raise UserError(
             f"Nothing of {source.run} can be reused: no stage before this run's last one is finished there "
-            "with the same config, steps, data and seed. Leave --reuse out, or give the stages the same "
-            "settings and steps."
+            "with the same config, steps, data, seed and first weights. Leave --reuse out, or give the "
+            "stages the same settings and steps."
         )
     return found
+
+
+def _same_bits(one: Any, other: Any) -> bool:
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
 
 
 def take(source: Source, path: Path, stage: Stage, state: Any) -> Any:
