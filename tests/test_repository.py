@@ -63,7 +63,9 @@ def test_lower_floors_never_import_upper_ones():
     assert up <= LOOKING_UP
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/data.md", "docs/report.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "docs/data.md", "docs/report.md", "docs/guide.md"]
+)
 def test_links_and_files_that_the_documents_name_exist(name):
     document = ROOT / name
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):

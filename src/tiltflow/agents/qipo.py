@@ -14,6 +14,7 @@ Departs from the paper:
 - Half of the support actions come from μ and half from π_l (`reference`), weighted by the density of that
   mixture. As published, all come from π_l and share one softmax with the data's action, which is drawn
   from μ: weights that are exact only before the first renewal.
+- QIPO-Diff predicts the velocity of its path, not the noise: the same score, learned better near the data.
 - Q is the target ensemble's; the critic's steps, M, K_renew and every learning rate are our choice.
 The published form is `annealed=False, energy_scale="none", reference="current"`.
 """
