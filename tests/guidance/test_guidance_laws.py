@@ -56,7 +56,7 @@ def test_exact_methods_are_near_the_truth_as_resampled_data_are_and_unguided_one
 
 
 def guided_variance(method: str, **changes) -> tuple[float, float, float]:
-    """Variance of samples at p = N(0, 1), E = x²/2, β = 3, that of classifier guidance's law, and the tilt's."""
+    """Variance of samples for p = N(0, 1), E = x²/2, β = 3; of classifier guidance's law; of the tilt."""
     base = gaussian_mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)))
     energy = QuadraticEnergy(jnp.eye(1), jnp.zeros(1))
     laws = classifier_free_law(base, energy, 3.0), tilt(base, energy, 3.0).tilted
