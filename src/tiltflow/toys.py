@@ -118,5 +118,8 @@ def class_posterior(labels: Labels) -> Labels:
 
 
 def draw_classes(labels: Labels, seed: int) -> Bool[np.ndarray, " n"]:
-    """c ~ Bernoulli(p(c = 1 | x)) for every row: the labels that classifier(-free) guidance trains on."""
+    """c ~ Bernoulli(p(c = 1 | x)) for every row: the labels that classifier(-free) guidance trains on.
+
+    The seed must be another one than that of the rows, whose own randomness the classes would follow.
+    """
     return np.random.default_rng(seed).random(len(labels)) < class_posterior(labels)
