@@ -12,7 +12,7 @@ from tiltflow.toys import TOYS
 
 
 def test_the_names_are_those_that_exist():
-    assert set(get_args(MethodName)) <= set(METHODS)
+    assert set(get_args(MethodName)) == set(METHODS)
     assert get_args(SetName) == tuple(TOYS)
 
 

@@ -24,10 +24,7 @@ def init_flow(key: PRNGKeyArray, spec: Spec, config: FlowConfig) -> Flow:
         key,
         spec.action_size,
         spec.observation_size,
-        width=config.network.width,
-        depth=config.network.depth,
-        activation=config.network.activation,
-        layer_norm=config.network.layer_norm,
+        **asdict(config.network),
     )
     return Flow(network=network, path=PATHS[config.path], prediction=config.prediction)
 

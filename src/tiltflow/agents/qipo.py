@@ -16,7 +16,8 @@ Departs from the paper:
   from μ: weights that are exact only before the first renewal.
 - QIPO-Diff predicts the velocity of its path, not the noise: the same score, learned better near the data.
 - Q is the target ensemble's; the critic's steps, M, K_renew and every learning rate are our choice.
-The published form is `annealed=False, energy_scale="none", reference="current"`.
+The published form is `annealed=False, energy_scale="none", reference="current"`, for QIPO-Diff
+with `flow.prediction="noise"`.
 """
 
 from dataclasses import asdict

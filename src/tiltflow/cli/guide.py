@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from tiltflow.cli.bars import progress_bar
 from tiltflow.errors import UserError
-from tiltflow.guidance.configs import METHODS, FitConfig, find_method
+from tiltflow.guidance.configs import METHODS, FitConfig, MethodName, find_method
 
 if TYPE_CHECKING:
     from tiltflow.guidance.problem import Fitted
 
-MethodName = Literal["efm", "ed", "cep", "cg", "cfg", "resample", "unguided"]
 _PROGRAM = "tiltflow guide"
 
 
@@ -55,7 +54,7 @@ class Guide:
         if self.samples < 1:
             raise UserError(f"--samples is {self.samples}, but must be at least 1.")
         from tiltflow.guidance.fitting import fit_problem
-        from tiltflow.guidance.output import write_results
+        from tiltflow.report.guided import write_results
 
         problem, at = _read(self)
         with progress_bar("steps") as advance:

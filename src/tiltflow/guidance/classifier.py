@@ -9,7 +9,7 @@ that the tilt aimed at does not depend on τ (our choice); or they are given. Cr
 the probability itself, which has the minimiser of drawn classes and less variance.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from tiltflow.guidance.potential import Guided, Potential, init_potential
 from tiltflow.guidance.problem import Problem
 from tiltflow.guidance.sampling import Outcome, outcome, with_notes
 from tiltflow.optimize import Columns
-from tiltflow.paths import PATHS, interpolate
+from tiltflow.paths import PATHS
 
 RARE = 0.01
 
@@ -33,12 +33,8 @@ class CrossEntropy:
     """Binary cross-entropy of the classifier, each row with a time of its own."""
 
     def __call__(self, model: Potential, batch: Columns, key: PRNGKeyArray) -> Float[Array, ""]:
-        time_key, noise_key = jax.random.split(key)
-        points, labels = batch["points"], batch["labels"]
-        t = jax.random.uniform(time_key, labels.shape, minval=model.path.start, maxval=model.path.end)
-        x = interpolate(model.path, points, jax.random.normal(noise_key, points.shape), t)
-        logit = model.logit(t, x, batch.get("condition"))
-        return jnp.mean(jax.nn.softplus(logit) - labels * logit)
+        logit = model.noised_logit(key, batch["points"], batch.get("condition"))
+        return jnp.mean(jax.nn.softplus(logit) - batch["labels"] * logit)
 
 
 def class_probabilities(problem: Problem, config: FitConfig) -> Float[np.ndarray, " n"]:
@@ -77,20 +73,19 @@ def train(
 
     Neither depends on β: both are taken from `previous` if given.
     """
-    scale = jnp.asarray(strength(problem, config), jnp.float32)
-    if previous is not None:
-        guided = replace(previous, scale=scale)
-        done = outcome(guided, problem.points.shape[1], config, {}, networks=2)
-        return with_notes(done, rare_note(problem, config))
     base_key, init_key, class_key = jax.random.split(key, 3)
-    base, base_losses = train_unguided(problem, config, base_key, progress)
-    classifier = init_potential(init_key, problem, config, 1.0, classifier=True)
-    columns = columns_of(problem) | {"labels": jnp.asarray(class_probabilities(problem, config))}
-    rows = uniform_rows(problem)
-    classifier, losses = descend(
-        classifier, CrossEntropy(), columns, rows, config, class_key, progress, "classifier"
-    )
+    networks = {}
+    if previous is None:
+        base, networks["generative model"] = train_unguided(problem, config, base_key, progress)
+        classifier = init_potential(init_key, problem, config, 1.0, classifier=True)
+        columns = columns_of(problem) | {"labels": jnp.asarray(class_probabilities(problem, config))}
+        rows = uniform_rows(problem)
+        classifier, networks["classifier"] = descend(
+            classifier, CrossEntropy(), columns, rows, config, class_key, progress, "classifier"
+        )
+    else:
+        base, classifier = previous.base, previous.potential
+    scale = jnp.asarray(strength(problem, config), jnp.float32)
     guided = Guided(base=base, potential=classifier, scale=scale, path=PATHS[config.path])
-    networks = {"generative model": base_losses, "classifier": losses}
     done = outcome(guided, problem.points.shape[1], config, networks, networks=2)
     return with_notes(done, rare_note(problem, config))

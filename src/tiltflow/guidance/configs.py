@@ -6,6 +6,7 @@ from typing import Literal
 from tiltflow.agents.configs import NetworkConfig, PathName, SolverName
 from tiltflow.errors import UserError, nearest
 
+MethodName = Literal["efm", "ed", "cep", "cg", "cfg", "resample", "unguided"]
 Weights = Literal["data", "batch", "sampled"]
 
 
@@ -66,7 +67,7 @@ class Method:
     auxiliary: bool
     """Whether it needs a second model beside the generative one."""
     module: str
-    """The module whose `train(problem, config, key, progress)` makes its sampler."""
+    """The module whose `train(method, problem, config, key, progress, previous)` makes its sampler."""
     config: FitConfig = FitConfig()
 
 

@@ -73,11 +73,8 @@ class Regression:
     exponential: bool
 
     def __call__(self, model: Potential, batch: Columns, key: PRNGKeyArray) -> Float[Array, ""]:
-        time_key, noise_key = jax.random.split(key)
-        points, energies = batch["points"], batch["energies"]
-        t = jax.random.uniform(time_key, energies.shape, minval=model.path.start, maxval=model.path.end)
-        x = interpolate(model.path, points, jax.random.normal(noise_key, points.shape), t)
-        f = model.logit(t, x, batch.get("condition"))
+        energies = batch["energies"]
+        f = model.noised_logit(key, batch["points"], batch.get("condition"))
         if self.exponential:
             return jnp.mean((jnp.exp(jnp.minimum(f, LARGEST_EXPONENT)) - jnp.exp(-energies)) ** 2)
         return jnp.mean((f + energies) ** 2)

@@ -1,5 +1,6 @@
 """One call for every method: check the data, train, return something that samples."""
 
+import time
 from importlib import import_module
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax
 from tiltflow.errors import UserError
 from tiltflow.guidance.configs import FitConfig, find_method
 from tiltflow.guidance.descent import Progress, silent
-from tiltflow.guidance.problem import Fitted, Problem, clock, ess_note, make_problem
+from tiltflow.guidance.problem import Fitted, Problem, ess_note, make_problem
 from tiltflow.guidance.sampling import Outcome
 
 
@@ -54,7 +55,7 @@ def fit_problem(
     config = found.config if config is None else config
     if previous is not None and (previous.method, previous.config) != (found, config):
         raise UserError(f"The previous fit is of {previous.method.name} or of other settings: give none.")
-    seconds = clock()
+    start = time.perf_counter()
     lent = None if previous is None else previous.model
     train = import_module(found.module).train
     done: Outcome = train(found, problem, config, jax.random.key(seed), progress, lent)
@@ -66,7 +67,7 @@ def fit_problem(
         sampler=done.sampler,
         parameters=done.parameters,
         evaluations=done.evaluations,
-        seconds=seconds(),
+        seconds=time.perf_counter() - start,
         losses=done.losses,
         notes=((warning,) if warning else ()) + done.notes,
         log_density=done.log_density,

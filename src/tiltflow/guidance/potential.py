@@ -11,7 +11,7 @@ from tiltflow.flow import Flow, Generator
 from tiltflow.guidance.configs import FitConfig
 from tiltflow.guidance.problem import Problem
 from tiltflow.networks import TimeNetwork
-from tiltflow.paths import PATHS, Path, Prediction, coefficients
+from tiltflow.paths import PATHS, Path, Prediction, coefficients, interpolate
 
 
 class Potential(eqx.Module):
@@ -35,6 +35,15 @@ class Potential(eqx.Module):
     ) -> Float[Array, "*batch"]:
         """unit·net at points x of times t."""
         return self._at(t, self.path.alpha(t)[..., None] * x, condition, plain=False)
+
+    def noised_logit(
+        self, key: PRNGKeyArray, points: Float[Array, "n d"], condition: Float[Array, "n c"] | None
+    ) -> Float[Array, " n"]:
+        """unit·net at x_t of every point, each with its own t ~ U and noise ~ N(0, I)."""
+        time_key, noise_key = jax.random.split(key)
+        t = jax.random.uniform(time_key, points.shape[:1], minval=self.path.start, maxval=self.path.end)
+        x = interpolate(self.path, points, jax.random.normal(noise_key, points.shape), t)
+        return self.logit(t, x, condition)
 
     def _at(self, t: Array, u: Array, condition: Array | None, *, plain: bool) -> Array:
         # The unit is a number of the problem, not a parameter.

@@ -1,6 +1,5 @@
 """What is to be sampled, in the units of the networks; and what a fit leaves behind."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +43,10 @@ class Problem:
     def ess(self) -> float:
         """Effective sample size of the weights, in rows."""
         return float(effective_sample_size(jnp.asarray(self.weights)))
+
+    def standardise(self, points: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m d"]:
+        """Points in the networks' units, in which a constant coordinate is 0."""
+        return ((points - self.shift) / np.where(self.scale > 0, self.scale, 1.0)).astype(np.float32)
 
     def to_units(self, condition: Any, n: int) -> Float[np.ndarray, "n c"] | None:
         """A condition, for each of n samples or one for all, in the networks' units.
@@ -116,7 +119,7 @@ class Fitted:
         if not np.all(self.problem.scale > 0):
             raise UserError("The data do not vary in every coordinate: their law has no density.")
         points = np.asarray(points, np.float64)
-        units = ((points - self.problem.shift) / self.problem.scale).astype(np.float32)
+        units = self.problem.standardise(points)
         logs = self.log_density(units, self.problem.to_units(condition, len(points)))
         return np.asarray(logs, np.float64) - np.sum(np.log(self.problem.scale))
 
@@ -258,9 +261,3 @@ def _need(name: str, wrong: np.ndarray, what: str, values: np.ndarray) -> None:
             f"{name}, row {row} (counted from 0), {what}: {values[row]}; {int(wrong.sum())} of {len(wrong)} "
             "rows are like that. Leave these rows out."
         )
-
-
-def clock() -> Callable[[], float]:
-    """Seconds since now."""
-    start = time.perf_counter()
-    return lambda: time.perf_counter() - start

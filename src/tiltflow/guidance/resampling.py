@@ -7,7 +7,7 @@ from functools import partial
 
 import jax
 import numpy as np
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Float, Int, PRNGKeyArray
 
 from tiltflow.errors import UserError
 from tiltflow.guidance.configs import FitConfig, Method
@@ -33,7 +33,7 @@ def _sample(
 ) -> Float[np.ndarray, "n d"]:
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     if condition is None:
-        return problem.points[_rows(rng, problem.weights, n)]
+        return problem.points[draw_rows(rng, problem.weights, n)]
     drawn = np.empty((n, problem.points.shape[1]), np.float32)
     distinct, group = np.unique(condition, axis=0, return_inverse=True)
     for index, wanted in enumerate(distinct):
@@ -45,10 +45,11 @@ def _sample(
                 "the condition that is asked for."
             )
         asked = np.flatnonzero(group.reshape(-1) == index)
-        drawn[asked] = problem.points[rows[_rows(rng, problem.weights[rows], len(asked))]]
+        drawn[asked] = problem.points[rows[draw_rows(rng, problem.weights[rows], len(asked))]]
     return drawn
 
 
-def _rows(rng: np.random.Generator, weights: Float[np.ndarray, " n"], n: int) -> np.ndarray:
+def draw_rows(rng: np.random.Generator, weights: Float[np.ndarray, " n"], n: int) -> Int[np.ndarray, " n"]:
+    """n row numbers with probabilities in proportion to the weights."""
     shares = weights.astype(np.float64)
     return rng.choice(len(shares), size=n, p=shares / shares.sum())

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 from tiltflow.errors import UserError, nearest
+from tiltflow.guidance.configs import MethodName
 
-MethodName = Literal["efm", "ed", "cep", "cg", "cfg", "resample", "unguided"]
 SetName = Literal["swissroll", "8gaussians", "moons", "rings", "checkerboard", "2spirals"]
 TRUTH = "truth"
 """Stands for a method where a cell holds an exact sample."""

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from tiltflow.files import atomic_file
 from tiltflow.guidance.problem import Fitted
+from tiltflow.guidance.resampling import draw_rows
 
 SHOWN = 4_000
 _INK, _MUTED, _RULE = "#1c2127", "#59616b", "#dcd8ce"
@@ -15,12 +16,10 @@ _INK, _MUTED, _RULE = "#1c2127", "#59616b", "#dcd8ce"
 
 def draw_samples(fitted: Fitted, samples: Float[np.ndarray, "n d"], path: Path) -> None:
     """Write a PNG of at most 4000 points a panel; one dimension is drawn as histograms."""
-    from tiltflow.guidance.output import resample  # the panel in the middle is what the floor is measured on
-
     problem = fitted.problem
     rng = np.random.default_rng(0)
     data = problem.points[rng.permutation(len(problem.points))[:SHOWN]]
-    tilted = resample(problem, min(SHOWN, len(samples)), seed=0)
+    tilted = problem.points[draw_rows(rng, problem.weights, min(SHOWN, len(samples)))]
     names = ("data", f"data resampled, β = {fitted.beta:.4g}", f"{fitted.method.name}: samples")
     panels = [data * problem.scale + problem.shift, tilted * problem.scale + problem.shift, samples[:SHOWN]]
     size = panels[0].shape[1]

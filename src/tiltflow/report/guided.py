@@ -14,6 +14,7 @@ from jaxtyping import Float
 from tiltflow import __version__
 from tiltflow.files import atomic_file, write_json
 from tiltflow.guidance.problem import Fitted
+from tiltflow.guidance.resampling import draw_rows
 from tiltflow.metrics import Estimate, sliced_wasserstein
 
 COMPARED = 5_000
@@ -51,16 +52,19 @@ def write_results(fitted: Fitted, n: int, seed: int, at: Any, out: Path, *, sour
         "sha256": hashlib.sha256(problem.points.tobytes() + problem.energies.tobytes()).hexdigest(),
         "tiltflow": __version__,
     }
-    first, second = (resample(problem, min(n, COMPARED), seed=[seed, i]) for i in (2, 3))
+    first, second = (
+        problem.points[draw_rows(np.random.default_rng([seed, i]), problem.weights, min(n, COMPARED))]
+        for i in (2, 3)
+    )
     if problem.condition is None:
-        drawn = to_units(fitted, samples[: len(first)])
+        drawn = problem.standardise(samples[: len(first)])
         metrics["distance"] = _distance(key, drawn, second)._asdict()
         metrics["distance_floor"] = _distance(key, first, second)._asdict()
     with atomic_file(out / "samples.npy") as file:
         np.save(file, samples, allow_pickle=False)
     files = ["samples.npy", "metrics.json"]
     try:
-        from tiltflow.guidance.picture import draw_samples
+        from tiltflow.report.samples import draw_samples
     except ImportError:
         pass
     else:
@@ -69,19 +73,6 @@ def write_results(fitted: Fitted, n: int, seed: int, at: Any, out: Path, *, sour
     metrics["files"] = files
     write_json(out / "metrics.json", metrics)
     return metrics
-
-
-def resample(problem: Any, n: int, seed: Any) -> Float[np.ndarray, "n d"]:
-    """n rows of the data, standardised, drawn in proportion to their weights."""
-    shares = problem.weights.astype(np.float64)
-    rows = np.random.default_rng(seed).choice(len(shares), size=n, p=shares / shares.sum())
-    return problem.points[rows]
-
-
-def to_units(fitted: Fitted, points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-    """Points in the networks' units; a constant coordinate is 0."""
-    scale = np.where(fitted.problem.scale > 0, fitted.problem.scale, 1.0)
-    return ((points - fitted.problem.shift) / scale).astype(np.float32)
 
 
 def _distance(key: Any, x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"]) -> Estimate:
