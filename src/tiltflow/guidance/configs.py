@@ -6,7 +6,8 @@ from typing import Literal
 from tiltflow.agents.configs import NetworkConfig, PathName, SolverName
 from tiltflow.errors import UserError, nearest
 
-MethodName = Literal["efm", "ed", "cep", "cg", "cfg", "resample", "unguided"]
+MethodName = Literal["efm", "ed", "flowq", "tilted-path", "cep", "cg", "cfg", "resample", "unguided"]
+ScheduleName = Literal["linear", "quadratic", "rational", "learned"]
 Weights = Literal["data", "batch", "sampled"]
 
 
@@ -42,9 +43,24 @@ class FitConfig:
     """τ of the class that cg and cfg guide towards: p(c | x) = exp(−(E − min E)/τ)."""
     unconditional_share: float = 0.2
     """Share of rows whose class cfg hides from its network in training."""
+    reading: Literal["path", "velocity"] = "velocity"
+    """What flowq guides: its path, displaced against ∇E of the mean, or the velocity, by ∇E of the point."""
+    schedule: ScheduleName = "learned"
+    """flowq's h(t): t, t², t²/(1 − t) with t up to 1 − 1/num_steps, or learned (reading = velocity)."""
+    velocity_factor: Literal["score", "raw"] = "score"
+    """flowq's factor of ∇E in the velocity: h(t)·(1 − t)/t, by which the score is guided by h(t), or h(t)."""
+    hessian: bool = True
+    """Whether flowq's path takes the change of ∇E along the path into its velocity (reading = path)."""
+    displacement: float = 1.0
+    """Size of flowq's displacement at h = 1, in units of β·∇E (reading = path)."""
+    sigma: float = 0.1
+    """Standard deviation of the points around flowq's displaced mean (reading = path) and of tilted-path's
+    proposals around the data; in units of the data's standard deviation."""
+    anneal: int = 1
+    """Steps in which flowq and tilted-path reach β, each tilting samples of the one before."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "num_steps"):
+        for name in ("steps", "batch_size", "num_steps", "anneal"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} = {getattr(self, name)}: it must be at least 1.")
         for name in ("learning_rate", "class_temperature"):
@@ -52,6 +68,10 @@ class FitConfig:
                 raise UserError(f"{name} = {getattr(self, name)}: it must be positive.")
         if not 0 <= self.ema < 1:
             raise UserError(f"ema = {self.ema}: it must lie in [0, 1).")
+        if not 0 <= self.sigma <= 1:
+            raise UserError(f"sigma = {self.sigma}: it must lie in [0, 1], in units of the data's spread.")
+        if not 0 <= self.displacement < float("inf"):
+            raise UserError(f"displacement = {self.displacement}: it must be finite and not negative.")
         if not 0 < self.unconditional_share < 1:
             raise UserError(f"unconditional_share = {self.unconditional_share}: it must lie in (0, 1).")
 
@@ -90,6 +110,20 @@ METHODS: dict[str, Method] = {
             auxiliary=False,
             module="tiltflow.guidance.energy_weighted",
             config=_DIFFUSION,
+        ),
+        Method(
+            "flowq",
+            "flow matching guided by the gradient of the energy, in the manner of FlowQ",
+            exact=False,
+            auxiliary=True,
+            module="tiltflow.guidance.flowq",
+        ),
+        Method(
+            "tilted-path",
+            "energy-weighted flow matching on points moved down the energy, with exact weights",
+            exact=True,
+            auxiliary=True,
+            module="tiltflow.guidance.tilted_path",
         ),
         Method(
             "cep",

@@ -27,9 +27,12 @@ Progress = Callable[[str, int, int, float], None]
 
 
 class Loss(Protocol):
-    """A loss of a model on a batch. Losses are frozen dataclasses: equal ones share one compilation."""
+    """A loss of a model on a batch. Losses are frozen dataclasses: equal ones share one compilation.
 
-    def __call__(self, model: Any, batch: Columns, key: PRNGKeyArray) -> Float[Array, ""]: ...
+    Where `descend` is given other models that stay as they are, they are a fourth argument.
+    """
+
+    def __call__(self, model: Any, batch: Columns, key: PRNGKeyArray, *given: Any) -> Float[Array, ""]: ...
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def descend(
     key: PRNGKeyArray,
     progress: Progress,
     what: str,
+    *given: Any,
 ) -> tuple[Any, list[float]]:
     """Train `model`; returns its averaged parameters and the mean loss of each chunk.
 
@@ -75,7 +79,7 @@ def descend(
     done = 0
     while done < config.steps:
         count = min(length, config.steps - done)
-        state, losses = _chunk(loss, settings, count, state, columns, rows, key, jnp.int32(done))
+        state, losses = _chunk(loss, settings, count, state, columns, rows, key, jnp.int32(done), given)
         mean = float(jnp.mean(losses))
         done += count
         if not np.isfinite(mean):
@@ -91,6 +95,11 @@ def descend(
 def uniform_rows(problem: Problem) -> Rows:
     """Every row once."""
     return {"": jnp.arange(len(problem.points), dtype=jnp.int32)}
+
+
+def finite_rows(problem: Problem) -> Rows:
+    """Every row once whose energy is finite: the others are excluded from every tilt."""
+    return {"": jnp.asarray(np.flatnonzero(np.isfinite(problem.energies)), jnp.int32)}
 
 
 def random_rows(problem: Problem, seed: int) -> Int[Array, " r"]:
@@ -125,6 +134,7 @@ def _chunk(
     rows: Rows,
     key: PRNGKeyArray,
     first: Int[Array, ""],
+    given: tuple[Any, ...],
 ) -> tuple[tuple[Trained, Array], Float[Array, " steps"]]:
     def update(state: tuple[Trained, Array], batch: Columns, key: PRNGKeyArray) -> tuple[Any, Metrics]:
         trained, step = state
@@ -135,7 +145,7 @@ def _chunk(
         }
 
         def value(model: Any) -> tuple[Float[Array, ""], Metrics]:
-            result = loss(model, drawn, key)
+            result = loss(model, drawn, key, *given)
             return result, {"loss": result}
 
         # The average forgets its start: without this a short training would end near the initial network.

@@ -72,6 +72,22 @@ def train_unguided(
     return descend(flow, loss, columns_of(problem), rows, config, key, progress, "generative model")
 
 
+def train_weighted(
+    problem: Problem, config: FitConfig, key: PRNGKeyArray, progress: Progress, which: str = ""
+) -> tuple[Flow, list[float]]:
+    """Matching of the rows by their weights: L_CEFM or L_CED. `which` is said in the progress display."""
+    init_key, key = jax.random.split(key)
+    flow = init_flow(init_key, problem, config)
+    columns = columns_of(problem)
+    rows = uniform_rows(problem)
+    if config.weights == "sampled":
+        rows = {"": weighted_rows(problem, seed=0)}
+    else:
+        columns["weights"] = jnp.asarray(problem.weights)
+    loss = WeightedMatching(over_batch=config.weights == "batch")
+    return descend(flow, loss, columns, rows, config, key, progress, f"generative model{which}")
+
+
 def train(
     method: Method,
     problem: Problem,
@@ -86,14 +102,5 @@ def train(
     if method.name == "unguided" or problem.beta == 0:
         flow, losses = train_unguided(problem, config, key, progress)
     else:
-        init_key, key = jax.random.split(key)
-        flow = init_flow(init_key, problem, config)
-        columns = columns_of(problem)
-        rows = uniform_rows(problem)
-        if config.weights == "sampled":
-            rows = {"": weighted_rows(problem, seed=0)}
-        else:
-            columns["weights"] = jnp.asarray(problem.weights)
-        loss = WeightedMatching(over_batch=config.weights == "batch")
-        flow, losses = descend(flow, loss, columns, rows, config, key, progress, "generative model")
+        flow, losses = train_weighted(problem, config, key, progress)
     return outcome(flow, problem.points.shape[1], config, {"generative model": losses})

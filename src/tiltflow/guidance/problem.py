@@ -38,6 +38,8 @@ class Problem:
     condition: Float[np.ndarray, "n c"] | None = None
     condition_shift: Float[np.ndarray, " c"] | None = None
     condition_scale: Float[np.ndarray, " c"] | None = None
+    energy: Callable[[Any], Any] | None = None
+    """E as a function of points in the units of the data, where it was given as one."""
 
     @property
     def ess(self) -> float:
@@ -132,8 +134,11 @@ def make_problem(
     target_ess: float | None = None,
     labels: Any = None,
     condition: Any = None,
+    standardise: bool = True,
 ) -> Problem:
-    """Check and standardise the data of a fit.
+    """Check the data of a fit and bring them into the networks' units.
+
+    Without `standardise` the points stay in their own: their spread should then be near 1, the noise's.
 
     `points` [n, d] (or [n]); `energy` [n], one of each row, or a function of the points; exactly one of
     `beta` ≥ 0 and `target_ess` (the share of the rows that are to remain effective, in (0, 1]), which
@@ -172,7 +177,9 @@ def make_problem(
             f"beta = {beta}: it must be finite and not negative. For −E in the place of E, negate E."
         )
     shift, scale, inner = _units(points)
-    condition_units: tuple[Any, ...] = (None, None, None)
+    if not standardise:
+        shift, scale, inner = np.zeros_like(shift), np.ones_like(scale), np.ones_like(inner)
+    condition_units: tuple[Any, Any, Any] = (None, None, None)
     if condition is not None:
         condition_shift, _, condition_inner = _units(condition)
         standard = ((condition - condition_shift) / condition_inner).astype(np.float32)
@@ -186,6 +193,7 @@ def make_problem(
         np.asarray(tilt_weights(jnp.asarray(relative), beta)),
         labels,
         *condition_units,
+        energy if callable(energy) else None,
     )
 
 

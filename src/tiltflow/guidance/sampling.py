@@ -41,7 +41,7 @@ def outcome(
     """
     evaluations = config.num_steps * EVALUATIONS[config.solver] * networks
     return Outcome(
-        partial(_sample, generator, size, config),
+        partial(draw, generator, size, config),
         count_parameters(generator),
         evaluations,
         losses,
@@ -60,7 +60,7 @@ def count_parameters(model: Any) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(model) if leaf.ndim > 0)
 
 
-def _sample(
+def draw(
     generator: Generator,
     size: int,
     config: FitConfig,
@@ -68,7 +68,7 @@ def _sample(
     n: int,
     condition: Float[np.ndarray, "n c"] | None,
 ) -> Float[np.ndarray, "n d"]:
-    """n points, a block at a time: one compilation serves any large n."""
+    """n points of a generator, a block at a time: one compilation serves any large n."""
     block = min(n, BLOCK)
     parts = []
     for number, first in enumerate(range(0, n, block)):
