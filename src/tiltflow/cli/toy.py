@@ -21,8 +21,9 @@ _DEFAULT = Plan()
 class Toy:
     """Sample the tilt of six 2-D sets with every method: figures, distances to the truth, a page.
 
-    Reproduces Figures 1 to 3 of arXiv 2503.04975 and measures its Table 1. All cores are used. Called again,
-    it continues what was interrupted and keeps what is done.
+    Reproduces Figures 1 to 3 of arXiv 2503.04975 and measures its Table 1; with flowq among the methods also
+    the schedules of arXiv 2505.14139 side by side. All cores are used. Called again, it continues what was
+    interrupted and keeps what is done.
     """
 
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
@@ -84,18 +85,25 @@ class Toy:
 
     def _write(self, plan: Plan, numbers: dict, failures: dict) -> None:
         from tiltflow.toy import table
-        from tiltflow.toy.figures import draw_grid
+        from tiltflow.toy.figures import Grid, Picture, draw_grid
         from tiltflow.toy.grids import Gallery
         from tiltflow.toy.page import write_page
+        from tiltflow.toy.schedules import cases, trace_all
+        from tiltflow.toy.trajectories import draw_schedules
 
         rows = table.table_rows(plan, numbers)
         summaries = table.summarise(plan, rows)
         table.write_tables(self.out, rows)
-        grids = Gallery(plan, self.out / "cells", numbers).grids()
+        gallery = Gallery(plan, self.out / "cells", numbers).grids()
+        grids: list[Grid | Picture] = [*gallery]
         with progress_bar("figures") as advance:
-            for number, grid in enumerate(grids, start=1):
+            for number, grid in enumerate(gallery, start=1):
                 draw_grid(grid, self.out / "figures")
-                advance("drawing", number, len(grids), grid.name)
+                advance("drawing", number, len(gallery), grid.name)
+        if "flowq" in plan.methods:
+            with progress_bar("panels") as advance:
+                traced = trace_all(cases(plan.steps), self.out / "cells", advance)
+            grids.append(draw_schedules(traced, self.out / "figures"))
         notes = [f"{cell.name} failed: {text}" for cell, text in failures.items()]
         page = write_page(
             self.out, plan, grids, summaries, rows, notes, figures=self.out / "figures", style=_style()

@@ -18,7 +18,7 @@ from tiltflow.files import atomic_file
 from tiltflow.toys import Labels
 
 LIMIT = 4.5
-_INK, _MUTED, _FRAME = "#1c2127", "#59616b", "#c9c6be"
+INK, MUTED, _FRAME = "#1c2127", "#59616b", "#c9c6be"
 _PANEL, _DPI = 1.62, 200
 _LETTERS = 11
 """Of a title on an inch."""
@@ -27,17 +27,24 @@ _LETTERS = 11
 COLOURS = LinearSegmentedColormap.from_list(
     "label", matplotlib.colormaps["cividis_r"](np.linspace(0.1, 1, 256))
 )
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.size": 9,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
+    "text.color": INK,
+    "axes.labelcolor": INK,
     "axes.edgecolor": _FRAME,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
+
+
+class Picture(NamedTuple):
+    """A figure that is drawn: the name of its files, and its title."""
+
+    name: str
+    title: str
 
 
 class Panel(NamedTuple):
@@ -61,7 +68,7 @@ class Grid(NamedTuple):
 def draw_grid(grid: Grid, folder: Path) -> list[Path]:
     """Write FOLDER/NAME.png and NAME.svg; equal grids give equal bytes."""
     height, width = len(grid.rows), len(grid.columns)
-    with matplotlib.style.context(_STYLE | {"svg.hashsalt": grid.name}, after_reset=True):
+    with matplotlib.style.context(STYLE | {"svg.hashsalt": grid.name}, after_reset=True):
         # Room beside the panels for labels and the colour bar, above and below for titles.
         title = textwrap.fill(grid.title, int(_LETTERS * (_PANEL * width + 1.5)))
         size = (_PANEL * width + 1.5, _PANEL * height + 0.75 + 0.18 * title.count("\n"))
@@ -74,7 +81,7 @@ def draw_grid(grid: Grid, folder: Path) -> list[Path]:
                 place = axes[row, column]
                 _paint(place, grid.panels[row][column])
                 if row == 0:
-                    place.set_title(head, fontsize=9.5, color=_INK)
+                    place.set_title(head, fontsize=9.5, color=INK)
                 if row == height - 1:
                     place.set_xlabel("x₁", labelpad=1)
                 if column == 0:
@@ -85,7 +92,7 @@ def draw_grid(grid: Grid, folder: Path) -> list[Path]:
         )
         bar.outline.set_visible(False)  # type: ignore[operator]
         figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-        return [_save(figure, folder / f"{grid.name}.{kind}") for kind in ("png", "svg")]
+        return [save_figure(figure, folder / f"{grid.name}.{kind}") for kind in ("png", "svg")]
 
 
 def _paint(place: Axes, panel: Panel | None) -> None:
@@ -94,7 +101,7 @@ def _paint(place: Axes, panel: Panel | None) -> None:
     )
     place.tick_params(length=2.5, width=0.6)
     if panel is None:
-        place.text(0, 0, "not available", ha="center", va="center", color=_MUTED)
+        place.text(0, 0, "not available", ha="center", va="center", color=MUTED)
         return
     place.scatter(
         panel.points[:, 0],
@@ -114,7 +121,8 @@ def _paint(place: Axes, panel: Panel | None) -> None:
         )
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure; the kind of file follows from its name, and equal figures give equal bytes."""
     metadata = {"Software": None} if path.suffix == ".png" else {"Date": None, "Creator": None}
     with atomic_file(path) as file:
         figure.savefig(file, format=path.suffix[1:], metadata=metadata)

@@ -10,7 +10,7 @@ import jinja2
 
 from tiltflow import __version__
 from tiltflow.files import write_text
-from tiltflow.toy.figures import Grid
+from tiltflow.toy.figures import Grid, Picture
 from tiltflow.toy.plan import Plan
 from tiltflow.toy.table import COLUMNS, MEANING, Summary, summary_cells, summary_columns, texts
 
@@ -18,7 +18,7 @@ from tiltflow.toy.table import COLUMNS, MEANING, Summary, summary_cells, summary
 def write_page(
     out: Path,
     plan: Plan,
-    grids: Sequence[Grid],
+    grids: Sequence[Grid | Picture],
     summaries: Sequence[Summary],
     rows: Sequence[dict[str, Any]],
     failures: Sequence[str],

@@ -1,0 +1,35 @@
+"""The panels of FlowQ's schedules: the truth among them, and that a stored panel is not computed again."""
+
+import numpy as np
+import pytest
+
+from tiltflow.toy.schedules import cases, trace_all
+from tiltflow.toy.trajectories import draw_schedules
+
+
+def quiet(*_):
+    pass
+
+
+def test_the_panel_of_the_truth_is_the_tilt_of_that_of_the_data(tmp_path):
+    data, truth = trace_all(cases(None)[:2], tmp_path, quiet)
+    assert (data.case.name, truth.case.name) == ("data", "truth")
+    # exp(x₂) on ½·N(±2, 0.09): weights e^±2, means moved by 0.09.
+    assert truth.upper == pytest.approx(np.exp(2) / (np.exp(2) + np.exp(-2)), abs=0.005)
+    for points, shift in ((data.points, 0.0), (truth.points, 0.09)):
+        upper = points[points[:, 1] > 0]
+        assert upper.mean(axis=0) == pytest.approx([0, 2 + shift], abs=0.02)
+        assert upper.std(axis=0) == pytest.approx([0.3, 0.3], abs=0.02)
+
+
+def test_stored_panels_are_kept_and_drawn(tmp_path):
+    first, again = (trace_all(cases(20)[2:3], tmp_path, quiet)[0] for _ in range(2))
+    np.testing.assert_array_equal(first.points, again.points)
+    assert first.ways.shape == (21, 60, 2)
+    record = tmp_path / "flowq-unguided.npz"
+    written = record.stat().st_mtime_ns
+    trace_all(cases(20)[2:3], tmp_path, quiet)
+    assert record.stat().st_mtime_ns == written
+    picture = draw_schedules([first, again], tmp_path)
+    assert (tmp_path / f"{picture.name}.png").stat().st_size > 10_000
+    assert (tmp_path / f"{picture.name}.svg").exists()
