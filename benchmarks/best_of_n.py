@@ -12,12 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from tiltflow.agents.actor_critic import best_of
 from tiltflow.agents.base import Agent
-from tiltflow.agents.bc import sample_actions
-from tiltflow.critics import q_value
 from tiltflow.data.transitions import Spec
 from tiltflow.evaluation.scores import score
 from tiltflow.evaluation.statistics import bootstrap_interval
@@ -31,14 +29,12 @@ from tiltflow.training.policy import identity_units, init_state
 from tiltflow.training.run import FRESH_EPISODES
 
 
-def best_of(agent: Agent, config, spec: Spec, n: int) -> Agent:
+def with_best_of(agent: Agent, config, spec: Spec, n: int) -> Agent:
     """The agent whose policy draws n actions of the behaviour and takes the one of highest Q."""
 
     def act(state, observations, key):
-        repeated = jnp.broadcast_to(observations[:, None], (observations.shape[0], n, observations.shape[1]))
-        actions = sample_actions(state.policy.average, repeated, key, spec, config.flow)
-        best = jnp.argmax(q_value(state.critic, repeated, actions, config.critic), axis=1)
-        return jnp.take_along_axis(actions, best[:, None, None], axis=1)[:, 0]
+        policy = state.policy.average
+        return best_of(policy, state.critic, observations, key, n, spec, config.flow, config.critic)
 
     return replace(agent, act=act)
 
@@ -63,7 +59,7 @@ def main() -> None:
         path = folder / checkpoints.name(end)
         like = init_state(agent, identity_units(spec), seed_keys([seed], INIT))
         state, _ = checkpoints.restore(path, like, checkpoints.header_of(path)["run"])
-        player = best_of(agent, config.agent, spec, arguments.n)
+        player = with_best_of(agent, config.agent, spec, arguments.n)
         evaluator = Evaluator(task, data_path(config), player, [seed], lambda event: None, StopFlag())
         episodes = evaluator.play(state, arguments.episodes, FRESH_EPISODES)[0]
         per_seed.append(score(task, episodes))

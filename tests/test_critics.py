@@ -32,11 +32,16 @@ def chain() -> dict[str, jnp.ndarray]:
     return rows
 
 
+def policy(key, rows: int) -> jnp.ndarray:
+    """a' = 1 in three of four draws, otherwise −1."""
+    return jnp.where(jax.random.bernoulli(key, 0.75, (rows, 1)), 1.0, -1.0)
+
+
 def learned(config: CriticConfig) -> np.ndarray:
     rows = chain()
     run = jax.jit(
         lambda critic: run_steps(
-            lambda c, batch, key: update_critic(c, batch, config),
+            lambda c, batch, key: update_critic(c, {**batch, "next_actions": policy(key, 64)}, config),
             critic, rows, jax.random.key(1), jnp.int32(0), num_steps=3000, batch_size=64,
         )
     )  # fmt: skip
@@ -57,6 +62,20 @@ def test_expectile_backup_reaches_its_fixed_point(expectile):
     config = replace(CONFIG, kind="expectile", expectile=expectile)
     # the τ-expectile of 0 and 1 in equal parts is τ
     np.testing.assert_allclose(learned(config), [0.2, expectile / 2, 0.0, 1.0], atol=0.03)
+
+
+@pytest.mark.parametrize("aggregate", ["min", "mean"])
+def test_the_backup_of_a_policy_reaches_its_fixed_point(aggregate):
+    config = replace(CONFIG, kind="policy", aggregate=aggregate)
+    np.testing.assert_allclose(learned(config), [0.2, 0.75 / 2, 0.0, 1.0], atol=0.03)
+
+
+def test_values_of_several_actions_at_a_state_are_those_one_by_one(key):
+    critic = init_critic(key, SPEC, CONFIG)
+    states, actions = jax.random.normal(key, (5, 1)), jax.random.normal(key, (5, 3, 1))
+    together = q_value(critic, states[:, None], actions, CONFIG)
+    for j in range(3):
+        np.testing.assert_allclose(together[:, j], q_value(critic, states, actions[:, j], CONFIG), rtol=1e-5)
 
 
 def test_softmax_backup_lies_between_the_mean_and_the_maximum():

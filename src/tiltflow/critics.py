@@ -1,9 +1,11 @@
-"""Value learning from transitions: an ensemble of Q networks with targets, and two backups.
+"""Value learning from transitions: an ensemble of Q networks with targets, and three backups.
 
 in-support softmax (QGPO, arXiv 2304.12824):
     y = r + γ(1 − d)·Σ_j softmax_j(β_Q·Q'(s', a'_j))·Q'(s', a'_j),   a'_j ~ μ(·|s') drawn beforehand.
 expectile (IQL, arXiv 2110.06169):
     V minimises |τ − 1[Q' < V]|·(Q'(s, a) − V(s))²,   y = r + γ(1 − d)·V(s').
+policy (clipped double Q-learning, arXiv 1802.09477, for a policy that is sampled):
+    y = r + γ(1 − d)·Q'(s', a'),   a' ~ π(·|s'), one action of the present policy.
 Q' is the target ensemble, joined by its minimum or mean. Every member of the ensemble is fitted to y.
 """
 
@@ -56,11 +58,20 @@ def init_critic(key: PRNGKeyArray, spec: Spec, config: CriticConfig) -> Critic:
 
 
 def q_values(
-    q: Ensemble, observations: Float[Array, "*batch o"], actions: Float[Array, "*batch a"]
+    q: Ensemble,
+    observations: Float[Array, "*#batch o"],
+    actions: Float[Array, "*batch a"],
+    *,
+    plain: bool = False,
 ) -> Float[Array, "members *batch"]:
-    """Q of every member of the ensemble, in units of discounted return."""
+    """Q of every member of the ensemble, in units of discounted return.
+
+    Observations are broadcast against the actions: [n, 1, o] and [n, m, a] give m values at each of n states.
+    `plain` supports forward-mode differentiation.
+    """
+    observations = jnp.broadcast_to(observations, (*actions.shape[:-1], observations.shape[-1]))
     inputs = jnp.concatenate([observations, actions], axis=-1)
-    return jnp.stack([member(inputs)[..., 0] for member in q])
+    return jnp.stack([member(inputs, plain=plain)[..., 0] for member in q])
 
 
 def join(values: Float[Array, "members *batch"], config: CriticConfig) -> Float[Array, "*batch"]:
@@ -70,12 +81,14 @@ def join(values: Float[Array, "members *batch"], config: CriticConfig) -> Float[
 
 def q_value(
     critic: Critic,
-    observations: Float[Array, "*batch o"],
+    observations: Float[Array, "*#batch o"],
     actions: Float[Array, "*batch a"],
     config: CriticConfig,
+    *,
+    plain: bool = False,
 ) -> Float[Array, "*batch"]:
     """Q(s, a) of the target ensemble, joined: what policies are improved by."""
-    return join(q_values(critic.q.average, observations, actions), config)
+    return join(q_values(critic.q.average, observations, actions, plain=plain), config)
 
 
 def softmax_backup(values: Float[Array, "*batch m"], beta: float) -> Float[Array, "*batch"]:
@@ -86,7 +99,8 @@ def softmax_backup(values: Float[Array, "*batch m"], beta: float) -> Float[Array
 def update_critic(critic: Critic, batch: Columns, config: CriticConfig) -> tuple[Critic, Metrics]:
     """One gradient step of the configured backup on a batch of transitions.
 
-    The softmax backup reads the column `next_support_actions` [batch, M, a].
+    The softmax backup reads the column `next_support_actions` [batch, M, a], that of the policy the column
+    `next_actions` [batch, a].
     """
     optimizer = optax.adam(config.learning_rate)
     metrics: dict[str, Array] = {}
@@ -96,10 +110,10 @@ def update_critic(critic: Critic, batch: Columns, config: CriticConfig) -> tuple
         value, value_metrics = gradient_step(value, optimizer, _value_loss(critic, batch, config))
         metrics |= value_metrics
         next_value = value.model(batch["next_observations"])[..., 0]
+    elif config.kind == "policy":
+        next_value = q_value(critic, batch["next_observations"], batch["next_actions"], config)
     else:
-        support = batch["next_support_actions"]
-        shape = (*support.shape[:-1], batch["next_observations"].shape[-1])
-        states = jnp.broadcast_to(batch["next_observations"][:, None], shape)
+        states, support = batch["next_observations"][:, None], batch["next_support_actions"]
         next_value = softmax_backup(q_value(critic, states, support, config), config.beta)
     target = batch["rewards"] + config.discount * (1.0 - batch["terminations"]) * next_value
 

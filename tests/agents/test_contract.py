@@ -16,17 +16,22 @@ SPEC = Spec(observation_size=3, action_size=2)
 ROWS = 64
 
 
-def small(algorithm: str):
-    config = preset(algorithm, "file/any")
+# Options that bring another state or other derivatives with them.
+OPTIONS = {
+    "flowq with the path": ("flowq", {"reading": "path", "schedule": "rational", "num_candidates": 3}),
+    "flowq with a learned schedule": ("flowq", {"schedule": "learned"}),
+}
+
+
+def small(name: str):
+    algorithm, options = OPTIONS.get(name, (name, {}))
+    config = replace(preset(algorithm, "file/any"), **options)
     network = NetworkConfig(width=16, depth=2)
     config = replace(config, flow=replace(config.flow, network=network, num_steps=3, batch_size=8))
     if hasattr(config, "critic"):
-        config = replace(
-            config,
-            critic=replace(config.critic, network=network, batch_size=8),
-            num_support_actions=3,
-            improvement_batch_size=8,
-        )
+        config = replace(config, critic=replace(config.critic, network=network, batch_size=8))
+    if hasattr(config, "num_support_actions"):
+        config = replace(config, num_support_actions=3, improvement_batch_size=8)
     return build_agent(algorithm, config, SPEC, 90)
 
 
@@ -54,7 +59,7 @@ def run(agent, state, key, steps: int = 3):
     return state
 
 
-@pytest.fixture(params=ALGORITHMS)
+@pytest.fixture(params=[*ALGORITHMS, *OPTIONS])
 def agent(request):
     return small(request.param)
 
@@ -95,6 +100,7 @@ def test_a_saved_state_acts_as_before(agent, key, tmp_path):
     np.testing.assert_array_equal(agent.act(restored, observations, key), agent.act(state, observations, key))
 
 
+@pytest.mark.parametrize("agent", ALGORITHMS, indirect=True)
 def test_vmapped_seeds_are_the_seeds_one_by_one(agent, key):
     keys = jax.random.split(key, 2)
     together = jax.vmap(agent.init)(keys)

@@ -6,13 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from bandits import exact_flow, known_critic
 from scipy.special import logsumexp, ndtr
 
 from tiltflow.agents.configs import CriticConfig, NetworkConfig
-from tiltflow.agents.qipo import build, support_weights
+from tiltflow.agents.qipo import build, played_energy, support_weights
 from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.critics import q_value
 from tiltflow.data.transitions import Spec
+from tiltflow.exact import gaussian_mixture
+from tiltflow.guidance.displaced import propose
 from tiltflow.optimize import run_steps
 
 SPEC = Spec(observation_size=1, action_size=1)
@@ -111,14 +114,15 @@ def test_renewals_follow_the_iterated_tilt(bandit, begun, reference):
 
 @pytest.mark.parametrize("reference", ["current", "behaviour", "mixture"])
 @pytest.mark.parametrize("renewal", [1.0, 2.0, 4.0])
-def test_support_weights_are_importance_weights_of_the_iterated_tilt(reference, renewal):
+@pytest.mark.parametrize("sigma", [0.0, 0.6])
+def test_support_weights_are_importance_weights_of_the_iterated_tilt(reference, renewal, sigma):
     """Means under them are the tilt's, for support drawn exactly from what the reference names."""
     states, count, beta = 4000, 16, 0.7
     config = replace(
         ALGORITHMS["qipo-ot"].config, reference=reference, beta=beta, num_support_actions=count,
         include_data_action=False,
     )  # fmt: skip
-    keys = jax.random.split(jax.random.key(3), 2)
+    keys = jax.random.split(jax.random.key(3), 3)
     behaviour = jax.random.normal(keys[0], (states, count))  # μ = N(0, 1), Q = a: μ·exp(bQ) = N(b, 1)
     policy = jax.random.normal(keys[1], (states, count)) + beta * (renewal - 1)
     half = count // 2
@@ -131,9 +135,64 @@ def test_support_weights_are_importance_weights_of_the_iterated_tilt(reference, 
         parts = [behaviour[:, :half].reshape(4, -1), policy[:, :half].reshape(4, -1)]
         support = jnp.concatenate(parts, axis=1)
         config = replace(config, num_support_actions=support.shape[1])
-    weights = support_weights(-support, beta * (renewal - 1), beta * renewal, config)
+    moved, gain = propose(lambda x: -x[..., 0], keys[2], support[..., None], beta=beta, sigma=sigma)
+    weights = support_weights(-support, beta * (renewal - 1), gain, config)
     np.testing.assert_allclose(weights.mean(axis=1), 1.0, rtol=1e-5)
-    means = np.asarray((weights * support).mean(axis=1))
+    means = np.asarray((weights * moved[..., 0]).mean(axis=1))
     share = np.asarray(weights**2).mean() / np.asarray(weights).mean() ** 2
     tolerance = 4 * np.sqrt(share / support.size) * 1.5
-    assert abs(means.mean() - beta * renewal) < tolerance
+    # N(b, 1) smoothed by σ and tilted by β more: N(b + β(1 + σ²), 1 + σ²)
+    assert abs(means.mean() - beta * (renewal + sigma**2)) < tolerance
+
+
+@pytest.mark.parametrize("reference", ["current", "behaviour", "mixture"])
+@pytest.mark.parametrize("data_share", [None, 0.3])
+def test_the_tilted_path_without_smoothing_leaves_actions_and_weights_as_they_are(reference, data_share):
+    before, after = 0.4, 1.1
+    config = replace(ALGORITHMS["qipo-ot"].config, reference=reference, data_share=data_share)
+    keys = jax.random.split(jax.random.key(0), 3)
+    observations = jax.random.normal(keys[0], (5, 1))
+    z = jax.random.uniform(keys[1], (5, 17, 1), minval=-1)
+    energy = played_energy(known_critic(2.0, 3.0), observations, jnp.float32(0.7), config)
+    x, gain = propose(energy, keys[2], z, beta=after - before, sigma=0.0)
+    np.testing.assert_array_equal(x, z)
+    weights = np.asarray(support_weights(energy(z), before, gain, config))
+
+    e = -(2.0 * z - 1.5 * z**2)[..., 0] / 0.7  # the weights of the actions themselves, written out
+    from_mu = {"current": 1, "mixture": 9, "behaviour": 17}[reference]
+    density = 1.0
+    if reference == "mixture":
+        density = (
+            from_mu + 8 * np.exp(-before * e) / np.mean(np.exp(-before * e[:, :from_mu]), axis=1)[:, None]
+        )
+    expected = np.exp(-(after - before if reference == "current" else after) * e) / density
+    expected = 17 * expected / expected.sum(axis=1, keepdims=True)
+    if data_share is not None:
+        of_data = np.exp(-after * e[:, 0]) / np.mean(np.exp(-after * e[:, :from_mu]), axis=1)
+        rest = expected[:, 1:] / expected[:, 1:].sum(axis=1, keepdims=True)
+        expected = 17 * np.concatenate([data_share * of_data[:, None], (1 - data_share) * rest], axis=1)
+    np.testing.assert_allclose(weights, expected, rtol=1e-4)
+
+
+def test_the_tilted_path_improves_to_the_tilt_of_the_smoothed_behaviour(bandit):
+    sigma = 0.2
+    config = replace(
+        bandit_config("qipo-ot", "behaviour"), improvement="tilted-path", tilted_sigma=sigma,
+        improvement_steps=1500, renew_every=1500, improvement_batch_size=16,
+    )  # fmt: skip
+    config = replace(config, flow=replace(config.flow, num_steps=20))
+    bandit = {name: column[:4000] for name, column in bandit.items()}
+    agent = build(config, SPEC, 0)
+    law = gaussian_mixture(np.ones(2), np.array([[-0.35], [0.35]]), np.full((2, 1, 1), 0.15**2))
+    state = agent.init(jax.random.key(1))._replace(critic=known_critic(2.0), behaviour=exact_flow(law))
+    (state, key), *_ = renewals(agent.stages[-1], 2, state, bandit)
+    actions = np.asarray(jax.jit(agent.act)(state, jnp.zeros((20_000, 1)), key))[:, 0]
+
+    grid = np.linspace(-3, 3, 6001)
+    played = np.clip(grid, -1, 1)
+    modes = np.exp(-((grid - 0.35) ** 2) / (2 * (0.15**2 + sigma**2)))
+    density = (modes + modes[::-1]) * np.exp(2 * BETA * played)
+    density /= density.sum()
+    mean = density @ played
+    assert np.mean(actions) == pytest.approx(mean, abs=0.03)  # without smoothing it is 0.07 lower
+    assert np.std(actions) == pytest.approx(np.sqrt(density @ (played - mean) ** 2), abs=0.03)  # 0.05 lower

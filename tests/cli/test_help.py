@@ -65,7 +65,7 @@ def test_the_help_of_train_names_every_algorithm(capsys):
 def test_the_help_of_an_algorithm_shows_its_own_hyper_parameters_and_defaults(capsys):
     code, out, _ = text_of(capsys, "train", "qipo-ot", "--help")
     assert code == 0
-    assert "--set.critic.kind {in-support-softmax,expectile}" in out
+    assert "--set.critic.kind {in-support-softmax,expectile,policy}" in out
     assert "Gradient steps in all stages together. (default: 200000)" in out.replace("│ │ ", "")
     assert "--set.flow.path {ot,vp,cosine}" in out
     _, out, _ = text_of(capsys, "train", "bc-flow", "--help")

@@ -38,6 +38,19 @@ def sample_actions(
     return jnp.clip(actions, -1.0, 1.0)
 
 
+def sample_support(
+    flow: Flow,
+    observations: Float[Array, "n o"],
+    key: PRNGKeyArray,
+    count: int,
+    spec: Spec,
+    config: FlowConfig,
+) -> Float[Array, "n m a"]:
+    """`count` actions in [−1, 1] at each state."""
+    shape = (observations.shape[0], count, observations.shape[1])
+    return sample_actions(flow, jnp.broadcast_to(observations[:, None], shape), key, spec, config)
+
+
 def behaviour_update(
     policy: Trained, batch: Columns, key: PRNGKeyArray, config: FlowConfig
 ) -> tuple[Trained, Metrics]:

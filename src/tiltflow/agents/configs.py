@@ -50,10 +50,11 @@ class FlowConfig:
 
 @dataclass(frozen=True)
 class CriticConfig:
-    """Value learning, before the policy is improved."""
+    """Value learning, before or while the policy is improved."""
 
-    kind: Literal["in-support-softmax", "expectile"] = "expectile"
-    """Backup: QGPO's softmax over support actions of the next state, or IQL's expectile of the data."""
+    kind: Literal["in-support-softmax", "expectile", "policy"] = "expectile"
+    """Backup: QGPO's softmax over support actions of the next state, IQL's expectile of the data, or Q of an
+    action of the present policy (flowq, flow-ql and diffusion-ql alone)."""
     ensemble: int = 2
     """Number of Q networks."""
     aggregate: Literal["min", "mean"] = "min"
@@ -114,6 +115,10 @@ class QIPOConfig:
     """Adam's step size in the improvement stage."""
     improvement_ema: float = 0.995
     """Decay per step of the averaged policy in the improvement stage."""
+    improvement: Literal["weighted", "tilted-path"] = "weighted"
+    """Match the support actions as they are, or moved up ∇Q, with weights that account for the move."""
+    tilted_sigma: float = 0.1
+    """Standard deviation of the moved actions around the support action (improvement = tilted-path)."""
     behaviour_steps: int | None = None
     """Gradient steps of the behaviour stage (K1); without it a share of --steps."""
     critic_steps: int | None = None
@@ -131,6 +136,80 @@ class QIPOConfig:
                 f"num_support_actions = {self.num_support_actions}: a mixture needs at least 2. Raise it, or "
                 "choose another reference."
             )
+        if self.tilted_sigma < 0:
+            raise UserError(f"tilted_sigma = {self.tilted_sigma}: it must not be negative.")
+        if self.critic.kind == "policy":
+            raise UserError(
+                "critic.kind = policy: the critic of QIPO is finished before its policy. Choose expectile or "
+                "in-support-softmax."
+            )
 
 
-AgentConfig = BCConfig | QIPOConfig
+@dataclass(frozen=True)
+class FlowQConfig:
+    """Matching of a flow that is guided by ∇Q, with a critic beside it (arXiv 2505.14139)."""
+
+    flow: FlowConfig = FlowConfig()
+    critic: CriticConfig = CriticConfig(kind="policy")
+    reading: Literal["velocity", "path"] = "velocity"
+    """What is guided: the velocity, by ∇Q of the point, or the path, displaced up ∇Q of its mean."""
+    schedule: Literal["linear", "quadratic", "rational", "learned"] = "linear"
+    """h(t): t, t², t²/(1 − t) with t up to 1 − 1/next_action_steps, or learned (reading = velocity)."""
+    velocity_factor: Literal["score", "raw"] = "score"
+    """Factor of ∇Q in the velocity: h(t)·(1 − t)/t, by which the score is guided by h(t), or h(t)."""
+    hessian: bool = True
+    """Whether the change of ∇Q along the path is a part of the velocity (reading = path)."""
+    strength: float = 1.0
+    """λ, the strength of the guidance, in units of the mean |Q| of the data's actions."""
+    sigma: float = 0.1
+    """Standard deviation of actions around the path's displaced mean (reading = path)."""
+    next_action_steps: int = 10
+    """Euler steps of the next actions by which the critic is trained (critic.kind = policy)."""
+    num_candidates: int = 1
+    """Actions drawn where the policy is played, of which the one of highest Q is taken."""
+    actor_critic_steps: int | None = None
+    """Gradient steps of policy and critic; without it the whole of --steps."""
+
+    def __post_init__(self) -> None:
+        _check_actor_critic(self)
+        if (self.flow.path, self.flow.prediction) != ("ot", "velocity"):
+            raise UserError("flowq is defined for flow.path = ot and flow.prediction = velocity.")
+        if self.reading == "path" and self.schedule == "learned":
+            raise UserError(
+                "schedule = learned needs reading = velocity: a displaced path leaves nothing to fit it to. "
+                "Choose linear, quadratic or rational."
+            )
+        if not 0 <= self.sigma < 1:
+            raise UserError(f"sigma = {self.sigma}: it must lie in [0, 1).")
+        if self.next_action_steps < 1:
+            raise UserError(f"next_action_steps = {self.next_action_steps}: it must be at least 1.")
+
+
+@dataclass(frozen=True)
+class FlowQLConfig:
+    """Behaviour cloning plus Q of the policy's own actions, through its sampler (arXiv 2208.06193)."""
+
+    flow: FlowConfig = FlowConfig()
+    critic: CriticConfig = CriticConfig(kind="policy")
+    eta: float = 1.0
+    """η, the weight of Q of the policy's actions, in units of the mean |Q| of the data's actions."""
+    num_candidates: int = 1
+    """Actions drawn where the policy is played, of which the one of highest Q is taken."""
+    actor_critic_steps: int | None = None
+    """Gradient steps of policy and critic; without it the whole of --steps."""
+
+    def __post_init__(self) -> None:
+        _check_actor_critic(self)
+
+
+def _check_actor_critic(config: FlowQConfig | FlowQLConfig) -> None:
+    if config.critic.kind == "in-support-softmax":
+        raise UserError(
+            "critic.kind = in-support-softmax needs a behaviour policy that is finished before the critic: "
+            "choose policy or expectile."
+        )
+    if config.num_candidates < 1:
+        raise UserError(f"num_candidates = {config.num_candidates}: it must be at least 1.")
+
+
+AgentConfig = BCConfig | QIPOConfig | FlowQConfig | FlowQLConfig

@@ -16,6 +16,12 @@ Departs from the paper:
   from μ: weights that are exact only before the first renewal.
 - QIPO-Diff predicts the velocity of its path, not the noise: the same score, learned better near the data.
 - Q is the target ensemble's; the critic's steps, M, K_renew and every learning rate are our choice.
+- `improvement="tilted-path"` matches no support action z itself but x ~ N(z − δσ²∇E(z), σ²I), δ the part of
+  β that is added, drawn anew in every step and weighted exactly (guidance/displaced.py): the policy becomes
+  (π_l smoothed by σ)·exp(δQ), and σ = 0 is the form above. x is not clipped, which the weights would not
+  know of; its energy is that of the action it is played as, −Q(s, clip(x)), so that Q is never asked about
+  an action outside its box. Support from the present policy is smooth already: with `current` the smoothing
+  adds up over renewals, with `behaviour` it does not, and with `mixture` the weights neglect it.
 The published form is `annealed=False, energy_scale="none", reference="current"`, for QIPO-Diff
 with `flow.prediction="noise"`.
 """
@@ -30,11 +36,12 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent, Stage, split_steps
-from tiltflow.agents.bc import behaviour_stage, behaviour_update, init_flow, sample_actions
+from tiltflow.agents.bc import behaviour_stage, behaviour_update, init_flow, sample_actions, sample_support
 from tiltflow.agents.configs import QIPOConfig
 from tiltflow.critics import Critic, init_critic, q_value, update_critic
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow, matching_loss
+from tiltflow.guidance.displaced import Energy, propose
 from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
 from tiltflow.tilting import effective_sample_size, tilt_weights
 
@@ -55,34 +62,48 @@ class QIPOState(NamedTuple):
 
 
 def support_weights(
-    energies: Float[Array, "n m"], before: Float[Array, ""], after: Float[Array, ""], config: QIPOConfig
+    energies: Float[Array, "n m"], before: Float[Array, ""], gain: Float[Array, "n m"], config: QIPOConfig
 ) -> Float[Array, "n m"]:
     """Weights of a state's support actions, of mean about 1, that lead the policy to μ·exp(−after·E).
 
-    The actions come in this order: the data's (where it is included), the behaviour's, and the present
-    policy's, which has reached μ·exp(−before·E). Importance weights are exp(−after·E) for the behaviour's
-    and exp(−(after − before)·E) for the policy's; a mixture of both is weighted by its own density
-    (balance heuristic), exp(−after·E) / (n_μ + n_π·exp(−before·E)/Z), Z the behaviour's mean of
+    `gain` is the log weight of the step from `before` to `after` alone, −(after − before)·E for actions that
+    stay where they are. The actions come in this order: the data's (where it is included), the behaviour's,
+    and the present policy's, which has reached μ·exp(−before·E). Importance weights are exp(gain − before·E)
+    for the behaviour's and exp(gain) for the policy's; a mixture of both is weighted by its own density
+    (balance heuristic), exp(gain − before·E) / (n_μ + n_π·exp(−before·E)/Z), Z the behaviour's mean of
     exp(−before·E). With a `data_share` the data's action has that share of the loss, its weight being
-    exp(−after·E)/Z' among the behaviour's actions (5.2), and the other actions have the rest.
+    exp(gain − before·E)/Z' among the behaviour's actions (5.2), and the other actions have the rest.
     """
     from_policy = {"current": config.num_support_actions, "behaviour": 0}.get(
         config.reference, config.num_support_actions // 2
     )
     from_behaviour = energies.shape[1] - from_policy
+    of_behaviour = before * energies - gain
     if config.reference == "mixture":
         log_z = logsumexp(-before * energies[:, :from_behaviour], axis=1, keepdims=True)
         log_policy = jnp.log(from_policy) - before * energies - log_z + jnp.log(from_behaviour)
-        weights = tilt_weights(after * energies + jnp.logaddexp(jnp.log(from_behaviour), log_policy), 1.0)
+        weights = tilt_weights(of_behaviour + jnp.logaddexp(jnp.log(from_behaviour), log_policy), 1.0)
     else:
-        weights = tilt_weights(energies, after if config.reference == "behaviour" else after - before)
+        weights = tilt_weights(of_behaviour if config.reference == "behaviour" else -gain, 1.0)
     if config.data_share is None:
         return weights
     count = energies.shape[1]
-    of_data = tilt_weights(energies[:, :from_behaviour], after)[:, :1]
+    of_data = tilt_weights(of_behaviour[:, :from_behaviour], 1.0)[:, :1]
     others = weights[:, 1:] / jnp.mean(weights[:, 1:], axis=1, keepdims=True)
     shares = count * config.data_share, count / (count - 1) * (1 - config.data_share)
     return jnp.concatenate([shares[0] * of_data, shares[1] * others], axis=1)
+
+
+def played_energy(
+    critic: Critic, observations: Float[Array, "n o"], scale: Float[Array, ""], config: QIPOConfig
+) -> Energy:
+    """E of points [n, m, a]: −Q of the actions that they are played as, in units of `scale`."""
+
+    def energy(x: Float[Array, "n m a"]) -> Float[Array, "n m"]:
+        actions = jnp.clip(x, -1.0, 1.0)
+        return -q_value(critic, observations[:, None], actions, config.critic, plain=True) / scale
+
+    return energy
 
 
 def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
@@ -107,13 +128,8 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         critic = init_critic(critic_key, spec, config.critic)
         return QIPOState(policy, critic, behaviour, reference, jnp.zeros(()), jnp.ones(()))
 
-    def draw(
-        flow: Flow, observations: Float[Array, "n o"], key: PRNGKeyArray, count: int
-    ) -> Float[Array, "n m a"]:
-        """`count` actions of a policy at each state."""
-        shape = (observations.shape[0], count, observations.shape[1])
-        repeated = jnp.broadcast_to(observations[:, None], shape)
-        return sample_actions(flow, repeated, key, spec, config.flow)
+    def draw(flow: Flow, observations: Array, key: PRNGKeyArray, count: int) -> Float[Array, "n m a"]:
+        return sample_support(flow, observations, key, count, spec, config.flow)
 
     improvements = max(1, -(-count["improvement"] // config.renew_every))
 
@@ -153,9 +169,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         if current > 0:
             parts.append(draw(state.reference, observations, current_key, current))
         actions = jnp.concatenate(parts, axis=1)
-        shape = (*actions.shape[:2], observations.shape[1])
-        repeated = jnp.broadcast_to(observations[:, None], shape)
-        energy = -q_value(state.critic, repeated, actions, config.critic)
+        energy = -q_value(state.critic, observations[:, None], actions, config.critic)
         return {"support_actions": actions, "support_energies": energy}
 
     def renew(state: QIPOState, sample: Columns, key: PRNGKeyArray) -> QIPOState:
@@ -171,12 +185,18 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         )
 
     def improve(state: QIPOState, batch: Columns, key: PRNGKeyArray) -> tuple[QIPOState, Metrics]:
-        support_key, loss_key = jax.random.split(key)
+        support_key, loss_key, tilt_key = jax.random.split(key, 3)
         if config.support == "batch":
             batch = {**batch, **support(state, batch, support_key)}
         actions, energies = batch["support_actions"], batch["support_energies"]
         before, after = inverse_temperature(state.renewals - 1), inverse_temperature(state.renewals)
-        weights = support_weights(energies / state.scale, before, after, config)
+        gain, matched = (before - after) * energies / state.scale, energies
+        if config.improvement == "tilted-path":
+            energy = played_energy(state.critic, batch["observations"], state.scale, config)
+            beta, sigma = after - before, config.tilted_sigma
+            actions, gain = propose(energy, tilt_key, actions, beta=beta, sigma=sigma)
+            matched = energy(actions) * state.scale
+        weights = support_weights(energies / state.scale, before, gain, config)
         shape = (*actions.shape[:2], batch["observations"].shape[1])
         observations = jnp.broadcast_to(batch["observations"][:, None], shape)
 
@@ -189,7 +209,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
             "ess": jnp.mean(effective_sample_size(weights)),
             "q_data": -jnp.mean(energies[:, 0]),
             "q_support": -jnp.mean(energies),
-            "q_weighted": -jnp.mean(energies * weights),
+            "q_weighted": -jnp.mean(matched * weights),
             "renewals": state.renewals,
             "beta": after,
         }

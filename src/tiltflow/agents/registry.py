@@ -4,7 +4,14 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from tiltflow.agents.configs import AgentConfig, BCConfig, FlowConfig, QIPOConfig
+from tiltflow.agents.configs import (
+    AgentConfig,
+    BCConfig,
+    FlowConfig,
+    FlowQConfig,
+    FlowQLConfig,
+    QIPOConfig,
+)
 from tiltflow.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -45,6 +52,24 @@ ALGORITHMS: dict[str, Algorithm] = {
             "tiltflow.agents.qipo",
         ),
         Algorithm(
+            "flowq",
+            "FlowQ: flow matching guided by the gradient of Q, with a critic of the policy's own actions",
+            FlowQConfig(),
+            "tiltflow.agents.flowq",
+        ),
+        Algorithm(
+            "flow-ql",
+            "Diffusion-QL with a flow: behaviour cloning plus Q, differentiated through the sampler",
+            FlowQLConfig(),
+            "tiltflow.agents.flow_ql",
+        ),
+        Algorithm(
+            "diffusion-ql",
+            "Diffusion-QL: behaviour cloning plus Q, differentiated through the sampler of a diffusion",
+            FlowQLConfig(flow=replace(_DIFFUSION, num_steps=5)),
+            "tiltflow.agents.flow_ql",
+        ),
+        Algorithm(
             "bc-flow",
             "behaviour cloning with flow matching: QIPO-OT's first stage alone",
             BCConfig(),
@@ -75,7 +100,7 @@ def preset(algorithm: str, task: str) -> AgentConfig:
     D4RL's locomotion has dense rewards: the expectile is IQL's for it, 0.7, instead of 0.9 for sparse ones.
     """
     config = find_algorithm(algorithm).config
-    if isinstance(config, QIPOConfig) and task.startswith("d4rl/") and task.endswith("-v2"):
+    if not isinstance(config, BCConfig) and task.startswith("d4rl/") and task.endswith("-v2"):
         return replace(config, critic=replace(config.critic, expectile=0.7))
     return config
 

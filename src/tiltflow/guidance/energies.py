@@ -77,7 +77,9 @@ def differentiable_energy(
     """
     if problem.energy is not None:
         energy = FunctionEnergy(
-            _hashable(problem.energy), jnp.asarray(problem.shift, jnp.float32), jnp.asarray(problem.scale, jnp.float32)
+            _hashable(problem.energy),
+            jnp.asarray(problem.shift, jnp.float32),
+            jnp.asarray(problem.scale, jnp.float32),
         )
         _try(energy, problem)
         return energy, {}, None

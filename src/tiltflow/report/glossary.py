@@ -31,6 +31,34 @@ _METRICS = {
         "The matching loss on support actions, each weighted by exp(βQ) over its mean at the same state. "
         "Comparable within a stage only.",
     ),
+    "actor-critic/loss": Metric(
+        "Guided matching loss",
+        "squared error",
+        "Mean squared error of the policy's network against its target: the velocity of the guided path "
+        "(flowq), or the matching loss less η·Q/q of the policy's actions (flow-ql, diffusion-ql), which may "
+        "be negative.",
+    ),
+    "critic_loss": Metric(
+        "Critic loss",
+        "squared error",
+        "Mean over the batch of the squared difference between Q(s, a) and its backup, summed over the "
+        "ensemble.",
+    ),
+    "matching_loss": Metric(
+        "Matching loss", "squared error", "The part of the policy's loss that clones the data's actions."
+    ),
+    "behaviour_loss": Metric(
+        "Behaviour's matching loss",
+        "squared error",
+        "Matching loss of the behaviour flow that a learned schedule is fitted beside.",
+    ),
+    "schedule_loss": Metric(
+        "Schedule's residual",
+        "squared error",
+        "Weighted mean square of what the guided velocity leaves unexplained of the data's, which the "
+        "learned schedule h(t) minimises.",
+    ),
+    "q_policy": Metric("Q of the policy's actions", "return", "Mean of Q over actions of the policy."),
     "value_loss": Metric(
         "Value loss", "squared error", "Expectile regression of V(s) on Q(s, a) over the data's actions."
     ),

@@ -1,0 +1,55 @@
+"""Diffusion-QL (arXiv 2208.06193), as flow-ql with a flow in the place of its diffusion, or as diffusion-ql.
+
+The policy minimises, with q the mean |Q| of the data's actions,
+
+    E|v(x_t, t, s) − u_t|² − η/q · E[Q'(s, a_π)],   a_π = the sampler's action at s,
+
+differentiated through every step of the sampler: the cost of a step grows with their number. The critic
+is double Q-learning, y = r + γ(1 − d)·min_j Q'_j(s', a'), a' ~ π(·|s'), trained beside the policy.
+
+Departs from the paper: diffusion-ql has the variance-preserving path in continuous time, predicts its
+velocity and samples by DPM-Solver++, where the authors take denoising steps with fresh noise in each; the
+matching loss is a mean over the action's entries; Q is the target ensemble's, joined; playing the best of
+several actions by Q is an option and not, as in the authors' code, a draw by softmax of Q.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tiltflow.agents.actor_critic import ActorCriticState, Stepped, build_actor_critic, q_size
+from tiltflow.agents.base import Agent
+from tiltflow.agents.bc import sample_actions
+from tiltflow.agents.configs import FlowQLConfig
+from tiltflow.critics import Critic, q_value
+from tiltflow.data.transitions import Spec
+from tiltflow.flow import Flow, matching_loss
+from tiltflow.optimize import Columns, Metrics, Trained, gradient_step
+
+
+def improve(
+    policy: Trained, critic: Critic, batch: Columns, key: PRNGKeyArray, spec: Spec, config: FlowQLConfig
+) -> tuple[Trained, Metrics]:
+    """One step of the policy: plain matching, and up Q of its own actions."""
+    observations, size = batch["observations"], q_size(critic, batch, config.critic)
+    loss_key, sample_key = jax.random.split(key)
+
+    def loss(flow: Flow) -> tuple[Float[Array, ""], Metrics]:
+        matching = matching_loss(flow, loss_key, batch["actions"], observations)
+        actions = sample_actions(flow, observations, sample_key, spec, config.flow)
+        q = jnp.mean(q_value(critic, observations, actions, config.critic, plain=True))
+        value = matching - config.eta / size * q
+        return value, {"loss": value, "matching_loss": matching, "q_policy": q}
+
+    return gradient_step(policy, optax.adam(config.flow.learning_rate), loss, ema=config.flow.ema)
+
+
+def build(config: FlowQLConfig, spec: Spec, steps: int) -> Agent:
+    """The agent: one stage, in which every step is one of the critic and one of the policy."""
+
+    def step(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> Stepped:
+        policy, metrics = improve(state.policy, state.critic, batch, key, spec, config)
+        return state._replace(policy=policy), metrics
+
+    return build_actor_critic(config, spec, steps, next_actions=config.flow, improve=step)
