@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tiltflow.agents.configs import FlowQConfig, QIPOConfig
 from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.cli.train import parse
 from tiltflow.report.command import train_command
@@ -16,9 +17,13 @@ def changed(name):
     """A config in which options of every kind differ from the defaults."""
     agent = ALGORITHMS[name].config
     flow = replace(agent.flow, num_steps=7, network=replace(agent.flow.network, width=64, layer_norm=True))
-    agent = replace(agent, flow=flow, behaviour_steps=1234)
-    if name.startswith("qipo"):
+    agent = replace(agent, flow=flow)
+    if hasattr(agent, "behaviour_steps"):
+        agent = replace(agent, behaviour_steps=1234)
+    if isinstance(agent, QIPOConfig):
         agent = replace(agent, beta=2.5, include_data_action=False, energy_scale="none")
+    if isinstance(agent, FlowQConfig):
+        agent = replace(agent, schedule="rational", hessian=False, actor_critic_steps=1234)
     return TrainConfig(name, TASK, agent, data="my data/cube", seeds=3, seed=5, steps=777, keep=1)
 
 
