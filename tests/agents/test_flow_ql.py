@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from bandits import FLOW, SPEC, gaussian_actions, known_critic, train
 
@@ -23,7 +24,7 @@ def test_a_large_eta_puts_all_actions_at_the_maximum_of_q(algorithm):
     critic = known_critic(0.9, 3.0)  # Q = 0.9·a − 1.5·a², largest at 0.3
 
     def step(policy, batch, key):
-        return improve(policy, critic, batch, key, SPEC, config)
+        return improve(policy, critic, batch, key, SPEC, config, optax.adam(config.flow.learning_rate))
 
     policy = train(step, flow, gaussian_actions(-0.3, 0.2), steps=400)
     actions = np.asarray(sample_actions(policy, jnp.zeros((5000, 1)), jax.random.key(3), SPEC, flow))

@@ -35,7 +35,15 @@ def trained_actions(config: FlowQConfig, columns) -> np.ndarray:
     critic = known_critic(SLOPE, CURVATURE)
 
     def step(policy, batch, key):
-        return improve(policy, critic, schedule_of(None, config), batch, key, config)
+        return improve(
+            policy,
+            critic,
+            schedule_of(None, config),
+            batch,
+            key,
+            config,
+            optax.adam(config.flow.learning_rate),
+        )
 
     policy = train(step, config.flow, columns, steps=1500)
     sampler = replace(config.flow, num_steps=20)
@@ -81,7 +89,9 @@ def test_a_learned_schedule_is_the_one_that_makes_a_gaussian_exact():
     critic, behaviour = known_critic(1.0), exact_flow(law)
 
     def step(schedule, batch, key):
-        return fit_schedule(schedule, behaviour, critic, batch, key, SPEC, config)
+        return fit_schedule(
+            schedule, behaviour, critic, batch, key, SPEC, config, optax.adam(config.flow.learning_rate)
+        )
 
     start = begin(LearnedSchedule(jax.random.key(4)), optax.adam(config.flow.learning_rate))
     h = train(step, config.flow, columns, steps=1000, start=start)

@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent, Stage, split_steps
-from tiltflow.agents.bc import init_flow, sample_actions, sample_support
+from tiltflow.agents.bc import init_flow, make_optimizer, sample_actions, sample_support
 from tiltflow.agents.configs import CriticConfig, FlowConfig, FlowQConfig, FlowQLConfig
 from tiltflow.critics import Critic, init_critic, q_value, update_critic
 from tiltflow.data.transitions import Spec
@@ -33,6 +33,7 @@ def build_actor_critic(
     spec: Spec,
     steps: int,
     *,
+    optimizer: optax.GradientTransformation,
     next_actions: FlowConfig,
     improve: Improve,
     init_guide: Callable[[PRNGKeyArray], Any] = lambda key: None,
@@ -42,11 +43,11 @@ def build_actor_critic(
     `next_actions` is the sampler by which the critic's next actions are drawn, from the averaged policy.
     Where actor and critic have different batch sizes, the smaller batch is the beginning of the larger.
     """
-    count = split_steps(steps, {"actor-critic": 1.0}, {"actor-critic": config.actor_critic_steps})
+    count = _count_steps(config, steps)
 
     def init(key: PRNGKeyArray) -> ActorCriticState:
         flow_key, critic_key, guide_key = jax.random.split(key, 3)
-        policy = begin(init_flow(flow_key, spec, config.flow), optax.adam(config.flow.learning_rate))
+        policy = begin(init_flow(flow_key, spec, config.flow), optimizer)
         return ActorCriticState(policy, init_critic(critic_key, spec, config.critic), init_guide(guide_key))
 
     def update(
@@ -68,8 +69,18 @@ def build_actor_critic(
         return best_of(policy, critic, observations, key, candidates, spec, config.flow, config.critic)
 
     batch_size = max(config.flow.batch_size, config.critic.batch_size)
-    stage = Stage("actor-critic", count["actor-critic"], batch_size, update, improves_policy=True)
+    stage = Stage("actor-critic", count, batch_size, update, improves_policy=True)
     return Agent(init, (stage,), act)
+
+
+def policy_optimizer(config: FlowQConfig | FlowQLConfig, steps: int) -> optax.GradientTransformation:
+    """Adam of the policy, whose step size falls as configured over the stage; the critic's does not."""
+    return make_optimizer(config.flow.learning_rate, config.flow.decay, _count_steps(config, steps))
+
+
+def _count_steps(config: FlowQConfig | FlowQLConfig, steps: int) -> int:
+    name = "actor-critic"
+    return split_steps(steps, {name: 1.0}, {name: config.actor_critic_steps})[name]
 
 
 def q_size(critic: Critic, batch: Columns, config: CriticConfig) -> Float[Array, ""]:

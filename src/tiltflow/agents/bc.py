@@ -51,8 +51,19 @@ def sample_support(
     return sample_actions(flow, jnp.broadcast_to(observations[:, None], shape), key, spec, config)
 
 
+def make_optimizer(learning_rate: float, decay: str, steps: int) -> optax.GradientTransformation:
+    """Adam; with the decay `cosine` its step size falls along half a cosine to zero over `steps`."""
+    if decay == "none":
+        return optax.adam(learning_rate)
+    return optax.adam(optax.cosine_decay_schedule(learning_rate, max(1, steps)))
+
+
 def behaviour_update(
-    policy: Trained, batch: Columns, key: PRNGKeyArray, config: FlowConfig
+    policy: Trained,
+    batch: Columns,
+    key: PRNGKeyArray,
+    config: FlowConfig,
+    optimizer: optax.GradientTransformation,
 ) -> tuple[Trained, Metrics]:
     """One step of plain conditional matching on the data's actions (QIPO, Algorithm 2, step 1)."""
 
@@ -60,7 +71,7 @@ def behaviour_update(
         value = matching_loss(flow, key, batch["actions"], batch["observations"])
         return value, {"loss": value}
 
-    return gradient_step(policy, optax.adam(config.learning_rate), loss, ema=config.ema)
+    return gradient_step(policy, optimizer, loss, ema=config.ema)
 
 
 def behaviour_stage(
@@ -85,13 +96,14 @@ class BCState(NamedTuple):
 def build(config: BCConfig, spec: Spec, steps: int) -> Agent:
     """The agent: one stage of plain matching; actions come from the averaged parameters."""
     count = split_steps(steps, {"behaviour": 1.0}, {"behaviour": config.behaviour_steps})
+    optimizer = make_optimizer(config.flow.learning_rate, config.flow.decay, count["behaviour"])
 
     def init(key: PRNGKeyArray) -> BCState:
         flow_key, _ = jax.random.split(key)  # as QIPO does, whose behaviour stage begins with these weights
-        return BCState(begin(init_flow(flow_key, spec, config.flow), optax.adam(config.flow.learning_rate)))
+        return BCState(begin(init_flow(flow_key, spec, config.flow), optimizer))
 
     def update(state: BCState, batch: Columns, key: PRNGKeyArray) -> tuple[BCState, Metrics]:
-        policy, metrics = behaviour_update(state.policy, batch, key, config.flow)
+        policy, metrics = behaviour_update(state.policy, batch, key, config.flow, optimizer)
         return BCState(policy), metrics
 
     def act(state: BCState, observations: Array, key: PRNGKeyArray) -> Array:

@@ -40,7 +40,9 @@ class FlowConfig:
     """Adam's step size."""
     batch_size: int = 256
     """Transitions of one gradient step of the behaviour stage."""
-    ema: float = 0.995
+    decay: Literal["cosine", "none"] = "cosine"
+    """How the policy's step size falls over each stage: along half a cosine to zero, or not."""
+    ema: float = 0.999
     """Decay per step of the averaged parameters, from which every sample is drawn (0: no averaging)."""
     solver: SolverName = "midpoint"
     """Fixed-step integrator of the samples."""
@@ -113,7 +115,7 @@ class QIPOConfig:
     """States of one gradient step of the improvement; each brings M + 1 weighted actions."""
     improvement_learning_rate: float = 3e-4
     """Adam's step size in the improvement stage."""
-    improvement_ema: float = 0.995
+    improvement_ema: float = 0.999
     """Decay per step of the averaged policy in the improvement stage."""
     improvement: Literal["weighted", "tilted-path"] = "weighted"
     """Match the support actions as they are, or moved up ∇Q, with weights that account for the move."""

@@ -18,7 +18,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.agents.actor_critic import ActorCriticState, Stepped, build_actor_critic, q_size
+from tiltflow.agents.actor_critic import (
+    ActorCriticState,
+    Stepped,
+    build_actor_critic,
+    policy_optimizer,
+    q_size,
+)
 from tiltflow.agents.base import Agent
 from tiltflow.agents.bc import sample_actions
 from tiltflow.agents.configs import FlowQLConfig
@@ -29,7 +35,13 @@ from tiltflow.optimize import Columns, Metrics, Trained, gradient_step
 
 
 def improve(
-    policy: Trained, critic: Critic, batch: Columns, key: PRNGKeyArray, spec: Spec, config: FlowQLConfig
+    policy: Trained,
+    critic: Critic,
+    batch: Columns,
+    key: PRNGKeyArray,
+    spec: Spec,
+    config: FlowQLConfig,
+    optimizer: optax.GradientTransformation,
 ) -> tuple[Trained, Metrics]:
     """One step of the policy: plain matching, and up Q of its own actions."""
     observations, size = batch["observations"], q_size(critic, batch, config.critic)
@@ -42,14 +54,17 @@ def improve(
         value = matching - config.eta / size * q
         return value, {"loss": value, "matching_loss": matching, "q_policy": q}
 
-    return gradient_step(policy, optax.adam(config.flow.learning_rate), loss, ema=config.flow.ema)
+    return gradient_step(policy, optimizer, loss, ema=config.flow.ema)
 
 
 def build(config: FlowQLConfig, spec: Spec, steps: int) -> Agent:
     """The agent: one stage, in which every step is one of the critic and one of the policy."""
+    optimizer = policy_optimizer(config, steps)
 
     def step(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> Stepped:
-        policy, metrics = improve(state.policy, state.critic, batch, key, spec, config)
+        policy, metrics = improve(state.policy, state.critic, batch, key, spec, config, optimizer)
         return state._replace(policy=policy), metrics
 
-    return build_actor_critic(config, spec, steps, next_actions=config.flow, improve=step)
+    return build_actor_critic(
+        config, spec, steps, optimizer=optimizer, next_actions=config.flow, improve=step
+    )

@@ -37,7 +37,13 @@ import optax
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.agents.actor_critic import ActorCriticState, Stepped, build_actor_critic, q_size
+from tiltflow.agents.actor_critic import (
+    ActorCriticState,
+    Stepped,
+    build_actor_critic,
+    policy_optimizer,
+    q_size,
+)
 from tiltflow.agents.base import Agent
 from tiltflow.agents.bc import behaviour_update, init_flow, sample_support
 from tiltflow.agents.configs import FlowQConfig
@@ -93,6 +99,7 @@ def improve(
     batch: Columns,
     key: PRNGKeyArray,
     config: FlowQConfig,
+    optimizer: optax.GradientTransformation,
 ) -> tuple[Trained, Metrics]:
     """One step of the policy: matching of the configured reading."""
     data, energy = batch["actions"], energy_of(critic, batch, config)
@@ -118,7 +125,7 @@ def improve(
         value = jnp.mean((flow.network(x, t, batch["observations"]) - velocity) ** 2)
         return value, {"loss": value}
 
-    return gradient_step(policy, optax.adam(config.flow.learning_rate), loss, ema=config.flow.ema)
+    return gradient_step(policy, optimizer, loss, ema=config.flow.ema)
 
 
 def fit_schedule(
@@ -129,6 +136,7 @@ def fit_schedule(
     key: PRNGKeyArray,
     spec: Spec,
     config: FlowQConfig,
+    optimizer: optax.GradientTransformation,
 ) -> tuple[Trained, Metrics]:
     """One step of h on the weighted residual; its average is what the policy is trained with."""
     observations, data, energy = batch["observations"], batch["actions"], energy_of(critic, batch, config)
@@ -152,7 +160,7 @@ def fit_schedule(
         value = jnp.mean(weights[:, None] * residual**2)
         return value, {"schedule_loss": value}
 
-    return gradient_step(schedule, optax.adam(config.flow.learning_rate), loss, ema=config.flow.ema)
+    return gradient_step(schedule, optimizer, loss, ema=config.flow.ema)
 
 
 def _draw(key: PRNGKeyArray, data: Array) -> tuple[Array, Array, Array]:
@@ -164,21 +172,30 @@ def _draw(key: PRNGKeyArray, data: Array) -> tuple[Array, Array, Array]:
 
 def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
     """The agent: one stage, in which every step is one of the critic and one of the policy."""
+    optimizer = policy_optimizer(config, steps)
     euler = replace(config.flow, solver="euler", num_steps=config.next_action_steps)
 
     def init_guide(key: PRNGKeyArray) -> Guide | None:
         if config.schedule != "learned":
             return None
         flow_key, schedule_key = jax.random.split(key)
-        optimizer = optax.adam(config.flow.learning_rate)
         behaviour = begin(init_flow(flow_key, spec, config.flow), optimizer)
         return Guide(behaviour, begin(LearnedSchedule(schedule_key), optimizer))
 
     def learn_guide(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> tuple[Guide, Metrics]:
         behaviour_key, schedule_key = jax.random.split(key)
-        behaviour, losses = behaviour_update(state.guide.behaviour, batch, behaviour_key, config.flow)
+        behaviour, losses = behaviour_update(
+            state.guide.behaviour, batch, behaviour_key, config.flow, optimizer
+        )
         schedule, metrics = fit_schedule(
-            state.guide.schedule, behaviour.average, state.critic, batch, schedule_key, spec, config
+            state.guide.schedule,
+            behaviour.average,
+            state.critic,
+            batch,
+            schedule_key,
+            spec,
+            config,
+            optimizer,
         )
         return Guide(behaviour, schedule), {"behaviour_loss": losses["loss"], **metrics}
 
@@ -186,7 +203,9 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
         policy_key, guide_key = jax.random.split(key)
         guide, metrics = (None, {}) if state.guide is None else learn_guide(state, batch, guide_key)
         schedule = schedule_of(guide, config)
-        policy, losses = improve(state.policy, state.critic, schedule, batch, policy_key, config)
+        policy, losses = improve(state.policy, state.critic, schedule, batch, policy_key, config, optimizer)
         return ActorCriticState(policy, state.critic, guide), {**metrics, **losses}
 
-    return build_actor_critic(config, spec, steps, next_actions=euler, improve=step, init_guide=init_guide)
+    return build_actor_critic(
+        config, spec, steps, optimizer=optimizer, next_actions=euler, improve=step, init_guide=init_guide
+    )

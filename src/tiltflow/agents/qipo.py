@@ -31,12 +31,18 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent, Stage, split_steps
-from tiltflow.agents.bc import behaviour_stage, behaviour_update, init_flow, sample_actions, sample_support
+from tiltflow.agents.bc import (
+    behaviour_stage,
+    behaviour_update,
+    init_flow,
+    make_optimizer,
+    sample_actions,
+    sample_support,
+)
 from tiltflow.agents.configs import QIPOConfig
 from tiltflow.critics import Critic, init_critic, q_value, update_critic
 from tiltflow.data.transitions import Spec
@@ -118,12 +124,14 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         },
     )
     M = config.num_support_actions
-    improvement_optimizer = optax.adam(config.improvement_learning_rate)
+    decay = config.flow.decay
+    behaviour_optimizer = make_optimizer(config.flow.learning_rate, decay, count["behaviour"])
+    improvement_optimizer = make_optimizer(config.improvement_learning_rate, decay, count["improvement"])
 
     def init(key: PRNGKeyArray) -> QIPOState:
         flow_key, critic_key = jax.random.split(key)
         flow = init_flow(flow_key, spec, config.flow)
-        policy = begin(flow, optax.adam(config.flow.learning_rate))
+        policy = begin(flow, behaviour_optimizer)
         behaviour, reference = (jax.tree.map(jnp.array, flow) for _ in range(2))
         critic = init_critic(critic_key, spec, config.critic)
         return QIPOState(policy, critic, behaviour, reference, jnp.zeros(()), jnp.ones(()))
@@ -140,7 +148,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
     # 1. K1 steps: plain matching of the data's actions.
 
     def behave(state: QIPOState, batch: Columns, key: PRNGKeyArray) -> tuple[QIPOState, Metrics]:
-        policy, metrics = behaviour_update(state.policy, batch, key, config.flow)
+        policy, metrics = behaviour_update(state.policy, batch, key, config.flow, behaviour_optimizer)
         return state._replace(policy=policy), metrics
 
     # 2. K2 steps: Q-learning inside the support of the behaviour; Q is fixed from then on.
