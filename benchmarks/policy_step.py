@@ -79,12 +79,11 @@ def configs(k: int) -> tuple[FlowQConfig, FlowQConfig, QIPOConfig, FlowQLConfig]
     hidden = replace(CriticConfig().network, width=arguments.width, depth=arguments.depth)
     critic = CriticConfig(kind="policy", network=hidden, batch_size=arguments.batch)
     velocity = FlowQConfig(flow=flow, critic=critic, next_action_steps=k)
-    states = max(1, round(arguments.batch / (M + 1)))
     improved = QIPOConfig(
         flow=flow,
         critic=replace(critic, kind="expectile"),
         num_support_actions=M,
-        improvement_batch_size=states,
+        improvement_batch_size=arguments.batch,
     )
     return velocity, replace(velocity, reading="path"), improved, FlowQLConfig(flow=flow, critic=critic)
 

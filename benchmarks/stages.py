@@ -16,8 +16,7 @@ from dataclasses import replace
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--width", type=int, default=256, help="units of each hidden layer")
 parser.add_argument("--depth", type=int, default=3, help="hidden layers")
-parser.add_argument("--batch", type=int, default=256, help="rows of a behaviour or critic step")
-parser.add_argument("--states", type=int, default=16, help="states of an improvement step (17 rows each)")
+parser.add_argument("--batch", type=int, default=256, help="rows of a gradient step")
 parser.add_argument("--rows", type=int, default=100_000, help="transitions of the data set")
 parser.add_argument("--core", type=int, default=0, help="the core to run on")
 arguments = parser.parse_args()
@@ -74,7 +73,7 @@ def main() -> None:
         config = QIPOConfig(
             flow=FlowConfig(network=network, batch_size=arguments.batch),
             critic=critic,
-            improvement_batch_size=arguments.states,
+            improvement_batch_size=arguments.batch,
         )
         agent = build(config, SPEC, 1000)
         state = agent.init(jax.random.key(0))
@@ -84,7 +83,7 @@ def main() -> None:
         work = {
             "behaviour": 6 * flow_size * arguments.batch,
             "critic": (6 * (q_size + value_size) + backup + 2 * value_size) * arguments.batch,
-            "improvement": 6 * flow_size * arguments.states * (M + 1),
+            "improvement": 6 * flow_size * arguments.batch,
         }
         for stage in agent.stages:
             if stage.name != "critic" and (kind, layer_norm) != ("expectile", True):

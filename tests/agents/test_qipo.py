@@ -178,7 +178,7 @@ def test_the_tilted_path_improves_to_the_tilt_of_the_smoothed_behaviour(bandit):
     sigma = 0.2
     config = replace(
         bandit_config("qipo-ot", "behaviour"), improvement="tilted-path", tilted_sigma=sigma,
-        improvement_steps=1500, renew_every=1500, improvement_batch_size=16,
+        improvement_steps=1500, renew_every=1500,
     )  # fmt: skip
     config = replace(config, flow=replace(config.flow, num_steps=20))
     bandit = {name: column[:4000] for name, column in bandit.items()}

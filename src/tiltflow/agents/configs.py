@@ -111,8 +111,11 @@ class QIPOConfig:
     """Support actions from the present policy (as published), from the behaviour, or half from each."""
     renew_every: int = 5_000
     """Improvement steps between two renewals of the support actions (K_renew)."""
-    improvement_batch_size: int = 64
-    """States of one gradient step of the improvement; each brings M + 1 weighted actions."""
+    weights: Literal["sampled", "factors"] = "sampled"
+    """Use of the weights: as each support action's chance to be the one that its state is matched on, or as
+    factors of all M + 1 (as published; M + 1 times as many actions a step, of the same states)."""
+    improvement_batch_size: int = 256
+    """States of one gradient step of the improvement."""
     improvement_learning_rate: float = 3e-4
     """Adam's step size in the improvement stage."""
     improvement_ema: float = 0.999

@@ -14,6 +14,8 @@ Departs from the paper:
 - Half of the support actions come from μ and half from π_l (`reference`), weighted by the density of that
   mixture. As published, all come from π_l and share one softmax with the data's action, which is drawn
   from μ: weights that are exact only before the first renewal.
+- One action of each state's support is drawn by its weight and counts fully (`weights`), where the published
+  sum has all M + 1 with their weights: the same loss in expectation, from more states at equal cost.
 - QIPO-Diff predicts the velocity of its path, not the noise: the same score, learned better near the data.
 - Q is the target ensemble's; the critic's steps, M, K_renew and every learning rate are our choice.
 - `improvement="tilted-path"` matches no support action z itself but x ~ N(z − δσ²∇E(z), σ²I), δ the part of
@@ -22,8 +24,8 @@ Departs from the paper:
   know of; its energy is that of the action it is played as, −Q(s, clip(x)), so that Q is never asked about
   an action outside its box. Support from the present policy is smooth already: with `current` the smoothing
   adds up over renewals, with `behaviour` it does not, and with `mixture` the weights neglect it.
-The published form is `annealed=False, energy_scale="none", reference="current"`, for QIPO-Diff
-with `flow.prediction="noise"`.
+The published form is `annealed=False, energy_scale="none", reference="current", weights="factors"`, for
+QIPO-Diff with `flow.prediction="noise"`.
 """
 
 from dataclasses import asdict
@@ -193,7 +195,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         )
 
     def improve(state: QIPOState, batch: Columns, key: PRNGKeyArray) -> tuple[QIPOState, Metrics]:
-        support_key, loss_key, tilt_key = jax.random.split(key, 3)
+        support_key, loss_key, tilt_key, choice_key = jax.random.split(key, 4)
         if config.support == "batch":
             batch = {**batch, **support(state, batch, support_key)}
         actions, energies = batch["support_actions"], batch["support_energies"]
@@ -205,11 +207,16 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
             actions, gain = propose(energy, tilt_key, actions, beta=beta, sigma=sigma)
             matched = energy(actions) * state.scale
         weights = support_weights(energies / state.scale, before, gain, config)
-        shape = (*actions.shape[:2], batch["observations"].shape[1])
-        observations = jnp.broadcast_to(batch["observations"][:, None], shape)
+        observations, counted = batch["observations"][:, None], None
+        if config.weights == "sampled":
+            chosen = jax.random.categorical(choice_key, jnp.log(weights), axis=1)
+            actions = jnp.take_along_axis(actions, chosen[:, None, None], axis=1)
+        else:
+            observations = jnp.broadcast_to(observations, (*actions.shape[:2], observations.shape[-1]))
+            counted = weights
 
         def loss(flow: Flow) -> tuple[Float[Array, ""], Metrics]:
-            value = matching_loss(flow, loss_key, actions, observations, weights)
+            value = matching_loss(flow, loss_key, actions, observations, counted)
             return value, {"loss": value}
 
         policy, metrics = gradient_step(state.policy, improvement_optimizer, loss, ema=config.improvement_ema)

@@ -41,8 +41,8 @@ class DemoPlan:
     """Small and fast: reward has to travel back through hundreds of steps of the maze in half a minute."""
     beta: float = 10.0
     """The maze's critic is good enough for a sharp tilt; the default of 1 is for unknown ones."""
-    improvement_steps: int = 4_500
-    renew_every: int = 1_500
+    improvement_steps: int = 9_000
+    renew_every: int = 3_000
     num_support_actions: int = 8
     evaluations: int = 3
     episodes: int = 30

@@ -9,9 +9,10 @@ path      x_t is displaced by −λ·h(t)·∇E(mean), and the target is its der
           one step down the energy from each row, plus σ·noise: modes move, their masses do not.
 velocity  the target is (data − noise) − λ·c(t)·∇E(x_t) at the unguided x_t; c follows from h.
 
-Neither samples the tilt p·exp(−βE), for any schedule: with λ = β the `velocity` reading with the learned
-schedule comes nearest in our measurements, and is the default. The learned schedule needs an unguided flow,
-which is trained first, and exp(−βE) as weights: our proposal, not the authors'.
+Neither samples the tilt p·exp(−βE), but for a learned schedule where p is one Gaussian and E is linear.
+With λ = β the `velocity` reading with the learned schedule comes nearest in our measurements, and is the
+default. The learned schedule needs an unguided flow, which is trained first, and exp(−βE) as weights: our
+proposal, not the authors'.
 """
 
 from collections.abc import Callable
