@@ -19,7 +19,6 @@ ROWS = 64
 # Options that bring another state or other derivatives with them.
 OPTIONS = {
     "flowq with the path": ("flowq", {"reading": "path", "schedule": "rational", "num_candidates": 3}),
-    "flowq with a learned schedule": ("flowq", {"schedule": "learned"}),
 }
 
 
