@@ -19,7 +19,8 @@ Departs from the paper:
 - QIPO-Diff predicts the velocity of its path, not the noise: the same score, learned better near the data.
 - Q is the target ensemble's; the critic's steps, M, K_renew and every learning rate are our choice.
 - `improvement="tilted-path"` matches no support action z itself but x ~ N(z − δσ²∇E(z), σ²I), δ the part of
-  β that is added, drawn anew in every step and weighted exactly (guidance/displaced.py): the policy becomes
+  β that is added, drawn anew in every step and weighted exactly (guidance/displaced.py): z is drawn (or
+  weighted) as above, and its x has the ratio of both weights as a factor. The policy becomes
   (π_l smoothed by σ)·exp(δQ), and σ = 0 is the form above. x is not clipped, which the weights would not
   know of; its energy is that of the action it is played as, −Q(s, clip(x)), so that Q is never asked about
   an action outside its box. Support from the present policy is smooth already: with `current` the smoothing
@@ -200,20 +201,23 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
             batch = {**batch, **support(state, batch, support_key)}
         actions, energies = batch["support_actions"], batch["support_energies"]
         before, after = inverse_temperature(state.renewals - 1), inverse_temperature(state.renewals)
-        gain, matched = (before - after) * energies / state.scale, energies
+        gain = (before - after) * energies / state.scale
+        weights = support_weights(energies / state.scale, before, gain, config)
+        matched, counted = energies, weights
+        if config.weights == "sampled":
+            chosen = jax.random.categorical(choice_key, jnp.log(weights), axis=1)[:, None]
+            actions = jnp.take_along_axis(actions, chosen[:, :, None], axis=1)
+            matched, gain = (jnp.take_along_axis(column, chosen, axis=1) for column in (energies, gain))
+            counted = jnp.ones_like(matched)
         if config.improvement == "tilted-path":
             energy = played_energy(state.critic, batch["observations"], state.scale, config)
             beta, sigma = after - before, config.tilted_sigma
-            actions, gain = propose(energy, tilt_key, actions, beta=beta, sigma=sigma)
+            actions, moved_gain = propose(energy, tilt_key, actions, beta=beta, sigma=sigma)
+            counted = counted * jnp.exp(moved_gain - gain)
             matched = energy(actions) * state.scale
-        weights = support_weights(energies / state.scale, before, gain, config)
-        observations, counted = batch["observations"][:, None], None
-        if config.weights == "sampled":
-            chosen = jax.random.categorical(choice_key, jnp.log(weights), axis=1)
-            actions = jnp.take_along_axis(actions, chosen[:, None, None], axis=1)
-        else:
-            observations = jnp.broadcast_to(observations, (*actions.shape[:2], observations.shape[-1]))
-            counted = weights
+        observations = jnp.broadcast_to(
+            batch["observations"][:, None], (*actions.shape[:2], batch["observations"].shape[-1])
+        )
 
         def loss(flow: Flow) -> tuple[Float[Array, ""], Metrics]:
             value = matching_loss(flow, loss_key, actions, observations, counted)
@@ -224,7 +228,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
             "ess": jnp.mean(effective_sample_size(weights)),
             "q_data": -jnp.mean(energies[:, 0]),
             "q_support": -jnp.mean(energies),
-            "q_weighted": -jnp.mean(matched * weights),
+            "q_weighted": -jnp.sum(matched * counted) / jnp.sum(counted),
             "renewals": state.renewals,
             "beta": after,
         }
