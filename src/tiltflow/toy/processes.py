@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tiltflow.toy.plan import Cell, Job, Plan
-from tiltflow.training.processes import available_cores
+from tiltflow.training.pool import available_cores
 from tiltflow.training.worker import CORE, PARENT
 
 LOG = "worker.log"

@@ -12,8 +12,9 @@ from tiltflow.environments import Environment, make_environment
 from tiltflow.evaluation.rollouts import Episodes, rollout
 from tiltflow.files import atomic_file
 from tiltflow.tasks import Task
-from tiltflow.training.loop import EVALUATE, Loop, Observe, StopFlag, seed_keys
+from tiltflow.training.loop import EVALUATE, Loop, Observe, seed_keys
 from tiltflow.training.policy import RunState, make_act, rollout_policy
+from tiltflow.training.stopping import StopFlag
 
 SLOTS = 8
 ACTION_STATES = 1000

@@ -22,7 +22,6 @@ from tiltflow.training.loop import (
     INIT,
     Loop,
     Observe,
-    StopFlag,
     device_columns,
     run,
     seed_keys,
@@ -34,6 +33,7 @@ from tiltflow.training.policy import (
     init_state,
 )
 from tiltflow.training.schedule import Position, Schedule
+from tiltflow.training.stopping import StopFlag
 
 # What may change between a run and its resumption without changing any of its bits.
 _FREE = ("data", "keep", "checkpoint_every", "parallel", "reuse", "seeds", "seed", "format")
@@ -97,14 +97,20 @@ def restore_group(
 
 
 def train_group(
-    config: TrainConfig, run_folder: Path, seeds: list[int], observe: Observe, stop: StopFlag
+    config: TrainConfig,
+    run_folder: Path,
+    seeds: list[int],
+    observe: Observe,
+    stop: StopFlag,
+    dataset: Dataset | None = None,
 ) -> dict[str, Any]:
     """Train a group of seeds to the end of the schedule; returns what the run's result needs of it.
 
-    Raises UserError (data, checkpoint), TrainingDiverged, Interrupted (after a checkpoint).
+    `dataset` is that of the config, where it is loaded already. Raises UserError (data, checkpoint),
+    TrainingDiverged, Interrupted (after a checkpoint).
     """
     task = find_task(config.task, config.env)
-    dataset = load_data(config)
+    dataset = load_data(config) if dataset is None else dataset
     spec = dataset.train.spec
     agent, schedule = make_agent(config, spec)
     units = data_units(dataset.train) if config.normalize_observations else identity_units(spec)

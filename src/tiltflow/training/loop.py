@@ -20,6 +20,7 @@ from tiltflow.errors import Interrupted, TrainingDiverged
 from tiltflow.optimize import run_steps
 from tiltflow.training.policy import RunState, Units
 from tiltflow.training.schedule import Position, Schedule
+from tiltflow.training.stopping import StopFlag
 
 Event = dict[str, Any]
 Observe = Callable[[Event], None]
@@ -35,6 +36,8 @@ def device_columns(data: Transitions, units: Units) -> dict[str, Array]:
     for name in ("observations", "next_observations"):
         columns[name] = units(columns[name])
     columns["terminations"] = columns["terminations"].astype(jnp.float32)
+    actions, known = data.following_actions()
+    columns |= {"following_actions": jnp.asarray(actions), "followed": jnp.asarray(known, jnp.float32)}
     return columns
 
 
@@ -53,7 +56,7 @@ class Loop:
     columns: dict[str, Array]
     state: RunState
     observe: Observe
-    stop: "StopFlag"
+    stop: StopFlag
     derived: dict[str, Array] = field(default_factory=dict)
     derived_for: tuple[int, int] | None = None
     _compiled: dict[tuple[int, int], Callable] = field(default_factory=dict)
@@ -166,24 +169,6 @@ def _join(parts: list[Array], overlap: int, axis: int) -> Array:
         last = parts[-1]
         parts[-1] = jax.lax.slice_in_dim(last, overlap, last.shape[axis], axis=axis)
     return jnp.concatenate(parts, axis=axis)
-
-
-class StopFlag:
-    """Whether somebody has asked the loop to stop at the next edge."""
-
-    def __init__(self) -> None:
-        self.stopped = False
-
-    def stop(self, *_: Any) -> None:
-        """Ask; a second time (an impatient Ctrl-C) interrupts at once."""
-        if self.stopped:
-            raise KeyboardInterrupt
-        self.stopped = True
-
-    def check(self) -> None:
-        """Raise Interrupted where stopping was asked for."""
-        if self.stopped:
-            raise Interrupted("Stopped")
 
 
 def run(

@@ -1,30 +1,16 @@
 """Groups of seeds as processes: at most one a core, their events as one stream."""
 
-import json
-import os
-import queue
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tiltflow.errors import Interrupted, TrainingDiverged, UserError
 from tiltflow.training.logs import group_folder
-from tiltflow.training.loop import Observe, StopFlag
-from tiltflow.training.worker import CORE, PARENT
+from tiltflow.training.loop import Observe
+from tiltflow.training.pool import Job, run_jobs
+from tiltflow.training.stopping import StopFlag
 
 _KINDS = {kind.__name__: kind for kind in (UserError, TrainingDiverged, Interrupted)}
-_POLL_SECONDS = 0.2
-
-
-def available_cores() -> list[int]:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def train_in_processes(
@@ -35,42 +21,28 @@ def train_in_processes(
     A group that fails does not stop the others. Then its error is raised again: UserError,
     TrainingDiverged, Interrupted, or RuntimeError for a bug or a killed process.
     """
-    cores, waiting = available_cores(), list(enumerate(groups))
-    turn = os.getpid() % len(cores)  # two trainings started side by side do not both begin with core 0
-    free = cores[turn:] + cores[:turn]
-    events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
-    running: dict[int, tuple[subprocess.Popen, int]] = {}
     done: dict[int, dict[str, Any]] = {}
     errors: dict[int, Exception] = {}
-    told = False
-    with _killed_at_exit(running):
-        while waiting or running:
-            while free and waiting and not stop.stopped:
-                index, seeds = waiting.pop(0)
-                core = free.pop(0)
-                running[index] = (_start(run, seeds, core, index, events), core)
-            if stop.stopped:
-                waiting.clear()
-                if not told:
-                    told = True
-                    for process, _ in running.values():
-                        process.terminate()  # SIGTERM: a checkpoint at the next edge, then the end
-            try:
-                index, event = events.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
+    jobs = [
+        Job(["tiltflow.training.worker", str(run), *map(str, seeds)], _log(run, seeds)) for seeds in groups
+    ]
+    with closing(run_jobs(jobs, stop)) as happenings:
+        for happening in happenings:
+            if happening is None:
                 continue
-            if event is None:
-                process, core = running.pop(index)
-                free.append(core)
-                code = process.wait()
-                if index not in done and index not in errors:
-                    errors[index] = _lost(run, groups[index], code)
-            elif event["event"] == "done":
-                done[index] = event
-            elif event["event"] == "failed":
-                errors[index] = _failure(event, groups[index])
-            else:
-                observe(event)
+            index, event = happening
+            match event["event"]:
+                case "launched":
+                    continue
+                case "exited":
+                    if index not in done and index not in errors:
+                        errors[index] = _lost(run, groups[index], event["code"])
+                case "done":
+                    done[index] = event
+                case "failed":
+                    errors[index] = _failure(event, groups[index])
+                case _:
+                    observe(event)
     if errors:
         first = next(iter(errors.values()))
         raise next((error for error in errors.values() if not isinstance(error, Interrupted)), first)
@@ -79,48 +51,19 @@ def train_in_processes(
     return [done[index] for index in range(len(groups))]
 
 
-def _start(run: Path, seeds: list[int], core: int, index: int, events: queue.Queue) -> subprocess.Popen:
-    folder = group_folder(run, seeds)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "worker.log").open("ab") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tiltflow.training.worker", str(run), *map(str, seeds)],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env={**os.environ, CORE: str(core), PARENT: str(os.getpid())},
-            start_new_session=True,  # Ctrl-C reaches this process alone, which then asks the workers to stop
-        )
-    assert process.stdout is not None
-    threading.Thread(target=_read, args=(process.stdout, index, events), daemon=True).start()
-    return process
-
-
-def _read(stream: IO[bytes], index: int, events: queue.Queue) -> None:
-    for line in stream:
-        events.put((index, json.loads(line)))
-    events.put((index, None))
+def _log(run: Path, seeds: list[int]) -> Path:
+    return group_folder(run, seeds) / "worker.log"
 
 
 def _failure(event: dict[str, Any], seeds: list[int]) -> Exception:
-    text = event["text"]
     if event["kind"] in _KINDS:
-        return _KINDS[event["kind"]](text)
-    return RuntimeError(f"Training of seed {seeds[0]} failed.\n{text}")
+        return _KINDS[event["kind"]](event["text"])
+    return RuntimeError(f"Training of seed {seeds[0]} failed.\n{event['traceback']}")
 
 
 def _lost(run: Path, seeds: list[int], code: int) -> Exception:
-    log = group_folder(run, seeds) / "worker.log"
     return RuntimeError(
         f"The process of seed {seeds[0]} ended without a word (exit code {code}; −9 is what the system does "
-        f"when memory runs out). Its last words are in {log}. Continue with: tiltflow train --resume {run}"
+        f"when memory runs out). Its last words are in {_log(run, seeds)}. Continue with: "
+        f"tiltflow train --resume {run}"
     )
-
-
-@contextmanager
-def _killed_at_exit(running: dict[int, tuple[subprocess.Popen, int]]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for process, _ in running.values():
-            process.kill()
-            process.wait()

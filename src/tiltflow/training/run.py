@@ -1,14 +1,8 @@
 """Runs: a folder that a training fills, that can be resumed, evaluated and shown."""
 
-import fcntl
 import importlib
 import importlib.metadata
-import os
 import platform
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +28,11 @@ from tiltflow.training.group import (
     restore_group,
     train_group,
 )
-from tiltflow.training.loop import INIT, Event, Observe, StopFlag, seed_keys
+from tiltflow.training.loop import INIT, Event, Observe, seed_keys
 from tiltflow.training.policy import identity_units, init_state
-from tiltflow.training.processes import available_cores, train_in_processes
+from tiltflow.training.pool import available_cores
+from tiltflow.training.processes import train_in_processes
+from tiltflow.training.stopping import locked, stop_on_signals
 
 PACKAGES = ("jax", "jaxlib", "numpy", "optax", "equinox", "gymnasium", "mujoco", "ogbench", "minari", "h5py")
 FRESH_EPISODES = 500_000_000
@@ -46,11 +42,14 @@ def silent(event: Event) -> None:
     """Observe nothing."""
 
 
-def train(config: TrainConfig, out: Path, observe: Observe = silent) -> Path:
+def train(
+    config: TrainConfig, out: Path, observe: Observe = silent, *, in_this_process: bool = False
+) -> Path:
     """Train all seeds of `config` into the new folder `out`; returns it, with result.json and report.html.
 
-    Raises UserError (bad config or data, `out` exists already), TrainingDiverged, Interrupted (after a
-    checkpoint; `resume` continues).
+    On a CPU each seed has a process of its own, except where there is one seed and `in_this_process`. Raises
+    UserError (bad config or data, `out` exists already), TrainingDiverged, Interrupted (after a checkpoint;
+    `resume` continues).
     """
     if (out / "config.json").exists():
         raise UserError(
@@ -62,22 +61,22 @@ def train(config: TrainConfig, out: Path, observe: Observe = silent) -> Path:
     make_agent(config, dataset.train.spec)
     check_environment(config, dataset.train.spec)
     write_json(out / "config.json", to_dict(config))
-    return _train(config, out, dataset, observe)
+    return _train(config, out, dataset, observe, in_this_process)
 
 
-def resume(run: Path, observe: Observe = silent) -> Path:
+def resume(run: Path, observe: Observe = silent, *, in_this_process: bool = False) -> Path:
     """Continue the run in folder `run` from its checkpoints to the bits of an uninterrupted one."""
     config = read_config(run)
-    return _train(config, run, load_data(config), observe)
+    return _train(config, run, load_data(config), observe, in_this_process)
 
 
-def _train(config: TrainConfig, run: Path, dataset: Dataset, observe: Observe) -> Path:
+def _train(config: TrainConfig, run: Path, dataset: Dataset, observe: Observe, in_this_process: bool) -> Path:
     for finding in dataset.findings:
         observe({"event": "message", "level": "warning", "text": str(finding)})
     task = find_task(config.task, config.env)
     _, schedule = make_agent(config, dataset.train.spec)
     groups = _groups(config)
-    with _locked(run), _signals() as stop:
+    with locked(run), stop_on_signals() as stop:
         write_json(run / "environment.json", _environment(dataset))
         observe(
             {
@@ -98,16 +97,24 @@ def _train(config: TrainConfig, run: Path, dataset: Dataset, observe: Observe) -
                 logs.merge(run, groups)
             observe(event)
 
-        if len(groups) == 1 and config.parallel != "process" and len(groups[0]) > 1:
-            done = [train_group(config, run, groups[0], watch, stop)]
+        together = config.parallel != "process" and len(groups[0]) > 1
+        if len(groups) == 1 and (in_this_process or together):
+            done = [train_group(config, run, groups[0], watch, stop, dataset)]
         else:
             done = train_in_processes(run, groups, watch, stop)
-    logs.merge(run, groups)
-    _merge_actions(run, groups)
-    seconds = max(record["train_seconds"] for record in done)
-    evaluations = read_json_lines(run / "evaluations.jsonl")
-    result = result_record(task, config.algorithm, evaluations, schedule.steps, seconds)
-    write_json(run / "result.json", result)
+        # Still locked, and deaf to a late Ctrl-C: what is left takes a moment.
+        logs.merge(run, groups)
+        _merge_actions(run, groups)
+        seconds = max(record["train_seconds"] for record in done)
+        evaluations = read_json_lines(run / "evaluations.jsonl")
+        result = result_record(task, config.algorithm, evaluations, schedule.steps, seconds)
+        write_json(run / "result.json", result)
+        _write_report(run, observe)
+    observe({"event": "finished", "result": result})
+    return run
+
+
+def _write_report(run: Path, observe: Observe) -> None:
     try:
         from tiltflow.report.page import write_report
     except ImportError as error:
@@ -115,8 +122,6 @@ def _train(config: TrainConfig, run: Path, dataset: Dataset, observe: Observe) -
         observe({"event": "message", "level": "warning", "text": text})
     else:
         write_report(run)
-    observe({"event": "finished", "result": result})
-    return run
 
 
 def evaluate(run: Path, episodes: int | None = None, observe: Observe = silent) -> dict[str, Any]:
@@ -132,7 +137,7 @@ def evaluate(run: Path, episodes: int | None = None, observe: Observe = silent) 
     count = episodes or config.episodes
     record: dict[str, Any] = {"stage": "final", "metric": task.metric, "unit": task.unit, "step": 0}
     columns: dict[str, list] = {name: [] for name in ("score", "returns", "successes", "lengths")}
-    with _signals() as stop:
+    with stop_on_signals() as stop:
         for seeds in _groups(config):
             fresh = init_state(agent, identity_units(spec), seed_keys(seeds, INIT))
             state, step, _, _ = restore_group(config, run, seeds, provenance["checksum"], fresh)
@@ -192,36 +197,3 @@ def _environment(dataset: Dataset) -> dict[str, Any]:
             "action_size": spec.action_size,
         },
     }
-
-
-@contextmanager
-def _locked(run: Path) -> Iterator[None]:
-    """Keep a second training out of the run folder; the lock ends with this process, however it ends."""
-    try:
-        handle = os.open(run / ".lock", os.O_CREAT | os.O_RDWR)
-    except OSError as error:
-        raise UserError(f"Cannot write {run}: {error.strerror}. Choose another folder.") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise UserError(f"Another process is training {run}. Wait for it, or stop it first.") from error
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _signals() -> Iterator[StopFlag]:
-    """Ctrl-C and SIGTERM ask the loop to stop at the next edge (only the main thread can listen)."""
-    stop = StopFlag()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.signal(number, stop.stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

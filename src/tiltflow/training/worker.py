@@ -1,7 +1,6 @@
 """A process of its own for one group of seeds: `python -m tiltflow.training.worker RUN SEED [SEED …]`.
 
-It speaks one JSON event a line on standard output; the last one is "done" with what the result needs, or
-"failed" with the kind and text of the error.
+It speaks one JSON event a line on standard output (`serve`), as other modules that are run so do.
 """
 
 import contextlib
@@ -11,8 +10,14 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+from tiltflow.errors import Interrupted
+from tiltflow.training.stopping import StopFlag
+
+Send = Callable[[dict[str, Any]], None]
 
 CORE, PARENT = "TILTFLOW_CORE", "TILTFLOW_PARENT"
 
@@ -34,40 +39,47 @@ def stay_on_core(core: str | None) -> None:
         os.sched_setaffinity(0, {int(core)})
 
 
-def main(arguments: list[str]) -> int:
-    """Train the seeds, sending events. Returns the exit code."""
+def serve(work: Callable[[Send], dict[str, Any]]) -> int:
+    """Do the work in this process, on its core, sending events; returns the exit code.
+
+    The last event is "done" with what `work` returns, or "failed" with the kind, text and traceback of the
+    error; standard error gets the traceback too. `work` imports what is heavy: XLA starts as many threads as
+    the process has cores by then.
+    """
     end_with_parent(os.environ.get(PARENT))
     stay_on_core(os.environ.get(CORE))
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not mix with the events
-    run, seeds = Path(arguments[0]), [int(seed) for seed in arguments[1:]]
 
-    from tiltflow.errors import Interrupted, TrainingDiverged, UserError
-    from tiltflow.training.group import train_group
-    from tiltflow.training.loop import StopFlag
-    from tiltflow.training.run import read_config
+    def send(event: dict[str, Any]) -> None:
+        channel.write(json.dumps(event) + "\n")
+        channel.flush()
 
-    stop = StopFlag()
-    signal.signal(signal.SIGTERM, stop.stop)
     try:
-        done = train_group(read_config(run), run, seeds, lambda event: _send(channel, event), stop)
-    except (UserError, TrainingDiverged, Interrupted) as error:
-        _send(channel, {"event": "failed", "kind": type(error).__name__, "text": str(error)})
-        return error.exit_code
+        send({"event": "done", **work(send)})
     except BrokenPipeError:
         return 1
-    except Exception:
-        traceback.print_exc()
-        text = traceback.format_exc()
-        _send(channel, {"event": "failed", "kind": "Exception", "text": text})
-        return 1
-    _send(channel, {"event": "done", **done})
+    except Exception as error:
+        if not isinstance(error, Interrupted):
+            traceback.print_exc()
+        event = {"event": "failed", "kind": type(error).__name__, "text": str(error)}
+        send({**event, "traceback": traceback.format_exc()})
+        return getattr(error, "exit_code", 1)
     return 0
 
 
-def _send(channel: TextIO, event: dict[str, Any]) -> None:
-    channel.write(json.dumps(event) + "\n")
-    channel.flush()
+def main(arguments: list[str]) -> int:
+    """Train the seeds, sending events. Returns the exit code."""
+    run, seeds = Path(arguments[0]), [int(seed) for seed in arguments[1:]]
+
+    def work(send: Send) -> dict[str, Any]:
+        from tiltflow.training.group import read_config, train_group
+
+        stop = StopFlag()
+        signal.signal(signal.SIGTERM, stop.stop)
+        return train_group(read_config(run), run, seeds, send, stop)
+
+    return serve(work)
 
 
 if __name__ == "__main__":
