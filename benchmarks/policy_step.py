@@ -46,12 +46,12 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from tiltflow.agents import flow_ql, flowq, qipo  # noqa: E402
 from tiltflow.agents.actor_critic import policy_optimizer  # noqa: E402
+from tiltflow.agents.baseline_configs import FlowQLConfig  # noqa: E402
 from tiltflow.agents.bc import sample_support  # noqa: E402
 from tiltflow.agents.configs import (  # noqa: E402
     CriticConfig,
     FlowConfig,
     FlowQConfig,
-    FlowQLConfig,
     NetworkConfig,
     QIPOConfig,
 )
@@ -121,7 +121,9 @@ def work(k: int) -> dict[str, tuple]:
 
         def actor(policy, batch, key, config=config, critic=state.critic):
             schedule = flowq.schedule_of(None, config)
-            return flowq.improve(policy, critic, schedule, batch, key, config, policy_optimizer(config, 1000))
+            return flowq.improve(
+                policy, critic, schedule, batch, key, config, policy_optimizer(config.flow, config, 1000)
+            )
 
         made[name] = steps_of(actor, state.policy, config.flow.batch_size), per_call
 
@@ -139,7 +141,7 @@ def work(k: int) -> dict[str, tuple]:
     state = flow_ql.build(through, SPEC, 1000).init(jax.random.key(0))
 
     def differentiated(policy, batch, key, critic=state.critic):
-        optimizer = policy_optimizer(through, 1000)
+        optimizer = policy_optimizer(through.flow, through, 1000)
         return flow_ql.improve(policy, critic, batch, key, SPEC, through, optimizer)
 
     made["flow-ql"] = steps_of(differentiated, state.policy, through.flow.batch_size), per_call

@@ -100,7 +100,7 @@ def update_critic(critic: Critic, batch: Columns, config: CriticConfig) -> tuple
     """One gradient step of the configured backup on a batch of transitions.
 
     The softmax backup reads the column `next_support_actions` [batch, M, a], that of the policy the column
-    `next_actions` [batch, a].
+    `next_actions` [batch, a] and, where there is one, `next_penalty` [batch], which is taken off Q'(s', a').
     """
     optimizer = optax.adam(config.learning_rate)
     metrics: dict[str, Array] = {}
@@ -112,6 +112,7 @@ def update_critic(critic: Critic, batch: Columns, config: CriticConfig) -> tuple
         next_value = value.model(batch["next_observations"])[..., 0]
     elif config.kind == "policy":
         next_value = q_value(critic, batch["next_observations"], batch["next_actions"], config)
+        next_value = next_value - batch.get("next_penalty", 0.0)
     else:
         states, support = batch["next_observations"][:, None], batch["next_support_actions"]
         next_value = softmax_backup(q_value(critic, states, support, config), config.beta)

@@ -9,8 +9,8 @@ import optax
 import pytest
 from bandits import FLOW, SPEC, gaussian_actions, known_critic, train
 
+from tiltflow.agents.baseline_configs import FlowQLConfig
 from tiltflow.agents.bc import sample_actions
-from tiltflow.agents.configs import FlowQLConfig
 from tiltflow.agents.flow_ql import improve
 from tiltflow.agents.registry import ALGORITHMS
 

@@ -1,4 +1,4 @@
-"""An actor and a critic trained side by side, one step of each on every batch: flowq and flow-ql."""
+"""An actor and a critic trained side by side, one step of each on every batch: all agents of one stage."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,79 +8,95 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.agents.base import Agent, Stage, split_steps
-from tiltflow.agents.bc import init_flow, make_optimizer, sample_actions, sample_support
-from tiltflow.agents.configs import CriticConfig, FlowConfig, FlowQConfig, FlowQLConfig
+from tiltflow.agents.base import Agent, Parts, Stage, split_steps
+from tiltflow.agents.baseline_configs import ActorConfig, ActorCriticConfig
+from tiltflow.agents.bc import make_optimizer, sample_actions, sample_support
+from tiltflow.agents.configs import CriticConfig, FlowConfig
 from tiltflow.critics import Critic, init_critic, q_value, update_critic
 from tiltflow.data.transitions import Spec
-from tiltflow.flow import Flow
-from tiltflow.optimize import Columns, Metrics, Trained, begin
+from tiltflow.flow import Generator
+from tiltflow.optimize import Columns, Metrics, Trained
 
 
 class ActorCriticState(NamedTuple):
     policy: Trained
     critic: Critic
     guide: Any = None
-    """What else the step of the policy trains, where there is anything."""
+    """What else the steps of the policy need to remember or train, where there is anything."""
 
 
 Stepped = tuple[ActorCriticState, Metrics]
+Backed = dict[str, Array]
 Improve = Callable[[ActorCriticState, Columns, PRNGKeyArray], Stepped]
 
 
 def build_actor_critic(
-    config: FlowQConfig | FlowQLConfig,
+    config: ActorCriticConfig,
     spec: Spec,
     steps: int,
     *,
-    optimizer: optax.GradientTransformation,
-    next_actions: FlowConfig,
+    batch_size: int,
+    init_policy: Callable[[PRNGKeyArray], Trained],
     improve: Improve,
+    act: Callable[[ActorCriticState, Array, PRNGKeyArray], Array],
+    back_up: Callable[[ActorCriticState, Columns, PRNGKeyArray], Backed] = lambda state, rows, key: {},
     init_guide: Callable[[PRNGKeyArray], Any] = lambda key: None,
+    parts: Callable[[ActorCriticState], Parts] | None = None,
 ) -> Agent:
     """The agent of one stage, whose every step is one of the critic and then one of the policy.
 
-    `next_actions` is the sampler by which the critic's next actions are drawn, from the averaged policy.
-    Where actor and critic have different batch sizes, the smaller batch is the beginning of the larger.
+    `batch_size` is the policy's; where the critic's differs, the smaller batch is the beginning of the
+    larger. `back_up` gives the columns that the policy backup reads: `next_actions`, and whatever else
+    the critic asks for (see critics.py).
     """
-    count = _count_steps(config, steps)
 
     def init(key: PRNGKeyArray) -> ActorCriticState:
-        flow_key, critic_key, guide_key = jax.random.split(key, 3)
-        policy = begin(init_flow(flow_key, spec, config.flow), optimizer)
-        return ActorCriticState(policy, init_critic(critic_key, spec, config.critic), init_guide(guide_key))
+        policy_key, critic_key, guide_key = jax.random.split(key, 3)
+        critic = init_critic(critic_key, spec, config.critic)
+        return ActorCriticState(init_policy(policy_key), critic, init_guide(guide_key))
 
-    def update(
-        state: ActorCriticState, batch: Columns, key: PRNGKeyArray
-    ) -> tuple[ActorCriticState, Metrics]:
+    def update(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> Stepped:
         critic_key, policy_key = jax.random.split(key)
         rows = _first_rows(batch, config.critic.batch_size)
         if config.critic.kind == "policy":
-            flow, observations = state.policy.average, rows["next_observations"]
-            rows["next_actions"] = sample_actions(flow, observations, critic_key, spec, next_actions)
+            rows |= back_up(state, rows, critic_key)
         critic, metrics = update_critic(state.critic, rows, config.critic)
         named = {"critic_loss" if name == "loss" else name: value for name, value in metrics.items()}
-        rows = _first_rows(batch, config.flow.batch_size)
-        state, metrics = improve(state._replace(critic=critic), rows, policy_key)
+        state, metrics = improve(state._replace(critic=critic), _first_rows(batch, batch_size), policy_key)
         return state, {**named, **metrics}
 
-    def act(state: ActorCriticState, observations: Array, key: PRNGKeyArray) -> Array:
-        policy, critic, candidates = state.policy.average, state.critic, config.num_candidates
-        return best_of(policy, critic, observations, key, candidates, spec, config.flow, config.critic)
-
-    batch_size = max(config.flow.batch_size, config.critic.batch_size)
-    stage = Stage("actor-critic", count, batch_size, update, improves_policy=True)
-    return Agent(init, (stage,), act)
+    count = count_steps(config, steps)
+    larger = max(batch_size, config.critic.batch_size)
+    stage = Stage("actor-critic", count, larger, update, improves_policy=True)
+    return Agent(init, (stage,), act, parts)
 
 
-def policy_optimizer(config: FlowQConfig | FlowQLConfig, steps: int) -> optax.GradientTransformation:
+def policy_optimizer(
+    part: FlowConfig | ActorConfig, config: ActorCriticConfig, steps: int
+) -> optax.GradientTransformation:
     """Adam of the policy, whose step size falls as configured over the stage; the critic's does not."""
-    return make_optimizer(config.flow.learning_rate, config.flow.decay, _count_steps(config, steps))
+    return make_optimizer(part.learning_rate, part.decay, count_steps(config, steps))
 
 
-def _count_steps(config: FlowQConfig | FlowQLConfig, steps: int) -> int:
+def count_steps(config: ActorCriticConfig, steps: int) -> int:
+    """The gradient steps of the one stage."""
     name = "actor-critic"
     return split_steps(steps, {name: 1.0}, {name: config.actor_critic_steps})[name]
+
+
+def flow_parts(config: Any) -> Callable[[ActorCriticState], Parts]:
+    """The parts of a policy that is a flow: its averaged parameters, and the critic beside it."""
+    return lambda state: Parts(state.policy.average, config.flow, state.critic, config.critic)
+
+
+def play_best_of(config: Any, spec: Spec) -> Callable[[ActorCriticState, Array, PRNGKeyArray], Array]:
+    """The policy that draws `num_candidates` actions of the averaged flow and takes the one of highest Q."""
+
+    def act(state: ActorCriticState, observations: Array, key: PRNGKeyArray) -> Array:
+        flow, critic, count = state.policy.average, state.critic, config.num_candidates
+        return best_of(flow, critic, observations, key, count, spec, config.flow, config.critic)
+
+    return act
 
 
 def q_size(critic: Critic, batch: Columns, config: CriticConfig) -> Float[Array, ""]:
@@ -90,7 +106,7 @@ def q_size(critic: Critic, batch: Columns, config: CriticConfig) -> Float[Array,
 
 
 def best_of(
-    policy: Flow,
+    policy: Generator,
     critic: Critic,
     observations: Float[Array, "n o"],
     key: PRNGKeyArray,

@@ -6,7 +6,10 @@ from typing import Any
 
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from tiltflow.agents.configs import CriticConfig, FlowConfig
+from tiltflow.critics import Critic
 from tiltflow.errors import UserError
+from tiltflow.flow import Generator
 from tiltflow.optimize import Columns, Update
 
 State = Any
@@ -42,6 +45,16 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """What improvement at test time works with: the policy's generative model, its sampler, its critic."""
+
+    flow: Generator
+    sampler: FlowConfig
+    critic: Critic | None = None
+    critic_config: CriticConfig | None = None
+
+
+@dataclass(frozen=True)
 class Agent:
     """An algorithm on data of a given spec: how its state starts, its stages in order, and its policy."""
 
@@ -49,6 +62,8 @@ class Agent:
     stages: tuple[Stage, ...]
     act: Act
     """(state, observations, key) -> actions in [−1, 1]."""
+    parts: Callable[[State], Parts] | None = None
+    """The parts of the policy, where it is a flow or a diffusion."""
 
 
 def split_steps(total: int, shares: Mapping[str, float], fixed: Mapping[str, int | None]) -> dict[str, int]:

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.agents.base import Agent, Stage, split_steps
+from tiltflow.agents.base import Agent, Parts, Stage, split_steps
 from tiltflow.agents.configs import BCConfig, FlowConfig
 from tiltflow.data.transitions import Spec
-from tiltflow.flow import Flow, matching_loss
+from tiltflow.flow import Flow, Generator, matching_loss
 from tiltflow.networks import TimeNetwork
 from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
 from tiltflow.paths import PATHS
@@ -30,7 +30,7 @@ def init_flow(key: PRNGKeyArray, spec: Spec, config: FlowConfig) -> Flow:
 
 
 def sample_actions(
-    flow: Flow, observations: Float[Array, "*batch o"], key: PRNGKeyArray, spec: Spec, config: FlowConfig
+    flow: Generator, observations: Float[Array, "*batch o"], key: PRNGKeyArray, spec: Spec, config: FlowConfig
 ) -> Float[Array, "*batch a"]:
     """One action in [−1, 1] for each observation."""
     shape = (*observations.shape[:-1], spec.action_size)
@@ -39,7 +39,7 @@ def sample_actions(
 
 
 def sample_support(
-    flow: Flow,
+    flow: Generator,
     observations: Float[Array, "n o"],
     key: PRNGKeyArray,
     count: int,
@@ -109,4 +109,7 @@ def build(config: BCConfig, spec: Spec, steps: int) -> Agent:
     def act(state: BCState, observations: Array, key: PRNGKeyArray) -> Array:
         return sample_actions(state.policy.average, observations, key, spec, config.flow)
 
-    return Agent(init, (behaviour_stage(config.flow, count["behaviour"], update),), act)
+    def parts(state: BCState) -> Parts:
+        return Parts(state.policy.average, config.flow)
+
+    return Agent(init, (behaviour_stage(config.flow, count["behaviour"], update),), act, parts)

@@ -1,11 +1,11 @@
-"""Hyper-parameters of every agent, as frozen dataclasses of the standard library.
+"""Hyper-parameters of the papers' agents and of the parts of every agent: frozen dataclasses.
 
 They are apart from the mathematics so that the command line can show them without importing JAX.
 The text after each field is its help on the command line.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tiltflow.errors import UserError
 
@@ -56,7 +56,7 @@ class CriticConfig:
 
     kind: Literal["in-support-softmax", "expectile", "policy"] = "expectile"
     """Backup: QGPO's softmax over support actions of the next state, IQL's expectile of the data, or Q of an
-    action of the present policy (flowq, flow-ql and diffusion-ql alone)."""
+    action of the present policy (where it is trained beside the critic)."""
     ensemble: int = 2
     """Number of Q networks."""
     aggregate: Literal["min", "mean"] = "min"
@@ -176,7 +176,7 @@ class FlowQConfig:
     """Gradient steps of policy and critic; without it the whole of --steps."""
 
     def __post_init__(self) -> None:
-        _check_actor_critic(self)
+        check_actor_critic(self)
         if (self.flow.path, self.flow.prediction) != ("ot", "velocity"):
             raise UserError("flowq is defined for flow.path = ot and flow.prediction = velocity.")
         if self.reading == "path" and self.schedule == "learned":
@@ -190,31 +190,12 @@ class FlowQConfig:
             raise UserError(f"next_action_steps = {self.next_action_steps}: it must be at least 1.")
 
 
-@dataclass(frozen=True)
-class FlowQLConfig:
-    """Behaviour cloning plus Q of the policy's own actions, through its sampler (arXiv 2208.06193)."""
-
-    flow: FlowConfig = FlowConfig()
-    critic: CriticConfig = CriticConfig(kind="policy")
-    eta: float = 1.0
-    """η, the weight of Q of the policy's actions, in units of the mean |Q| of the data's actions."""
-    num_candidates: int = 1
-    """Actions drawn where the policy is played, of which the one of highest Q is taken."""
-    actor_critic_steps: int | None = None
-    """Gradient steps of policy and critic; without it the whole of --steps."""
-
-    def __post_init__(self) -> None:
-        _check_actor_critic(self)
-
-
-def _check_actor_critic(config: FlowQConfig | FlowQLConfig) -> None:
+def check_actor_critic(config: Any) -> None:
+    """Raise UserError where the critic or the candidates do not suit training both side by side."""
     if config.critic.kind == "in-support-softmax":
         raise UserError(
             "critic.kind = in-support-softmax needs a behaviour policy that is finished before the critic: "
             "choose policy or expectile."
         )
-    if config.num_candidates < 1:
+    if getattr(config, "num_candidates", 1) < 1:
         raise UserError(f"num_candidates = {config.num_candidates}: it must be at least 1.")
-
-
-AgentConfig = BCConfig | QIPOConfig | FlowQConfig | FlowQLConfig

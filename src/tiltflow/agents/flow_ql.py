@@ -22,16 +22,18 @@ from tiltflow.agents.actor_critic import (
     ActorCriticState,
     Stepped,
     build_actor_critic,
+    flow_parts,
+    play_best_of,
     policy_optimizer,
     q_size,
 )
 from tiltflow.agents.base import Agent
-from tiltflow.agents.bc import sample_actions
-from tiltflow.agents.configs import FlowQLConfig
+from tiltflow.agents.baseline_configs import FlowQLConfig
+from tiltflow.agents.bc import init_flow, sample_actions
 from tiltflow.critics import Critic, q_value
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow, matching_loss
-from tiltflow.optimize import Columns, Metrics, Trained, gradient_step
+from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
 
 
 def improve(
@@ -59,12 +61,24 @@ def improve(
 
 def build(config: FlowQLConfig, spec: Spec, steps: int) -> Agent:
     """The agent: one stage, in which every step is one of the critic and one of the policy."""
-    optimizer = policy_optimizer(config, steps)
+    optimizer = policy_optimizer(config.flow, config, steps)
+
+    def next_actions(state: ActorCriticState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
+        observations = rows["next_observations"]
+        return {"next_actions": sample_actions(state.policy.average, observations, key, spec, config.flow)}
 
     def step(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> Stepped:
         policy, metrics = improve(state.policy, state.critic, batch, key, spec, config, optimizer)
         return state._replace(policy=policy), metrics
 
     return build_actor_critic(
-        config, spec, steps, optimizer=optimizer, next_actions=config.flow, improve=step
+        config,
+        spec,
+        steps,
+        batch_size=config.flow.batch_size,
+        init_policy=lambda key: begin(init_flow(key, spec, config.flow), optimizer),
+        improve=step,
+        act=play_best_of(config, spec),
+        back_up=next_actions,
+        parts=flow_parts(config),
     )

@@ -41,11 +41,13 @@ from tiltflow.agents.actor_critic import (
     ActorCriticState,
     Stepped,
     build_actor_critic,
+    flow_parts,
+    play_best_of,
     policy_optimizer,
     q_size,
 )
 from tiltflow.agents.base import Agent
-from tiltflow.agents.bc import behaviour_update, init_flow, sample_support
+from tiltflow.agents.bc import behaviour_update, init_flow, sample_actions, sample_support
 from tiltflow.agents.configs import FlowQConfig
 from tiltflow.critics import Critic, q_value
 from tiltflow.data.transitions import Spec
@@ -172,7 +174,7 @@ def _draw(key: PRNGKeyArray, data: Array) -> tuple[Array, Array, Array]:
 
 def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
     """The agent: one stage, in which every step is one of the critic and one of the policy."""
-    optimizer = policy_optimizer(config, steps)
+    optimizer = policy_optimizer(config.flow, config, steps)
     euler = replace(config.flow, solver="euler", num_steps=config.next_action_steps)
 
     def init_guide(key: PRNGKeyArray) -> Guide | None:
@@ -206,6 +208,19 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
         policy, losses = improve(state.policy, state.critic, schedule, batch, policy_key, config, optimizer)
         return ActorCriticState(policy, state.critic, guide), {**metrics, **losses}
 
+    def next_actions(state: ActorCriticState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
+        observations = rows["next_observations"]
+        return {"next_actions": sample_actions(state.policy.average, observations, key, spec, euler)}
+
     return build_actor_critic(
-        config, spec, steps, optimizer=optimizer, next_actions=euler, improve=step, init_guide=init_guide
+        config,
+        spec,
+        steps,
+        batch_size=config.flow.batch_size,
+        init_policy=lambda key: begin(init_flow(key, spec, config.flow), optimizer),
+        improve=step,
+        act=play_best_of(config, spec),
+        back_up=next_actions,
+        init_guide=init_guide,
+        parts=flow_parts(config),
     )

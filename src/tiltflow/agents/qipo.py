@@ -29,7 +29,6 @@ The published form is `annealed=False, energy_scale="none", reference="current",
 QIPO-Diff with `flow.prediction="noise"`.
 """
 
-from dataclasses import asdict
 from typing import NamedTuple
 
 import jax
@@ -37,17 +36,11 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.agents.base import Agent, Stage, split_steps
-from tiltflow.agents.bc import (
-    behaviour_stage,
-    behaviour_update,
-    init_flow,
-    make_optimizer,
-    sample_actions,
-    sample_support,
-)
+from tiltflow.agents.base import Agent, Parts, Stage, split_steps
+from tiltflow.agents.bc import init_flow, make_optimizer, sample_actions, sample_support
+from tiltflow.agents.behaviour_critic import behaviour_and_critic, energy_unit, support_energies
 from tiltflow.agents.configs import QIPOConfig
-from tiltflow.critics import Critic, init_critic, q_value, update_critic
+from tiltflow.critics import Critic, init_critic, q_value
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow, matching_loss
 from tiltflow.guidance.displaced import Energy, propose
@@ -149,23 +142,9 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         return config.beta * improvement / (improvements if config.annealed else 1)
 
     # 1. K1 steps: plain matching of the data's actions.
-
-    def behave(state: QIPOState, batch: Columns, key: PRNGKeyArray) -> tuple[QIPOState, Metrics]:
-        policy, metrics = behaviour_update(state.policy, batch, key, config.flow, behaviour_optimizer)
-        return state._replace(policy=policy), metrics
-
     # 2. K2 steps: Q-learning inside the support of the behaviour; Q is fixed from then on.
 
-    def keep_behaviour(state: QIPOState, sample: Columns, key: PRNGKeyArray) -> QIPOState:
-        return state._replace(behaviour=state.policy.average)
-
-    def next_support(state: QIPOState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
-        actions = draw(state.behaviour, rows["next_observations"], key, config.critic.num_support_actions)
-        return {"next_support_actions": actions}
-
-    def learn_q(state: QIPOState, batch: Columns, key: PRNGKeyArray) -> tuple[QIPOState, Metrics]:
-        critic, metrics = update_critic(state.critic, batch, config.critic)
-        return state._replace(critic=critic), metrics
+    first_stages = behaviour_and_critic(config, spec, count, behaviour_optimizer)
 
     # 3. K3 steps: every K_renew steps the support comes from the current policy; then weighted matching.
 
@@ -180,20 +159,20 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         if current > 0:
             parts.append(draw(state.reference, observations, current_key, current))
         actions = jnp.concatenate(parts, axis=1)
-        energy = -q_value(state.critic, observations[:, None], actions, config.critic)
-        return {"support_actions": actions, "support_energies": energy}
+        energies = support_energies(state, observations, actions, config)
+        return {"support_actions": actions, "support_energies": energies}
 
     def renew(state: QIPOState, sample: Columns, key: PRNGKeyArray) -> QIPOState:
-        """π_l becomes the reference; the first time, training starts afresh and the energy gets its unit."""
+        """π_l becomes the reference; at first it is μ, training starts afresh and energy gets its unit."""
         first = state.renewals < 0.5
-        fresh = begin(state.policy.average, improvement_optimizer)
-        policy = jax.tree.map(lambda a, b: jnp.where(first, a, b), fresh, state.policy)
-        state = state._replace(policy=policy, reference=state.policy.average)
-        spread = jnp.mean(jnp.std(support(state, sample, key)["support_energies"], axis=1))
-        unit = spread if config.energy_scale == "advantage" else jnp.ones(())
-        return state._replace(
-            scale=jnp.where(first, jnp.maximum(unit, 1e-6), state.scale), renewals=state.renewals + 1
+        current = state.policy.average
+        fresh = begin(current, improvement_optimizer)
+        policy, behaviour = jax.tree.map(
+            lambda a, b: jnp.where(first, a, b), (fresh, current), (state.policy, state.behaviour)
         )
+        state = state._replace(policy=policy, behaviour=behaviour, reference=current)
+        unit = energy_unit(support(state, sample, key)["support_energies"], config)
+        return state._replace(scale=jnp.where(first, unit, state.scale), renewals=state.renewals + 1)
 
     def improve(state: QIPOState, batch: Columns, key: PRNGKeyArray) -> tuple[QIPOState, Metrics]:
         support_key, loss_key, tilt_key, choice_key = jax.random.split(key, 4)
@@ -237,32 +216,18 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
     def act(state: QIPOState, observations: Array, key: PRNGKeyArray) -> Array:
         return sample_actions(state.policy.average, observations, key, spec, config.flow)
 
-    softmax_critic = config.critic.kind == "in-support-softmax"
-    backed_by = {"flow": asdict(config.flow), "behaviour_steps": count["behaviour"]}
-    stages = (
-        behaviour_stage(config.flow, count["behaviour"], behave),
-        Stage(
-            "critic",
-            count["critic"],
-            config.critic.batch_size,
-            learn_q,
-            improves_policy=False,
-            renew=keep_behaviour,
-            derive=next_support if softmax_critic else None,
-            derive_reason="drawing support actions of the next states",
-            owns=("critic",),
-            depends={"critic": asdict(config.critic)} | (backed_by if softmax_critic else {}),
-        ),
-        Stage(
-            "improvement",
-            count["improvement"],
-            config.improvement_batch_size,
-            improve,
-            improves_policy=True,
-            renew=renew,
-            renew_every=config.renew_every,
-            derive=support if config.support == "dataset" else None,
-            derive_reason="drawing support actions",
-        ),
+    def parts(state: QIPOState) -> Parts:
+        return Parts(state.policy.average, config.flow, state.critic, config.critic)
+
+    improvement = Stage(
+        "improvement",
+        count["improvement"],
+        config.improvement_batch_size,
+        improve,
+        improves_policy=True,
+        renew=renew,
+        renew_every=config.renew_every,
+        derive=support if config.support == "dataset" else None,
+        derive_reason="drawing support actions",
     )
-    return Agent(init, stages, act)
+    return Agent(init, (*first_stages, improvement), act, parts)

@@ -4,14 +4,24 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from tiltflow.agents.configs import (
+from tiltflow.agents.baseline_configs import (
     AgentConfig,
+    BestOfNConfig,
+    FlowQLConfig,
+    FQLConfig,
+    IQLConfig,
+    QGPOConfig,
+    TD3BCConfig,
+)
+from tiltflow.agents.configs import (
     BCConfig,
+    CriticConfig,
     FlowConfig,
     FlowQConfig,
-    FlowQLConfig,
+    NetworkConfig,
     QIPOConfig,
 )
+from tiltflow.agents.presets import find_preset
 from tiltflow.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -36,6 +46,8 @@ class Algorithm:
 # have 0.24 where those of a velocity prediction have 0.16.
 _DIFFUSION = FlowConfig(path="vp", prediction="velocity", solver="dpm-solver++", num_steps=15)
 
+_PLAIN = NetworkConfig(activation="relu", layer_norm=False)
+
 ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm
     for algorithm in (
@@ -56,6 +68,48 @@ ALGORITHMS: dict[str, Algorithm] = {
             "FlowQ: flow matching guided by the gradient of Q, with a critic of the policy's own actions",
             FlowQConfig(),
             "tiltflow.agents.flowq",
+        ),
+        Algorithm(
+            "qgpo",
+            "QGPO: a diffusion guided by a contrastive model of the intermediate energy (CEP)",
+            QGPOConfig(flow=_DIFFUSION),
+            "tiltflow.agents.qgpo",
+        ),
+        Algorithm(
+            "iql",
+            "IQL: an expectile critic and advantage-weighted regression of a Gaussian policy",
+            IQLConfig(),
+            "tiltflow.agents.iql",
+        ),
+        Algorithm(
+            "fql",
+            "FQL: a one-step policy distilled from a behaviour flow and led up Q",
+            FQLConfig(),
+            "tiltflow.agents.fql",
+        ),
+        Algorithm(
+            "ifql",
+            "IFQL: a behaviour flow, IQL's critic, and the best of N actions by Q",
+            BestOfNConfig(),
+            "tiltflow.agents.ifql",
+        ),
+        Algorithm(
+            "idql",
+            "IDQL: a behaviour diffusion, IQL's critic, and the best of N actions by Q",
+            BestOfNConfig(flow=_DIFFUSION, num_candidates=64),
+            "tiltflow.agents.ifql",
+        ),
+        Algorithm(
+            "td3-bc",
+            "TD3+BC: a deterministic policy up Q, held near the data's actions",
+            TD3BCConfig(critic=CriticConfig(kind="policy", network=_PLAIN)),
+            "tiltflow.agents.td3_bc",
+        ),
+        Algorithm(
+            "rebrac",
+            "ReBRAC: TD3+BC with a penalty in the backup too, and layer normalisation",
+            TD3BCConfig(actor_penalty=0.1, critic_penalty=0.01, distance="sum"),
+            "tiltflow.agents.td3_bc",
         ),
         Algorithm(
             "flow-ql",
@@ -95,14 +149,8 @@ def find_algorithm(name: str) -> Algorithm:
 
 
 def preset(algorithm: str, task: str) -> AgentConfig:
-    """The hyper-parameters with which that algorithm starts on that task.
-
-    D4RL's locomotion has dense rewards: the expectile is IQL's for it, 0.7, instead of 0.9 for sparse ones.
-    """
-    config = find_algorithm(algorithm).config
-    if not isinstance(config, BCConfig) and task.startswith("d4rl/") and task.endswith("-v2"):
-        return replace(config, critic=replace(config.critic, expectile=0.7))
-    return config
+    """The hyper-parameters with which that algorithm starts on that task (presets.py)."""
+    return find_preset(algorithm, find_algorithm(algorithm).config, task).config
 
 
 def build_agent(algorithm: str, config: AgentConfig, spec: "Spec", steps: int) -> "Agent":

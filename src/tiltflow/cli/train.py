@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from tiltflow.agents.configs import AgentConfig
+from tiltflow.agents.baseline_configs import AgentConfig
 from tiltflow.agents.registry import ALGORITHMS, find_algorithm, preset
 from tiltflow.cli.results import describe_run
 from tiltflow.errors import UserError

@@ -42,6 +42,18 @@ class Transitions:
         """The arrays by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    def following_actions(self) -> tuple[Float[np.ndarray, "n a"], Bool[np.ndarray, " n"]]:
+        """The action taken in each next state, and whether the data say it.
+
+        They do where the next row begins in the state in which this one ends: not at an episode's end, and
+        nowhere in rows that have been shuffled. Elsewhere the action is zero.
+        """
+        known = ~self.ends
+        known[-1] = False
+        known[:-1] &= (self.next_observations[:-1] == self.observations[1:]).all(axis=1)
+        actions = np.where(known[:, None], np.roll(self.actions, -1, axis=0), 0).astype(np.float32)
+        return actions, known
+
     def take(self, rows: np.ndarray | slice) -> "Transitions":
         """The given rows."""
         return Transitions(**{name: column[rows] for name, column in self.columns().items()})

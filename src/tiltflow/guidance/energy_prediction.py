@@ -39,6 +39,11 @@ LARGEST_EXPONENT = 4.0
 LARGEST_UNIT = 1.0
 
 
+def contrast(f: Float[Array, "groups rows"], weights: Float[Array, "groups rows"]) -> Float[Array, ""]:
+    """−Σ_i w_i·log softmax_i f in each group, the mean of rows and groups."""
+    return -jnp.mean(weights * jax.nn.log_softmax(f, axis=1))
+
+
 @dataclass(frozen=True)
 class Contrastive:
     """L_CEP, with the weights as factors."""
@@ -51,7 +56,7 @@ class Contrastive:
         if self.over_batch:
             tiny = jnp.finfo(weights.dtype).tiny
             weights = weights / jnp.maximum(jnp.mean(weights, axis=1, keepdims=True), tiny)
-        return -jnp.mean(weights * jax.nn.log_softmax(f, axis=1))
+        return contrast(f, weights)
 
 
 @dataclass(frozen=True)

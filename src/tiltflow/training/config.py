@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal, get_type_hints
 
-from tiltflow.agents import configs
-from tiltflow.agents.configs import AgentConfig
+from tiltflow.agents.baseline_configs import AgentConfig
+from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.errors import UserError, nearest
 
 FORMAT = 1
@@ -67,7 +67,8 @@ def from_dict(record: dict[str, Any], source: str) -> TrainConfig:
     version = record.pop("format", None)
     if version != FORMAT:
         raise UserError(f"{source} has format {version!r}; this version of tiltflow reads format {FORMAT}.")
-    agent_type = getattr(configs, str(record.pop("agent_type", None)), None)
+    types = {type(algorithm.config).__name__: type(algorithm.config) for algorithm in ALGORITHMS.values()}
+    agent_type = types.get(record.pop("agent_type", None))
     if agent_type is None:
         raise UserError(f"{source} names no known agent config under the key 'agent_type'.")
     return _build(TrainConfig, {**record, "agent": _build(agent_type, record["agent"], source)}, source)

@@ -36,6 +36,8 @@ def device_columns(data: Transitions, units: Units) -> dict[str, Array]:
     for name in ("observations", "next_observations"):
         columns[name] = units(columns[name])
     columns["terminations"] = columns["terminations"].astype(jnp.float32)
+    actions, known = data.following_actions()
+    columns |= {"following_actions": jnp.asarray(actions), "followed": jnp.asarray(known, jnp.float32)}
     return columns
 
 

@@ -1,0 +1,50 @@
+"""A policy that is one network from an observation to an action: what iql, td3-bc, rebrac and fql play."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tiltflow.agents.baseline_configs import ActorConfig
+from tiltflow.data.transitions import Spec
+from tiltflow.networks import MLP
+from tiltflow.optimize import Trained, begin
+
+
+class Actor(eqx.Module):
+    """net(s), or tanh(net(s)) where it is `squashed`: an action, or the mean of a Gaussian of actions."""
+
+    network: MLP
+    squashed: bool = eqx.field(static=True)
+
+    def __call__(self, observations: Float[Array, "*batch o"]) -> Float[Array, "*batch a"]:
+        output = self.network(observations)
+        return jnp.tanh(output) if self.squashed else output
+
+
+def begin_actor(
+    key: PRNGKeyArray,
+    spec: Spec,
+    config: ActorConfig,
+    optimizer: optax.GradientTransformation,
+    *,
+    squashed: bool,
+) -> Trained:
+    """A fresh actor under training. Its last layer starts a hundredth as large: near the action zero."""
+    network = MLP(
+        key,
+        spec.observation_size,
+        spec.action_size,
+        width=config.network.width,
+        depth=config.network.depth,
+        activation=config.network.activation,
+        layer_norm=config.network.layer_norm,
+        output_scale=0.01,
+    )
+    return begin(Actor(network, squashed), optimizer)
+
+
+def clipped_noise(key: PRNGKeyArray, like: Array, std: float, limit: float) -> Array:
+    """N(0, std²) noise, cut off at ± limit: TD3's target policy smoothing."""
+    return jnp.clip(std * jax.random.normal(key, like.shape), -limit, limit)

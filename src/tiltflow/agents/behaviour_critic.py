@@ -1,0 +1,76 @@
+"""The two stages with which QIPO and QGPO begin: the behaviour policy, then its critic, fixed from then on.
+
+Their states are named tuples with the fields `policy` (Trained) and `critic`. The policy stays μ to the
+end of the critic's stage.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tiltflow.agents.base import Stage
+from tiltflow.agents.baseline_configs import QGPOConfig
+from tiltflow.agents.bc import behaviour_stage, behaviour_update, sample_support
+from tiltflow.agents.configs import QIPOConfig
+from tiltflow.critics import q_value, update_critic
+from tiltflow.data.transitions import Spec
+from tiltflow.optimize import Columns, Metrics
+
+
+def behaviour_and_critic(
+    config: QIPOConfig | QGPOConfig,
+    spec: Spec,
+    count: dict[str, int],
+    optimizer: optax.GradientTransformation,
+) -> tuple[Stage, Stage]:
+    """Both stages, of `count["behaviour"]` and `count["critic"]` gradient steps."""
+
+    def behave(state: Any, batch: Columns, key: PRNGKeyArray) -> tuple[Any, Metrics]:
+        policy, metrics = behaviour_update(state.policy, batch, key, config.flow, optimizer)
+        return state._replace(policy=policy), metrics
+
+    def next_support(state: Any, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
+        count = config.critic.num_support_actions
+        behaviour = state.policy.average
+        actions = sample_support(behaviour, rows["next_observations"], key, count, spec, config.flow)
+        return {"next_support_actions": actions}
+
+    def learn_q(state: Any, batch: Columns, key: PRNGKeyArray) -> tuple[Any, Metrics]:
+        critic, metrics = update_critic(state.critic, batch, config.critic)
+        return state._replace(critic=critic), metrics
+
+    softmax_critic = config.critic.kind == "in-support-softmax"
+    backed_by = {"flow": asdict(config.flow), "behaviour_steps": count["behaviour"]}
+    return (
+        behaviour_stage(config.flow, count["behaviour"], behave),
+        Stage(
+            "critic",
+            count["critic"],
+            config.critic.batch_size,
+            learn_q,
+            improves_policy=False,
+            derive=next_support if softmax_critic else None,
+            derive_reason="drawing support actions of the next states",
+            owns=("critic",),
+            depends={"critic": asdict(config.critic)} | (backed_by if softmax_critic else {}),
+        ),
+    )
+
+
+def support_energies(
+    state: Any,
+    observations: Float[Array, "n o"],
+    actions: Float[Array, "n m a"],
+    config: QIPOConfig | QGPOConfig,
+) -> Float[Array, "n m"]:
+    """E = −Q of the support actions of each state."""
+    return -q_value(state.critic, observations[:, None], actions, config.critic)
+
+
+def energy_unit(energies: Float[Array, "n m"], config: QIPOConfig | QGPOConfig) -> Float[Array, ""]:
+    """One unit of energy: the mean spread over a state's actions, or 1."""
+    spread = jnp.mean(jnp.std(energies, axis=1))
+    return jnp.maximum(spread, 1e-6) if config.energy_scale == "advantage" else jnp.ones(())

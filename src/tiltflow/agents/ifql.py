@@ -1,0 +1,47 @@
+"""IFQL and IDQL (arXiv 2304.10573): behaviour cloning, IQL's critic, and the best of N actions by Q.
+
+The policy is a flow (ifql, as in arXiv 2502.02538) or a diffusion (idql) of the data's actions; value
+learning never asks it (critics.py, expectile). Where it is played, a = argmax_i Q'(s, a_i), a_1 … a_N ~
+μ(·|s): `resample` of the behaviour at test time, with all weight on the best.
+
+Departs from IDQL: the diffusion has the variance-preserving path in continuous time, predicts its velocity
+with a plain perceptron and samples by DPM-Solver++, where the authors take 5 denoising steps of a residual
+network with dropout; a = argmax of Q, which the authors use for their tables, and not a draw by the
+implicit weights.
+"""
+
+from jaxtyping import PRNGKeyArray
+
+from tiltflow.agents.actor_critic import (
+    ActorCriticState,
+    Stepped,
+    build_actor_critic,
+    flow_parts,
+    play_best_of,
+    policy_optimizer,
+)
+from tiltflow.agents.base import Agent
+from tiltflow.agents.baseline_configs import BestOfNConfig
+from tiltflow.agents.bc import behaviour_update, init_flow
+from tiltflow.data.transitions import Spec
+from tiltflow.optimize import Columns, begin
+
+
+def build(config: BestOfNConfig, spec: Spec, steps: int) -> Agent:
+    """The agent: one stage, in which every step is one of the critic and one of plain matching."""
+    optimizer = policy_optimizer(config.flow, config, steps)
+
+    def clone(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> Stepped:
+        policy, metrics = behaviour_update(state.policy, batch, key, config.flow, optimizer)
+        return state._replace(policy=policy), metrics
+
+    return build_actor_critic(
+        config,
+        spec,
+        steps,
+        batch_size=config.flow.batch_size,
+        init_policy=lambda key: begin(init_flow(key, spec, config.flow), optimizer),
+        improve=clone,
+        act=play_best_of(config, spec),
+        parts=flow_parts(config),
+    )

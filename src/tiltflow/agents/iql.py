@@ -1,0 +1,62 @@
+"""Implicit Q-learning (IQL, arXiv 2110.06169): an expectile critic, and advantage-weighted regression.
+
+V and Q are learned from the data's actions alone (critics.py, expectile); the policy is a Gaussian around
+μ(s) of constant, unit variance, fitted to the data's actions by
+
+    L_π = E[ min(exp(α·(Q'(s, a) − V(s))), w_max)·|a − μ(s)|²/2 ],
+
+and plays its mean, cut off to the actions' box.
+
+Departs from the paper: the variance is constant and the mean not squashed, as in the public code for
+OGBench, where the authors learn one variance per entry and squash the mean; α is in units of the
+advantage's standard deviation over the batch unless `energy_scale="none"`; nothing decays but by choice.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tiltflow.agents.actor import Actor, begin_actor
+from tiltflow.agents.actor_critic import ActorCriticState, Stepped, build_actor_critic, policy_optimizer
+from tiltflow.agents.base import Agent
+from tiltflow.agents.baseline_configs import IQLConfig
+from tiltflow.critics import Critic, q_value
+from tiltflow.data.transitions import Spec
+from tiltflow.optimize import Columns, Metrics, gradient_step
+
+
+def advantage_weights(critic: Critic, batch: Columns, config: IQLConfig) -> Float[Array, " n"]:
+    """min(exp(α·(Q'(s, a) − V(s))), w_max) of the data's actions."""
+    assert critic.value is not None
+    q = q_value(critic, batch["observations"], batch["actions"], config.critic)
+    advantage = q - critic.value.model(batch["observations"])[..., 0]
+    unit = jnp.maximum(jnp.std(advantage), 1e-6) if config.energy_scale == "advantage" else 1.0
+    return jnp.minimum(jnp.exp(config.alpha * advantage / unit), config.max_weight)
+
+
+def build(config: IQLConfig, spec: Spec, steps: int) -> Agent:
+    """The agent: one stage, in which every step is one of the critic and one of the policy."""
+    optimizer = policy_optimizer(config.actor, config, steps)
+
+    def improve(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> Stepped:
+        weights = advantage_weights(state.critic, batch, config)
+
+        def loss(actor: Actor) -> tuple[Float[Array, ""], Metrics]:
+            squares = jnp.sum((actor(batch["observations"]) - batch["actions"]) ** 2, axis=-1)
+            value = jnp.mean(weights * squares) / 2
+            return value, {"loss": value, "weight": jnp.mean(weights)}
+
+        policy, metrics = gradient_step(state.policy, optimizer, loss)
+        return state._replace(policy=policy), metrics
+
+    def act(state: ActorCriticState, observations: Array, key: PRNGKeyArray) -> Array:
+        return jnp.clip(state.policy.model(observations), -1.0, 1.0)
+
+    return build_actor_critic(
+        config,
+        spec,
+        steps,
+        batch_size=config.actor.batch_size,
+        init_policy=lambda key: begin_actor(key, spec, config.actor, optimizer, squashed=False),
+        improve=improve,
+        act=act,
+    )

@@ -1,0 +1,131 @@
+"""Hyper-parameters of an algorithm on a task, where they differ from its defaults, each with its source.
+
+A preset is either found, in the file or paper that its source names, or ours: then the source says what it
+rests on. Numbers that nobody here has read in their source are ours.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, NamedTuple
+
+from tiltflow.agents.baseline_configs import AgentConfig, BestOfNConfig, FQLConfig, IQLConfig, TD3BCConfig
+from tiltflow.agents.configs import BCConfig
+
+_FQL = "FQL's README (seohongpark/fql)"
+_VALUE_FLOWS = "Value Flows' README, for the same domain"
+_INFOM = "InFOM's README, for the same domain"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What `config` of an algorithm is on every task whose name begins with `tasks`."""
+
+    algorithm: str
+    tasks: str
+    config: AgentConfig
+    found: bool
+    """Whether the values stand in `source`; otherwise they are our choice."""
+    source: str
+
+
+class _Domain(NamedTuple):
+    """A domain of OGBench: FQL's column is found for all; the others are where a source is named."""
+
+    discount: float
+    fql_alpha: float
+    fql_aggregate: str
+    iql_alpha: float
+    iql_source: str | None
+    rebrac: tuple[float, float]
+    """(actor_penalty, critic_penalty)."""
+    rebrac_source: str | None
+    candidates: int
+    candidates_source: str | None
+
+
+# The values without a source are recalled from a table that could not be read again: ours to answer for.
+_OGBENCH = {
+    "antmaze-large": _Domain(0.99, 10, "min", 10, None, (0.003, 0.01), None, 32, None),
+    "antmaze-giant": _Domain(0.995, 10, "min", 10, None, (0.003, 0.01), None, 32, None),
+    "humanoidmaze-medium": _Domain(0.995, 30, "mean", 10, _FQL, (0.01, 0.01), _FQL, 32, _FQL),
+    "humanoidmaze-large": _Domain(0.995, 30, "mean", 10, None, (0.01, 0.01), None, 32, None),
+    "antsoccer-arena": _Domain(0.995, 10, "mean", 1, None, (0.01, 0.01), None, 64, None),
+    "cube-single": _Domain(0.99, 300, "mean", 1, _INFOM, (1, 0), None, 32, None),
+    "cube-double": _Domain(0.99, 300, "mean", 0.3, _VALUE_FLOWS, (0.1, 0), _VALUE_FLOWS, 32, None),
+    "cube-triple": _Domain(0.995, 300, "mean", 10, _VALUE_FLOWS, (0.03, 0), _VALUE_FLOWS, 32, None),
+    "scene": _Domain(0.99, 300, "mean", 10, _VALUE_FLOWS, (0.1, 0.01), None, 32, None),
+    "puzzle-3x3": _Domain(0.99, 1000, "mean", 10, _VALUE_FLOWS, (0.3, 0.01), None, 32, None),
+    "puzzle-4x4": _Domain(0.99, 1000, "mean", 3, None, (0.3, 0.01), None, 32, None),
+}
+_OURS = "ours, after the settings common for this domain"
+
+# α of FQL in adroit, with the minimum of the ensemble.
+_ADROIT = {
+    "pen-human": 10_000,
+    "pen-cloned": 10_000,
+    "pen-expert": 3_000,
+    "door-human": 30_000,
+    "door-cloned": 30_000,
+    "door-expert": 30_000,
+    "hammer-human": 30_000,
+    "hammer-cloned": 10_000,
+    "hammer-expert": 30_000,
+    "relocate-human": 10_000,
+    "relocate-cloned": 30_000,
+    "relocate-expert": 30_000,
+}
+
+
+def presets(algorithm: str, default: AgentConfig) -> Iterator[Preset]:
+    """The presets of an algorithm with these defaults, the more special ones first."""
+    for domain, row in _OGBENCH.items():
+        yield _of_domain(algorithm, domain, row, default)
+    if isinstance(default, FQLConfig):
+        for name, alpha in _ADROIT.items():
+            config = replace(_with_critic(default, aggregate="min"), alpha=float(alpha), normalize_q=False)
+            yield Preset(algorithm, f"d4rl/{name}-", config, True, _FQL)
+    if not isinstance(default, BCConfig) and default.critic.kind != "policy":
+        for robot in ("hopper", "halfcheetah", "walker2d", "ant"):
+            source = "ours: IQL's expectile for dense rewards, for every agent that has one"
+            config = _with_critic(default, expectile=0.7)
+            yield Preset(algorithm, f"d4rl/{robot}-", config, False, source)
+
+
+def _of_domain(algorithm: str, domain: str, row: _Domain, default: AgentConfig) -> Preset:
+    tasks = f"ogbench/{domain}-"
+    if isinstance(default, BCConfig):
+        return Preset(algorithm, tasks, default, False, "ours: the defaults")
+    base = _with_critic(default, discount=row.discount)
+    match base:
+        case FQLConfig():
+            config = _with_critic(base, aggregate=row.fql_aggregate)
+            config = replace(config, alpha=float(row.fql_alpha), normalize_q=False)
+            return Preset(algorithm, tasks, config, True, _FQL)
+        case IQLConfig():
+            config = replace(base, alpha=float(row.iql_alpha), energy_scale="none")
+            return Preset(algorithm, tasks, config, row.iql_source is not None, row.iql_source or _OURS)
+        case TD3BCConfig() if algorithm == "rebrac":
+            actor, critic = row.rebrac
+            config = replace(base, actor_penalty=float(actor), critic_penalty=float(critic))
+            return Preset(algorithm, tasks, config, row.rebrac_source is not None, row.rebrac_source or _OURS)
+        case BestOfNConfig():
+            config = replace(base, num_candidates=row.candidates)
+            source = row.candidates_source
+            return Preset(algorithm, tasks, config, source is not None, source or _OURS)
+    return Preset(algorithm, tasks, base, False, "ours: the defaults, with the discount of FQL's README")
+
+
+def _with_critic(config: Any, **changes: Any) -> Any:
+    return replace(config, critic=replace(config.critic, **changes))
+
+
+@cache
+def _table(algorithm: str, default: AgentConfig) -> tuple[Preset, ...]:
+    return tuple(presets(algorithm, default))
+
+
+def find_preset(algorithm: str, default: AgentConfig, task: str) -> Preset:
+    """The preset of an algorithm, whose defaults are given, on a task; the defaults where there is none."""
+    found = (preset for preset in _table(algorithm, default) if task.startswith(preset.tasks))
+    return next(found, Preset(algorithm, "", default, False, "ours: the defaults"))

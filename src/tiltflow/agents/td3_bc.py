@@ -1,0 +1,86 @@
+"""TD3+BC (arXiv 2106.06860) and ReBRAC (arXiv 2305.09836): TD3 that is held near the data's actions.
+
+The actor is deterministic, a = π(s). With d(a, b) the squared distance of two actions (their entries' mean in
+td3-bc, their sum in rebrac), a' = π'(s') + clipped noise, and a'_D the data's next action:
+
+    y   = r + γ(1 − d)·(Q'(s', a') − c_critic·d(a', a'_D))
+    L_π = E[ c_actor·d(π(s), a) − Q'(s, π(s))/q ],      q = mean |Q'(s, π(s))|,
+
+with c_critic = 0 in TD3+BC, whose α is 1/c_actor. The actor takes one step every `actor_every` of the critic.
+
+Departs from the papers: Q in the actor's loss is the target ensemble's, joined as in the backup (TD3+BC: its
+first member); the target actor is averaged at every step; where the data does not say what the next
+action is (a time limit, or rows that are not in order), rebrac's penalty of that row is left out.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from tiltflow.agents.actor import Actor, begin_actor, clipped_noise
+from tiltflow.agents.actor_critic import ActorCriticState, Stepped, build_actor_critic, policy_optimizer
+from tiltflow.agents.base import Agent
+from tiltflow.agents.baseline_configs import TD3BCConfig
+from tiltflow.critics import q_value
+from tiltflow.data.transitions import Spec
+from tiltflow.optimize import Columns, Metrics, gradient_step
+
+
+def build(config: TD3BCConfig, spec: Spec, steps: int) -> Agent:
+    """The agent: one stage; `state.guide` counts the critic's steps."""
+    optimizer = policy_optimizer(config.actor, config, steps)
+
+    def distance(one: Float[Array, "n a"], other: Float[Array, "n a"]) -> Float[Array, " n"]:
+        join = jnp.mean if config.distance == "mean" else jnp.sum
+        return join((one - other) ** 2, axis=-1)
+
+    def back_up(state: ActorCriticState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
+        """a', and what the backup takes off Q'(s', a')."""
+        actions = state.policy.average(rows["next_observations"])
+        noise = clipped_noise(key, actions, config.target_noise, config.target_noise_limit)
+        actions = jnp.clip(actions + noise, -1.0, 1.0)
+        penalty = config.critic_penalty * distance(actions, rows["following_actions"]) * rows["followed"]
+        return {"next_actions": actions, "next_penalty": penalty}
+
+    def step_actor(state: ActorCriticState, batch: Columns) -> Stepped:
+        observations = batch["observations"]
+
+        def loss(actor: Actor) -> tuple[Float[Array, ""], Metrics]:
+            actions = actor(observations)
+            q = q_value(state.critic, observations, actions, config.critic)
+            size = jnp.maximum(jax.lax.stop_gradient(jnp.mean(jnp.abs(q))), 1e-6)
+            cloning = jnp.mean(distance(actions, batch["actions"]))
+            value = config.actor_penalty * cloning - jnp.mean(q) / size
+            return value, {"loss": value, "matching_loss": cloning, "q_policy": jnp.mean(q)}
+
+        policy, metrics = gradient_step(state.policy, optimizer, loss, ema=1.0 - config.critic.tau)
+        return state._replace(policy=policy), metrics
+
+    def improve(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> Stepped:
+        count: Int[Array, ""] = state.guide["steps"]
+        last: Metrics = state.guide["metrics"]
+        state, metrics = jax.lax.cond(
+            count % config.actor_every == 0,
+            lambda: step_actor(state._replace(guide=None), batch),
+            lambda: (state._replace(guide=None), last),
+        )
+        return state._replace(guide={"steps": count + 1, "metrics": metrics}), metrics
+
+    def init_guide(key: PRNGKeyArray) -> dict[str, object]:
+        nothing = {name: jnp.zeros(()) for name in ("loss", "matching_loss", "q_policy")}
+        return {"steps": jnp.zeros((), jnp.int32), "metrics": nothing}
+
+    def act(state: ActorCriticState, observations: Array, key: PRNGKeyArray) -> Array:
+        return state.policy.model(observations)
+
+    return build_actor_critic(
+        config,
+        spec,
+        steps,
+        batch_size=config.actor.batch_size,
+        init_policy=lambda key: begin_actor(key, spec, config.actor, optimizer, squashed=True),
+        improve=improve,
+        act=act,
+        back_up=back_up,
+        init_guide=init_guide,
+    )
