@@ -20,7 +20,7 @@ FLOORS = (
     ("paths", "networks", "solvers", "tilting", "optimize"),
     ("flow", "exact", "toys", "metrics", "data", "tasks", "environments", "mazes"),
     ("critics", "agents", "guidance"),
-    ("training", "evaluation", "toy"),
+    ("training", "evaluation", "toy", "benchmark"),
     ("report", "cli", "__main__"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

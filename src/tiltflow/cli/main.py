@@ -31,6 +31,7 @@ VERBS = {
     "demo": Verb("tiltflow.cli.demo", "collect data, train two policies, compare them: minutes on 2 cores"),
     "train": Verb("tiltflow.cli.train", "train an algorithm on a task, or resume a run"),
     "evaluate": Verb("tiltflow.cli.evaluate", "play a run's policies again and print the score"),
+    "benchmark": Verb("tiltflow.cli.benchmark", "a suite of tasks with every agent and seed, resumable"),
     "report": Verb("tiltflow.cli.report", "write a run's page, report.html"),
     "guide": Verb("tiltflow.cli.guide", "draw new samples of your own data, tilted towards low energy"),
     "toy": Verb("tiltflow.cli.toy", "every method on six 2-D sets: figures, distances to the truth"),

@@ -55,12 +55,18 @@ def data_files(path: Path) -> list[Path]:
     return [Path(part) for part in str(path).split(",")]
 
 
-def _search(task: Task) -> Path:
+def default_folders(task: Task) -> list[Path]:
+    """The folders that are searched for a task where no --data is given, in this order."""
     folders = [data_folder()]
     if task.family == "ogbench":
         folders.append(Path("~/.ogbench/data").expanduser())
     if task.family == "d4rl":
         folders.append(Path("~/.d4rl/datasets").expanduser())
+    return folders
+
+
+def _search(task: Task) -> Path:
+    folders = default_folders(task)
     for folder in folders:
         found = _in_folder(task.dataset, folder)
         if found is not None:

@@ -37,9 +37,14 @@ def cut(folder: Path, step: int) -> None:
 def merge(run: Path, groups: list[list[int]]) -> None:
     """Write the run's logs: the lines of every step that all groups have logged, seeds in order."""
     for name in NAMES:
-        logs = [{r["step"]: r for r in read_json_lines(group_folder(run, g) / name)} for g in groups]
-        steps = sorted(set.intersection(*(set(log) for log in logs)))
-        write_json_lines(run / name, [_join([log[step] for log in logs]) for step in steps])
+        write_json_lines(run / name, join([read_json_lines(group_folder(run, g) / name) for g in groups]))
+
+
+def join(logs: list[list[Record]]) -> list[Record]:
+    """One log of several groups of seeds: the lines of every step that all have logged, seeds in order."""
+    by_step = [{record["step"]: record for record in log} for log in logs]
+    steps = sorted(set.intersection(*(set(log) for log in by_step)))
+    return [_join([log[step] for log in by_step]) for step in steps]
 
 
 def _join(records: list[Record]) -> Record:

@@ -52,6 +52,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises UserError where another process holds it or the folder cannot be written.
     """
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
     except OSError as error:
         raise UserError(f"Cannot write {folder}: {error.strerror}. Choose another folder.") from error

@@ -1,0 +1,1 @@
+"""Suites of tasks, trained with many algorithms and seeds, one process a core."""

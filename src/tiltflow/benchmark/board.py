@@ -1,0 +1,119 @@
+"""What a benchmark looks like while it goes: events of its runs in, counts and the time left out."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tiltflow.benchmark.plan import Run
+from tiltflow.benchmark.records import Record
+from tiltflow.training.progress import Event, View, advance, seconds_left
+
+
+@dataclass
+class Board:
+    """Every run's record, and a view of those at work. Times are seconds of any monotonic clock."""
+
+    records: dict[Run, Record]
+    steps: int
+    """Gradient steps of each run."""
+    processes: int
+    """Runs that go on at a time."""
+    views: dict[Run, View] = field(default_factory=dict)
+    began: dict[Run, float] = field(default_factory=dict)
+    tried: set[Run] = field(default_factory=set)
+    last_words: dict[Run, Mapping[str, Any]] = field(default_factory=dict)
+
+    def of(self, *states: str) -> list[Run]:
+        """The runs in any of these states."""
+        return [run for run, record in self.records.items() if record.state in states]
+
+    @property
+    def waiting(self) -> list[Run]:
+        """The runs to begin or to continue, those that failed in an earlier command among them."""
+        unfinished = self.of("waiting", "interrupted", "failed")
+        return [run for run in unfinished if run not in self.tried]
+
+    def advance(self, run: Run, event: Event, now: float, stopping: bool) -> None:
+        """Fold in one event of a run's process; a run that ends while all are `stopping` has not failed."""
+        match event["event"]:
+            case "launched":
+                self.records[run] = replace(self.records[run], state="running", reason=None)
+                self.views[run], self.began[run] = View(), now
+                self.tried.add(run)
+            case "done" | "failed":
+                self.last_words[run] = event
+            case "exited":
+                del self.views[run]
+                seconds = self.records[run].seconds + now - self.began.pop(run)
+                ended = _ended(self.records[run], self.last_words.pop(run, None), event["code"], stopping)
+                self.records[run] = replace(ended, seconds=seconds)
+            case _:
+                self.views[run] = advance(self.views[run], event, now)
+                step = max((seed.step for seed in self.views[run].seeds.values()), default=0)
+                self.records[run] = replace(self.records[run], step=max(step, self.records[run].step))
+
+    def seconds_left(self, now: float) -> float | None:
+        """Estimate of the wall seconds until all is done; None before anything is known.
+
+        A run takes what the finished runs of its agent took, on its task where there are some; before the
+        first, what those at work say of themselves.
+        """
+        left = [self._left(run, now) for run in [*self.views, *self.waiting]]
+        known = [seconds for seconds in left if seconds is not None]
+        if not known:
+            return None
+        mean = sum(known) / len(known)
+        total = sum(mean if seconds is None else seconds for seconds in left)
+        return max(total / min(self.processes, len(left)), *known)
+
+    def _left(self, run: Run, now: float) -> float | None:
+        if run in self.views and (left := seconds_left(self.views[run])) is not None:
+            return left
+        whole = self._whole(run, now)
+        if whole is None:
+            return None
+        if run in self.began:
+            return max(0.0, whole - (now - self.began[run]))
+        return whole * (1 - self.records[run].step / self.steps)
+
+    def _whole(self, run: Run, now: float) -> float | None:
+        """Seconds of a whole run like this one."""
+        done = [other for other in self.of("finished") if self.records[other].seconds > 0]
+        alike = [other for other in done if other.agent == run.agent]
+        same = [other for other in alike if other.task == run.task]
+        for others in (same, alike):
+            if others:
+                return _mean(self.records[other].seconds for other in others)
+        going = [
+            now - self.began[other] + left
+            for other, view in self.views.items()
+            if other.agent == run.agent and (left := seconds_left(view)) is not None
+        ]
+        if going:
+            return _mean(going)
+        return _mean(self.records[other].seconds for other in done) if done else None
+
+
+def _mean(values: Iterable[float]) -> float:
+    values = list(values)
+    return sum(values) / len(values)
+
+
+def _ended(record: Record, words: Mapping[str, Any] | None, code: int, stopping: bool) -> Record:
+    """The record of a run whose process has ended, with or without last words."""
+    if words is not None and words["event"] == "done":
+        result = words["result"]
+        kept = {key: result[key] for key in ("metric", "unit")}
+        return replace(record, state="finished", step=result["steps"], score=result["mean"], **kept)
+    if stopping and (words is None or words["kind"] == "Interrupted"):
+        return replace(record, state="interrupted" if record.step else "waiting")
+    if words is None:
+        reason = (
+            f"Its process ended without a word (exit code {code}; −9 is what the system does when memory "
+            "runs out: fewer --processes need less)."
+        )
+    elif words["kind"] in ("UserError", "TrainingDiverged", "Interrupted"):
+        reason = words["text"]
+    else:
+        reason = f"{words['kind']}: {words['text']}"
+    return replace(record, state="failed", reason=" ".join(reason.split()))

@@ -1,0 +1,109 @@
+"""What is to be run: tasks × agents × seeds, and the config of each. Standard library only."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tiltflow.agents.configs import NetworkConfig
+from tiltflow.agents.registry import find_algorithm, preset
+from tiltflow.errors import UserError
+from tiltflow.tasks import find_task
+from tiltflow.training.config import TrainConfig
+
+
+class Run(NamedTuple):
+    """One training of one seed."""
+
+    task: str
+    agent: str
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        """Its run folder, within that of the benchmark."""
+        return Path(self.task.replace("/", "-")) / self.agent / f"seed-{self.seed}"
+
+    def __str__(self) -> str:
+        return f"{self.agent} on {self.task}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which tasks, agents and seeds, and how long; `network` is (units of a layer, hidden layers).
+
+    Raises UserError for unknown names, names that occur twice and numbers that are out of range.
+    """
+
+    tasks: tuple[str, ...]
+    agents: tuple[str, ...]
+    seeds: int
+    seed: int
+    steps: int
+    evaluations: int
+    episodes: int
+    data: str | None = None
+    network: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        _check_names("task", self.tasks)
+        _check_names("agent", self.agents)
+        for task in self.tasks:
+            find_task(task)
+        for agent in self.agents:
+            find_algorithm(agent)
+        if self.seeds < 1:
+            raise UserError(f"seeds = {self.seeds}: it must be at least 1.")
+        for run in self.runs():
+            self.config(run)
+
+    def runs(self) -> list[Run]:
+        """Every run, in the order of the queue: one seed of everything before the next seed."""
+        return [
+            Run(task, agent, seed)
+            for seed in range(self.seed, self.seed + self.seeds)
+            for task in self.tasks
+            for agent in self.agents
+        ]
+
+    def config(self, run: Run) -> TrainConfig:
+        """The training that this run is: the preset of its algorithm on its task."""
+        agent = preset(run.agent, run.task)
+        return TrainConfig(
+            algorithm=run.agent,
+            task=run.task,
+            agent=agent if self.network is None else with_networks(agent, *self.network),
+            data=self.data,
+            seed=run.seed,
+            steps=self.steps,
+            evaluations=self.evaluations,
+            episodes=self.episodes,
+        )
+
+
+def parse_network(text: str) -> tuple[int, int]:
+    """Read "256x3": units of each hidden layer, number of hidden layers. Raises UserError for other text."""
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if match is None:
+        raise UserError(f"--network {text}: write WIDTHxDEPTH, as in 256x3 for three layers of 256 units.")
+    return int(match[1]), int(match[2])
+
+
+def with_networks(config: Any, width: int, depth: int) -> Any:
+    """The same config with this width and depth in every network that it holds, however deep inside."""
+    if isinstance(config, NetworkConfig):
+        return replace(config, width=width, depth=depth)
+    values = {field.name: getattr(config, field.name) for field in fields(config)}
+    inner = {
+        name: with_networks(value, width, depth) for name, value in values.items() if is_dataclass(value)
+    }
+    return replace(config, **inner)
+
+
+def _check_names(what: str, given: Sequence[str]) -> None:
+    if not given:
+        raise UserError(f"No {what} was given: name at least one.")
+    for name in given:
+        if given.count(name) > 1:
+            raise UserError(f"The {what} {name} is given twice: name each once.")

@@ -1,0 +1,100 @@
+"""Where every run of a benchmark stands: read off the run folders, kept in benchmark.json.
+
+Standard library only.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tiltflow.benchmark.plan import Plan, Run
+from tiltflow.errors import UserError
+from tiltflow.files import read_json, write_json
+from tiltflow.training.config import differences, from_dict, to_dict
+
+FILE = "benchmark.json"
+LOG = "log.txt"
+State = Literal["waiting", "running", "interrupted", "finished", "failed"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run: gradient steps done, wall seconds of all attempts, why it failed, the score it ended with."""
+
+    state: State = "waiting"
+    step: int = 0
+    seconds: float = 0.0
+    reason: str | None = None
+    score: float | None = None
+    metric: str | None = None
+    unit: str | None = None
+
+
+def finished(folder: Path) -> bool:
+    """Whether the run in that folder has come to its end."""
+    return (folder / "result.json").exists()
+
+
+def steps_kept(folder: Path) -> int:
+    """Gradient steps of the newest checkpoint in a run folder; 0 where nothing is worth keeping."""
+    names = [path.name for path in folder.glob("seeds/*/checkpoints/step-*.ckpt")]
+    return max((int(re.sub(r"\D", "", name)) for name in names), default=0)
+
+
+def read_records(plan: Plan, out: Path) -> dict[Run, Record]:
+    """The record of every run of the plan, in the order of the queue."""
+    stored = {entry["folder"]: entry for entry in _stored(out)}
+    records = {}
+    for run in plan.runs():
+        folder, entry = out / run.folder, stored.get(str(run.folder), {})
+        seconds, step = entry.get("seconds", 0.0), steps_kept(folder)
+        if finished(folder):
+            result = read_json(folder / "result.json")
+            kept = {key: result[key] for key in ("metric", "unit")}
+            records[run] = Record("finished", result["steps"], seconds, score=result["mean"], **kept)
+        elif entry.get("state") == "failed":
+            records[run] = Record("failed", step, seconds, entry["reason"])
+        else:
+            records[run] = Record("interrupted" if step else "waiting", step, seconds)
+    return records
+
+
+def write_records(suite: str, records: Mapping[Run, Record], out: Path) -> None:
+    """Write benchmark.json. Runs of earlier commands that are not among these keep their entries."""
+    entries = [
+        {**run._asdict(), "folder": str(run.folder), **asdict(record)} for run, record in records.items()
+    ]
+    ours = {entry["folder"] for entry in entries}
+    others = [entry for entry in _stored(out) if entry["folder"] not in ours]
+    write_json(out / FILE, {"format": 1, "suite": suite, "runs": [*entries, *others]})
+
+
+def _stored(out: Path) -> list[dict[str, Any]]:
+    return read_json(out / FILE)["runs"] if (out / FILE).exists() else []
+
+
+def check_unchanged(plan: Plan, out: Path) -> None:
+    """Raise UserError where a run that has begun was begun with other settings than the plan's.
+
+    The place of the data may change: the checkpoints know their checksum.
+    """
+    changed: dict[Run, list[str]] = {}
+    for run in plan.runs():
+        path = out / run.folder / "config.json"
+        if path.exists() and (finished(path.parent) or steps_kept(path.parent)):
+            begun = to_dict(from_dict(read_json(path), str(path)))
+            wanted = json.loads(json.dumps(to_dict(plan.config(run))))
+            found = differences({**begun, "data": None}, {**wanted, "data": None})
+            if found:
+                changed[run] = found
+    if changed:
+        run, found = next(iter(changed.items()))
+        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+        raise UserError(
+            f"{out / run.folder}{more} was begun with other settings than those of this command: "
+            f"{'; '.join(found)} (begun ≠ wanted). Give the same options as then, or another folder with "
+            "--out."
+        )

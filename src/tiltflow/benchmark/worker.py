@@ -1,0 +1,57 @@
+"""A process of its own for one run: `python -m tiltflow.benchmark.worker FOLDER CONFIG`, CONFIG in JSON.
+
+It sends the events of the run, and "done" with its result; standard error is the run's log.
+"""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from tiltflow.benchmark.records import steps_kept
+from tiltflow.files import read_json, write_json
+from tiltflow.training.config import TrainConfig, from_dict, to_dict
+from tiltflow.training.worker import Send, serve
+
+
+def train_run(config: TrainConfig, folder: Path, send: Send) -> dict[str, Any]:
+    """Train a run from its last checkpoint, or its beginning, to its end; returns its result.
+
+    Raises what `tiltflow.training.run.train` raises.
+    """
+    # Several processes share an accelerator, where there is one: none may take all its memory.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    from tiltflow.training.display import PlainDisplay
+    from tiltflow.training.run import resume, train
+
+    log = PlainDisplay(lambda line: print(line, file=sys.stderr, flush=True))
+
+    def observe(event: dict[str, Any]) -> None:
+        log(event)
+        send(event)
+
+    if steps_kept(folder):
+        write_json(folder / "config.json", to_dict(config))  # the data may lie elsewhere by now
+        resume(folder, observe, in_this_process=True)
+    else:
+        # What an attempt leaves that came to nothing may be of other settings.
+        shutil.rmtree(folder / "seeds", ignore_errors=True)
+        (folder / "config.json").unlink(missing_ok=True)
+        train(config, folder, observe, in_this_process=True)
+    return read_json(folder / "result.json")
+
+
+def main(arguments: list[str]) -> int:
+    """Train the run, sending events. Returns the exit code."""
+    folder, config = arguments
+
+    def work(send: Send) -> dict[str, Any]:
+        return {"result": train_run(from_dict(json.loads(config), folder), Path(folder), send)}
+
+    return serve(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

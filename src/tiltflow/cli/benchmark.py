@@ -1,0 +1,199 @@
+"""`tiltflow benchmark`: every task of a suite with every agent and seed, resumable at every point."""
+
+import inspect
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from tiltflow.agents.registry import ALGORITHMS
+from tiltflow.benchmark.plan import Plan, Run, parse_network
+from tiltflow.benchmark.records import LOG, Record, check_unchanged, read_records, write_records
+from tiltflow.benchmark.suites import SUITES, Suite, find_suite
+from tiltflow.cli.bars import progress_bar
+from tiltflow.cli.results import interval_text, mean_text
+from tiltflow.cli.tables import print_table
+from tiltflow.errors import Interrupted, UserError
+from tiltflow.tasks import Task, find_task
+from tiltflow.training.config import TrainConfig
+
+_NAMES = tyro.conf.arg(metavar="NAME [NAME …]")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Train and evaluate every task of a suite with every agent and seed, one process a core.
+
+    Each is a run folder DIR/TASK/AGENT/seed-S of its own; DIR/benchmark.json says where all of them are, and
+    DIR/summary.csv has the scores. Called again, the command continues what was interrupted, tries again
+    what failed and keeps what is done.
+    """
+
+    suite: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SUITE")]
+    """Which tasks."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder of the run folders."""
+    agents: Annotated[tuple[str, ...], _NAMES] = ()
+    """Algorithms; without it every one that `tiltflow train` knows."""
+    tasks: Annotated[tuple[str, ...], _NAMES] = ()
+    """Tasks of the suite; without it all of them."""
+    seeds: int = 2
+    """Seeds of each task and agent: the first one of everything is run before the second of anything."""
+    seed: int = TrainConfig.seed
+    """First seed."""
+    steps: int = TrainConfig.steps
+    """Gradient steps of each run, in all stages together."""
+    evaluations: int = TrainConfig.evaluations
+    """Evaluations of each run's policy; the score is the mean of the last three."""
+    episodes: int = TrainConfig.episodes
+    """Episodes of each evaluation."""
+    data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Folder with a NAME.npz or NAME.hdf5 for each data set; without it the default folders are searched
+    (suite toy: collected into this folder where missing, without it into DIR/data)."""
+    network: Annotated[str | None, tyro.conf.arg(metavar="WIDTHxDEPTH")] = None
+    """Units of each hidden layer and number of hidden layers, as in 256x3, in every network of every
+    agent; without it those of the presets."""
+    processes: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Runs that go on at a time, at most and without it one a core; fewer need less memory."""
+    plan_only: Annotated[bool, tyro.conf.arg(name="plan"), tyro.conf.FlagCreatePairsOff] = False
+    """Print what would be run and how much of it is left, then stop; exit code 2 where data are missing."""
+
+    def run(self) -> None:
+        """Do what is left, showing the progress; print the scores and what failed.
+
+        Raises UserError for bad input and missing data, before any training; Interrupted when asked to stop,
+        after a checkpoint of every run; SystemExit(1) where a run failed.
+        """
+        if self.processes is not None and self.processes < 1:
+            raise UserError(f"processes = {self.processes}: it must be at least 1.")
+        suite = find_suite(self.suite)
+        plan = self.plan(suite)
+        check_unchanged(plan, self.out)
+        if self.plan_only:
+            _print_plan(plan, read_records(plan, self.out))
+        self._check(suite, plan)
+        if self.plan_only:
+            return
+        try:
+            records = self._work(suite, plan)
+        except (KeyboardInterrupt, Interrupted) as stop:
+            raise Interrupted(
+                f"Stopped. What is done is kept in {self.out}: the same command continues."
+            ) from stop
+        self._conclude(records)
+
+    def plan(self, suite: Suite) -> Plan:
+        """What is to be run. Raises UserError for values that cannot be."""
+        for task in self.tasks:
+            if task not in suite.tasks:
+                raise UserError(
+                    f"The task {task} is not in the suite {suite.name}: {', '.join(suite.tasks)}."
+                )
+        data = self.out / "data" if suite.collects and self.data is None else self.data
+        return Plan(
+            tasks=self.tasks or suite.tasks,
+            agents=self.agents or tuple(ALGORITHMS),
+            seeds=self.seeds,
+            seed=self.seed,
+            steps=self.steps,
+            evaluations=self.evaluations,
+            episodes=self.episodes,
+            data=None if data is None else str(data),
+            network=None if self.network is None else parse_network(self.network),
+        )
+
+    def _check(self, suite: Suite, plan: Plan) -> list[Task]:
+        """The tasks whose data are to be collected. Raises for what is missing and cannot be made."""
+        from tiltflow.benchmark.data import missing_data, need_packages, refuse_missing
+
+        tasks = [find_task(name) for name in plan.tasks]
+        need_packages(tasks)
+        data = None if plan.data is None else Path(plan.data)
+        missing = missing_data(tasks, data)
+        if not suite.collects:
+            refuse_missing(missing, data)
+        return missing
+
+    def _work(self, suite: Suite, plan: Plan) -> dict[Run, Record]:
+        """Collect and train what is missing; returns what became of every run."""
+        from tiltflow.benchmark.board import Board
+        from tiltflow.benchmark.data import collect_missing
+        from tiltflow.benchmark.display import show_board
+        from tiltflow.benchmark.queue import work_off
+        from tiltflow.training.pool import available_cores
+        from tiltflow.training.stopping import locked, stop_on_signals
+
+        cores = len(available_cores())
+        with locked(self.out), stop_on_signals() as stop:
+            records = read_records(plan, self.out)
+            write_records(suite.name, records, self.out)
+            board = Board(records, plan.steps, min(cores, self.processes or cores))
+            missing = self._check(suite, plan)
+            if missing and plan.data is not None:
+                with progress_bar("episodes") as advance:
+                    collect_missing(missing, Path(plan.data), stop, advance)
+            with show_board(board, self.out) as show:
+                work_off(suite.name, plan, self.out, board, show, stop)
+            stop.check()
+        return board.records
+
+    def _conclude(self, records: dict[Run, Record]) -> None:
+        """Write and print the scores; name what failed."""
+        from tiltflow.benchmark.summary import summarise, write_summary
+
+        finished = [run for run, record in records.items() if record.state == "finished"]
+        results = summarise(finished, self.out)
+        print()
+        _print_scores(results)
+        print(f"\n{write_summary(results, self.out)}")
+        failed = {run: record for run, record in records.items() if record.state == "failed"}
+        if failed:
+            print(f"\n{len(failed)} of {len(records)} runs failed:", file=sys.stderr)
+            for run, record in failed.items():
+                print(f"{run}: {record.reason}\n  {self.out / run.folder / LOG}", file=sys.stderr)
+            raise SystemExit(1)
+
+
+def _print_plan(plan: Plan, records: dict[Run, Record]) -> None:
+    """A line for each task and agent: seeds, their states, and the gradient steps that are left."""
+    rows = []
+    for task in plan.tasks:
+        for agent in plan.agents:
+            mine = {run: record for run, record in records.items() if (run.task, run.agent) == (task, agent)}
+            states = Counter(record.state for record in mine.values())
+            left = sum(plan.steps - record.step for record in mine.values() if record.state != "finished")
+            rows.append((task, agent, ", ".join(f"{n} {state}" for state, n in states.items()), f"{left:,}"))
+    print_table(("task", "agent", "seeds", "steps left"), rows)
+    done = sum(record.state == "finished" for record in records.values())
+    print(f"\n{len(records)} runs of {plan.steps:,} steps: {done} finished, {len(records) - done} left")
+
+
+def _print_scores(results: Sequence[dict[str, Any]]) -> None:
+    rows = [
+        (
+            result["task"],
+            result["algorithm"],
+            result["metric"],
+            mean_text(result),
+            interval_text(result),
+            f"{result['seeds']} × {result['episodes']}",
+        )
+        for result in results
+    ]
+    print_table(("task", "agent", "metric", "mean", "95 % interval", "seeds × episodes"), rows)
+
+
+def parse(arguments: Sequence[str]) -> Benchmark:
+    """Read the arguments behind `tiltflow benchmark`."""
+    width = max(map(len, SUITES))
+    suites = "\n".join(f"  {name:<{width}}  {suite.description}" for name, suite in SUITES.items())
+    return tyro.cli(
+        Benchmark,
+        prog="tiltflow benchmark",
+        description=f"{inspect.getdoc(Benchmark)}\n\nsuites:\n{suites}",
+        args=arguments,
+    )

@@ -1,0 +1,181 @@
+"""`tiltflow benchmark` from the command line to its run folders."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.training.test_resume import final_bodies, logged
+
+from tiltflow.benchmark.suites import SUITES
+from tiltflow.cli.main import main
+from tiltflow.data.arrays import write_npz
+
+UMAZE, MEDIUM = "pointmaze-umaze-v0", "pointmaze-medium-v0"
+SMALL = ("--agents", "bc-flow", "--seeds", "1", "--evaluations", "1", "--episodes", "1", "--network", "16x2")
+
+STEPS = 5000
+"""Five chunks: a run can be stopped between two."""
+
+
+@pytest.fixture(scope="module")
+def medium_data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("medium")
+    assert main(["data", "collect", MEDIUM, "--episodes", "2", "--out", str(folder)]) == 0
+    return folder / f"{MEDIUM}.npz"
+
+
+def words(out, data, *more, steps=STEPS):
+    return ["benchmark", "toy", *SMALL, "--steps", str(steps), "--data", str(data), "--out", str(out), *more]
+
+
+def states(out):
+    runs = json.loads((out / "benchmark.json").read_text())["runs"]
+    return {entry["folder"]: entry["state"] for entry in runs}
+
+
+def folder(task):
+    return f"{task}/bc-flow/seed-0"
+
+
+@pytest.fixture(scope="module")
+def failing(tmp_path_factory, maze_data, medium_data):
+    """A benchmark of two tasks, the data of one of which are found to be bad when they are loaded."""
+    place = tmp_path_factory.mktemp("failing")
+    data, out = place / "data", place / "out"
+    shutil.copytree(maze_data, data)
+    with np.load(medium_data) as file:
+        arrays = {name: file[name].copy() for name in file.files}
+    arrays["rewards"][3] = np.nan
+    write_npz(data / f"{MEDIUM}.npz", arrays)
+    command = [sys.executable, "-m", "tiltflow", *words(out, data)]
+    return data, out, subprocess.run(command, capture_output=True, text=True)
+
+
+def test_a_failing_run_stops_no_other_and_is_named_with_its_reason_and_log(failing):
+    _, out, process = failing
+    assert process.returncode == 1
+    assert states(out) == {folder(UMAZE): "finished", folder(MEDIUM): "failed"}
+    log = out / folder(MEDIUM) / "log.txt"
+    assert "Traceback" in log.read_text()
+    assert "Traceback" not in process.stderr
+    listed = process.stderr.partition("1 of 2 runs failed:")[2]
+    assert "rewards" in listed
+    assert str(log) in listed
+
+
+def test_a_run_is_an_ordinary_run_folder_and_the_summary_has_its_score(failing):
+    _, out, process = failing
+    result = json.loads((out / folder(UMAZE) / "result.json").read_text())
+    (row,) = csv.DictReader((out / "summary.csv").open())
+    assert float(row["mean"]) == result["mean"]
+    assert (row["unit"], row["seeds"], row["episodes"]) == ("%", "1", "1")
+    assert f"success  {result['mean']:.1f} %" in process.stdout
+    assert main(["evaluate", str(out / folder(UMAZE)), "--episodes", "1"]) == 0
+
+
+def test_the_same_command_keeps_what_is_done_and_tries_again_what_failed(failing, tmp_path):
+    data, before, _ = failing
+    out = shutil.copytree(before, tmp_path / "out")
+    assert main(words(out, data)) == 1
+    for name in ("result.json", "log.txt"):
+        kept, now = (place / folder(UMAZE) / name for place in (before, out))
+        assert kept.read_bytes() == now.read_bytes()
+    assert (out / folder(MEDIUM) / "log.txt").read_text().count("Traceback") == 2
+    assert states(out) == states(before)
+
+
+def test_other_settings_are_refused_for_what_has_begun_and_free_for_what_has_not(failing, capsys):
+    data, out, _ = failing
+    before = (out / "benchmark.json").read_bytes()
+    assert main(words(out, data, steps=STEPS + 1)) == 2
+    assert f"steps: {STEPS} ≠ {STEPS + 1}" in " ".join(capsys.readouterr().err.split())
+    assert (out / "benchmark.json").read_bytes() == before
+    only = words(out, data, "--tasks", "pointmaze/medium-v0", "--plan", steps=STEPS + 1)
+    assert main(only) == 0
+    assert "1 failed" in capsys.readouterr().out
+
+
+def test_the_plan_says_what_is_left_and_does_nothing(failing, tmp_path, capsys):
+    data, out, _ = failing
+    assert main(words(tmp_path / "new", data, "--plan")) == 0
+    assert f"2 runs of {STEPS:,} steps: 0 finished, 2 left" in capsys.readouterr().out
+    assert not (tmp_path / "new").exists()
+    assert main(words(out, data, "--plan")) == 0
+    assert f"2 runs of {STEPS:,} steps: 1 finished, 1 left" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("plan", [[], ["--plan"]])
+def test_all_missing_data_are_named_before_any_training(tmp_path, capsys, plan):
+    (tmp_path / "data").mkdir()
+    out = tmp_path / "out"
+    words = ["benchmark", "d4rl-locomotion", "--data", str(tmp_path / "data"), "--out", str(out), *plan]
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    error = " ".join(captured.err.split())
+    for task in SUITES["d4rl-locomotion"].tasks:
+        assert task.removeprefix("d4rl/") in error
+        assert (task in captured.out) == bool(plan)
+    assert str(tmp_path / "data") in error
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (["--agents", "bc-flwo"], "Did you mean 'bc-flow'"),
+        (["--tasks", "d4rl/pen-human-v1"], "not in the suite toy"),
+        (["--network", "16"], "WIDTHxDEPTH"),
+        (["--processes", "0"], "processes = 0"),
+    ],
+)
+def test_bad_input_is_one_paragraph_before_any_work(maze_data, tmp_path, capsys, more, text):
+    assert main(words(tmp_path / "out", maze_data, *more)) == 2
+    assert text in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def wait_for_chunk(log: Path, process):
+    """Wait until the run has told of one more chunk of steps."""
+    already = log.read_text().count("steps/s") if log.exists() else 0
+    while process.poll() is None:
+        if log.exists() and log.read_text().count("steps/s") > already:
+            return
+        time.sleep(0.01)
+    raise AssertionError(process.communicate())
+
+
+def test_a_benchmark_stopped_and_a_run_killed_end_as_if_nothing_had_happened(failing, maze_data, tmp_path):
+    more = ("--tasks", "pointmaze/umaze-v0")
+    whole, broken = failing[1], tmp_path / "broken"
+    command = [sys.executable, "-m", "tiltflow", *words(broken, maze_data, *more)]
+    run = broken / folder(UMAZE)
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_for_chunk(run / "log.txt", process)
+        process.send_signal(signal.SIGTERM)
+        _, error = process.communicate()
+    assert process.returncode == 130
+    assert "the same command continues" in " ".join(error.split())
+    assert states(broken) == {folder(UMAZE): "interrupted"}
+    assert final_bodies(run)
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_for_chunk(run / "log.txt", process)
+        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGKILL)
+        _, error = process.communicate()
+    assert process.returncode == 1
+    assert "exit code -9" in error
+    assert states(broken) == {folder(UMAZE): "failed"}
+
+    assert main(words(broken, maze_data, *more)) == 0
+    assert final_bodies(run) == final_bodies(whole / folder(UMAZE))
+    assert logged(run) == logged(whole / folder(UMAZE))
