@@ -47,9 +47,15 @@ def make_run(
     level: float = 0.6,
     finished: bool = True,
     evaluated: bool = True,
+    first_seed: int = 0,
+    changes: dict[str, object] | None = None,
+    checksum: str = "0123456789abcdef" * 4,
 ) -> Path:
-    """Write the files of a run; `level` in 0..1 is how well its policy does at the end."""
-    rng = np.random.default_rng(7)
+    """Write the files of a run; `level` in 0..1 is how well its policy does at the end.
+
+    `changes` are hyper-parameters of the agent other than its defaults.
+    """
+    rng = np.random.default_rng(7 + first_seed)
     task = find_task(task_name)
     agent = ALGORITHMS[algorithm].config
     qipo = isinstance(agent, QIPOConfig)
@@ -107,11 +113,12 @@ def make_run(
     write_json_lines(folder / "evaluations.jsonl", evaluations)
 
     config = {"format": 1, "agent_type": type(agent).__name__, "algorithm": algorithm, "task": task_name}
-    config |= {"agent": asdict(agent), "data": "data/ogbench", "env": None, "seeds": seeds, "seed": 0}
+    config |= {"agent": asdict(agent) | (changes or {}), "data": "data/ogbench", "env": None}
+    config |= {"seeds": seeds, "seed": first_seed}
     config |= {"steps": total, "evaluations": 10, "episodes": 50, "chunk": CHUNK, "checkpoint_every": 10_000}
     config |= {"keep": 2, "normalize_observations": True, "parallel": "auto"}
     write_json(folder / "config.json", config)
-    data = {"source": "cube-single-play-v0.npz", "checksum": "sha256:" + "0123456789abcdef" * 4}
+    data = {"source": "cube-single-play-v0.npz", "checksum": f"sha256:{checksum}"}
     data |= {"transitions": 1_000_000, "observation_size": 28, "action_size": dimensions}
     environment = {"tiltflow": "0.1.0", "python": "3.11.7", "platform": "Linux-6.1.0-x86_64", "device": "cpu"}
     environment |= {

@@ -1,0 +1,1 @@
+"""The comparison of many runs: algorithms, tasks and seeds."""
