@@ -64,7 +64,8 @@ def test_lower_floors_never_import_upper_ones():
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "docs/data.md", "docs/report.md", "docs/guide.md"]
+    "name",
+    ["README.md", "CONTRIBUTING.md", "docs/data.md", "docs/report.md", "docs/guide.md", "docs/benchmark.md"],
 )
 def test_links_and_files_that_the_documents_name_exist(name):
     document = ROOT / name
