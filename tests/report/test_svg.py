@@ -3,7 +3,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from tiltflow.report.svg import CARD, COLOURS, INK, LOOKS, MUTED, draw
+from tiltflow.report.svg import CARD, COLOURS, INK, LOOKS, MANY_LOOKS, MUTED, draw
 
 PAPERS = {"light": "#f8f6f1", "dark": "#101418"}
 
@@ -65,10 +65,14 @@ def test_colours_stand_out(ground):
     for paper in (getattr(CARD, ground), PAPERS[ground]):
         for colour in (INK, MUTED):
             assert contrast(getattr(colour, ground), paper) >= 4.5
-        for look in LOOKS:
+        for look in MANY_LOOKS:
             assert contrast(getattr(look.colour, ground), paper) >= 3
 
 
 def test_runs_differ_in_more_than_colour():
     assert len({look.line for look in LOOKS}) == len({look.marker for look in LOOKS}) == len(LOOKS)
     assert len({colour.light for colour in COLOURS}) == len(COLOURS)  # else one would replace the other
+    # In a crowd a marker, filled or hollow, tells each from all others.
+    assert MANY_LOOKS[: len(LOOKS)] == LOOKS
+    assert len({(look.marker, look.filled) for look in MANY_LOOKS}) == len(MANY_LOOKS) == 16
+    assert len({(look.colour, look.line) for look in MANY_LOOKS}) == len(MANY_LOOKS)

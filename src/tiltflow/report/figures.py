@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from tiltflow.report import words
 from tiltflow.report.glossary import find_metric
 from tiltflow.report.record import Curve, Run
-from tiltflow.report.svg import INK, LOOKS, MUTED, Look, draw
+from tiltflow.report.svg import CARD, INK, LOOKS, MUTED, Look, draw
 
 PANEL, WIDE, NARROW = (300, 195), (690, 400), (300, 255)
 
@@ -53,7 +53,7 @@ def score_curve(runs: Sequence[Run]) -> Panel | None:
     def paint(axes: Axes) -> None:
         for _, run, stage, curve, earlier, look in shown:
             start = run.stage_start(stage)
-            _curve(axes, curve, look, marked=True)
+            draw_curve(axes, curve, look, marked=True)
             _renewals(axes, run, look)
             for _, before in earlier:
                 axes.plot(
@@ -64,8 +64,8 @@ def score_curve(runs: Sequence[Run]) -> Panel | None:
                     start, before.mean[-1], look.marker, color=look.colour.light, markerfacecolor="none"
                 )
         first = min(run.stage_start(stage) for _, run, stage, *_ in shown)
-        _steps_axis(axes, first, max(curve.steps[-1] for _, _, _, curve, *_ in shown))
-        axes.set_ylabel(_axis_label(task.metric, task.unit))
+        steps_axis(axes, first, max(curve.steps[-1] for _, _, _, curve, *_ in shown))
+        axes.set_ylabel(axis_label(task.metric, task.unit))
         if task.unit == "%":
             axes.set_ylim(-3, 103)
 
@@ -89,7 +89,7 @@ def score_curve(runs: Sequence[Run]) -> Panel | None:
     return Panel(
         f"{capital(task.metric)} over training",
         draw("score", NARROW, paint),
-        f"Line chart of {_axis_label(task.metric, task.unit)} over gradient steps. {'; '.join(told)}. "
+        f"Line chart of {axis_label(task.metric, task.unit)} over gradient steps. {'; '.join(told)}. "
         + " ".join(levels),
         " ".join(notes),
         wide=draw("score-wide", WIDE, paint),
@@ -124,7 +124,7 @@ def score_bars(runs: Sequence[Run]) -> Panel | None:
         axes.set_yticks(range(len(scored)), [label for label, *_ in scored])
         axes.set_ylim(len(scored) - 0.4, -0.6)
         axes.grid(False, axis="y")
-        axes.set_xlabel(_axis_label(task.metric, task.unit))
+        axes.set_xlabel(axis_label(task.metric, task.unit))
         if task.unit == "%":
             axes.set_xlim(0, 103)
 
@@ -136,7 +136,7 @@ def score_bars(runs: Sequence[Run]) -> Panel | None:
     return Panel(
         f"{capital(task.metric)} with 95 % interval",
         draw("bars", (PANEL[0], 75 + 50 * len(scored)), paint),
-        f"Bar chart of {_axis_label(task.metric, task.unit)}. {'; '.join(told)}.",
+        f"Bar chart of {axis_label(task.metric, task.unit)}. {'; '.join(told)}.",
         "Bar: mean over seeds. Line: its 95 % interval. Marks below: each seed.",
     )
 
@@ -152,11 +152,11 @@ def metric_curve(runs: Sequence[Run], stage: str, name: str) -> Panel:
 
     def paint(axes: Axes) -> None:
         for _, run, curve, look in shown:
-            _curve(axes, curve, look, marked=False)
+            draw_curve(axes, curve, look, marked=False)
             _renewals(axes, run, look, curve.steps[0], curve.steps[-1])
         values = np.concatenate([curve.seeds.ravel() for _, _, curve, _ in shown])
         first = min(curve.steps[0] for _, _, curve, _ in shown)
-        _steps_axis(axes, first, max(curve.steps[-1] for _, _, curve, _ in shown))
+        steps_axis(axes, first, max(curve.steps[-1] for _, _, curve, _ in shown))
         axes.set_ylabel(known.unit)
         if name.endswith("loss") and values.min() > 0 and values.max() > 20 * values.min():
             axes.set_yscale("log")
@@ -177,16 +177,19 @@ def metric_curve(runs: Sequence[Run], stage: str, name: str) -> Panel:
     )
 
 
-def _curve(axes: Axes, curve: Curve, look: Look, marked: bool) -> None:
-    """Each seed thin, their mean thick, the band behind."""
+def draw_curve(axes: Axes, curve: Curve, look: Look, marked: bool, each_seed: bool = True) -> None:
+    """Each seed thin (unless there is no room for it), their mean thick, the band behind."""
     colour = look.colour.light
     axes.fill_between(curve.steps, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
     if len(curve.steps) == 1:  # a band of no width cannot be seen
         axes.vlines(curve.steps, curve.low, curve.high, color=colour, alpha=0.6)
-    if curve.seeds.shape[1] > 1:
+    if each_seed and curve.seeds.shape[1] > 1:
         axes.plot(curve.steps, curve.seeds, color=colour, linewidth=0.7, alpha=0.7)
     marker = look.marker if marked or len(curve.steps) == 1 else ""
-    axes.plot(curve.steps, curve.mean, look.line, color=colour, linewidth=2.1, marker=marker, markersize=5)
+    axes.plot(
+        curve.steps, curve.mean, look.line, color=colour, linewidth=2.1, marker=marker, markersize=5,
+        markerfacecolor=colour if look.filled else CARD.light,
+    )  # fmt: skip
 
 
 def _renewals(axes: Axes, run: Run, look: Look, first: float = 0, last: float = np.inf) -> None:
@@ -217,7 +220,8 @@ def _ess_limits(axes: Axes, runs: Sequence[Run]) -> None:
     axes.set_ylim(0, most * 1.04)
 
 
-def _steps_axis(axes: Axes, first: float, last: float) -> None:
+def steps_axis(axes: Axes, first: float, last: float) -> None:
+    """The horizontal axis of a curve: gradient steps, with few and short labels."""
     axes.set_xlabel("gradient steps")
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: _short(step)))
@@ -231,7 +235,8 @@ def _short(step: float) -> str:
     return f"{step / 1e3:g}k" if abs(step) >= 1e3 else f"{step:g}"
 
 
-def _axis_label(metric: str, unit: str) -> str:
+def axis_label(metric: str, unit: str) -> str:
+    """The metric with its unit in brackets; a plain return has none."""
     return metric if unit == metric else f"{metric} ({unit})"
 
 

@@ -56,6 +56,12 @@ def write_demo_report(runs: Sequence[Path], out: Path) -> Path:
 
 
 def _write(runs: list[Run], out: Path) -> Path:
+    write_text(out, template("report.html.j2").render(_context(runs)))
+    return out
+
+
+def template(name: str) -> jinja2.Template:
+    """A template of the folder `templates`, with the filters that they all use."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tiltflow.report"),
         autoescape=True,
@@ -64,13 +70,12 @@ def _write(runs: list[Run], out: Path) -> Path:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"safe_svg": Markup, "breakable": _breakable}
-    write_text(out, environment.get_template("report.html.j2").render(_context(runs)))
-    return out
+    return environment.get_template(name)
 
 
 def _breakable(name: str) -> Markup:
-    """A name whose line may break behind an underscore."""
-    return escape(name).replace("_", Markup("_<wbr>"))
+    """A name whose line may break behind an underscore or a slash."""
+    return escape(name).replace("_", Markup("_<wbr>")).replace("/", Markup("/<wbr>"))
 
 
 def _context(runs: list[Run]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class Look(NamedTuple):
     colour: Colour
     line: str
     marker: str
+    filled: bool = True
 
 
 INK = Colour("--ink", "#1c2127", "#e9e6e0")
@@ -39,7 +40,22 @@ LOOKS = (
     Look(Colour("--series-3", "#00805d", "#2bc49a"), "-.", "^"),
     Look(Colour("--series-4", "#a04a8c", "#d98cc0"), ":", "D"),
 )
-COLOURS = (INK, MUTED, RULE, SHADE, CARD, *(look.colour for look in LOOKS))
+_MORE = (
+    Look(Colour("--series-5", "#15181c", "#f4f1ea"), "-", "v"),
+    Look(Colour("--series-6", "#2b8cbe", "#a3c9ff"), "--", "P"),
+    Look(Colour("--series-7", "#8a7a00", "#f0e442"), "-.", "X"),
+    Look(Colour("--series-8", "#b0002a", "#ff8f70"), ":", "*"),
+)
+# Sixteen for a crowd: each colour comes back once, with another line and a hollow marker.
+MANY_LOOKS = (
+    *LOOKS,
+    *_MORE,
+    *(
+        Look(look.colour, other.line, look.marker, filled=False)
+        for look, other in zip(LOOKS + _MORE, (_MORE[2:] + _MORE[:2]) * 2, strict=True)
+    ),
+)
+COLOURS = (INK, MUTED, RULE, SHADE, CARD, *(look.colour for look in LOOKS + _MORE))
 
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",

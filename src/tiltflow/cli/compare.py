@@ -1,0 +1,72 @@
+"""`tiltflow compare`: many runs in one table and on one page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from tiltflow.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from tiltflow.report.compare.record import Comparison
+    from tiltflow.report.compare.summary import Summary
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Compare runs of any algorithms, tasks and seeds, finished or not.
+
+    Prints the score of each algorithm on each task with its 95 % interval, in the unit of the task, and
+    aggregates over tasks; writes DIR/compare.html, a page that needs no network, and DIR/table.csv, .md and
+    .tex. Runs that differ in seeds alone are joined. Runs on one task must be trained on the same data.
+    """
+
+    folders: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN [RUN …]")]
+    """The run folders."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("compare")
+    """Folder to write to; only the four files named above are written, other files are left alone."""
+    allow_different_data: bool = False
+    """Show runs on one task that were trained on different data in one row, marked."""
+
+    def run(self) -> None:
+        """Print the table, write the files, print their paths."""
+        from tiltflow.errors import UserError
+
+        if not self.folders:
+            raise UserError("Give at least one run folder: tiltflow compare RUN [RUN …].")
+        if self.out.exists() and not self.out.is_dir():
+            raise UserError(f"--out {self.out} is a file; give a folder, new or not.")
+        from tiltflow.report.compare.page import write_comparison
+        from tiltflow.report.compare.record import read_comparison
+        from tiltflow.report.compare.summary import summarise
+
+        comparison = read_comparison(self.folders, self.allow_different_data)
+        summary = summarise(comparison)
+        written = write_comparison(comparison, summary, self.out)
+        _print(comparison, summary)
+        print(*written, sep="\n")
+
+
+def _print(comparison: "Comparison", summary: "Summary") -> None:
+    from tiltflow.report.compare.tables import aggregate_lines, improvement_rows, legend, task_lines
+
+    lines = [*task_lines(comparison), *aggregate_lines(comparison, summary)]
+    labels = [column.label for column in comparison.columns]
+    print_table(
+        ["task", "metric (unit)", *labels],
+        [[line.name, line.metric, *map(str, line.entries)] for line in lines],
+    )
+    print()
+    if rows := improvement_rows(summary):
+        print_table(["probability of improvement", "%", "tasks"], rows)
+        print()
+    print(*legend(comparison), *summary.notes, sep="\n")
+    print()
+
+
+def parse(arguments: Sequence[str]) -> Compare:
+    """Read the arguments behind `tiltflow compare`."""
+    flags = (tyro.conf.FlagCreatePairsOff,)
+    return tyro.cli(Compare, prog="tiltflow compare", args=arguments, config=flags)

@@ -1,0 +1,55 @@
+"""`tiltflow compare` on the command line."""
+
+import pytest
+
+from tiltflow.cli.main import main
+
+
+def said(capsys, *arguments):
+    code = main(["compare", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return code, captured.out, " ".join(captured.err.split())
+
+
+def test_compare_prints_the_table_and_the_paths(finished_run, other_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = said(capsys, other_run, finished_run)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == ["task", "metric", "(unit)", "bc-flow", "qipo-ot"]
+    assert "success (%)" in lines[1]
+    assert "qipo-ot over bc-flow" in out
+    assert "No aggregates: they need two tasks" in out
+    assert lines[-4:] == [
+        f"compare/{name}" for name in ("table.csv", "table.md", "table.tex", "compare.html")
+    ]
+    assert all((tmp_path / line).is_file() for line in lines[-4:])
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_different_data_need_the_option(make_run, finished_run, tmp_path, capsys, allowed):
+    other = make_run(tmp_path / "other", algorithm="bc-flow", checksum="beef" * 16, dimensions=1)
+    option = ["--allow-different-data"] if allowed else []
+    code, out, err = said(capsys, other, finished_run, "--out", tmp_path / "out", *option)
+    if allowed:
+        assert (code, err) == (0, "")
+        assert "§ runs in this row were trained on different data" in out
+    else:
+        assert (code, out) == (2, "")
+        assert err.startswith("error: ")
+        assert "data.checksum" in err
+        assert not (tmp_path / "out").exists()
+
+
+def test_bad_input_is_one_paragraph_and_exit_code_2(finished_run, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for arguments, told in (
+        ([tmp_path], "is no run folder"),
+        ([finished_run, finished_run], "given twice"),
+        ([finished_run, "--out", tmp_path / "file"], "is a file"),
+        ([], "RUN"),
+    ):
+        code, out, err = said(capsys, *arguments)
+        assert (code, out) == (2, "")
+        assert told in err
+        assert "Traceback" not in err

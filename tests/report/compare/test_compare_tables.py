@@ -1,0 +1,158 @@
+"""The table in words, and as CSV, Markdown and LaTeX."""
+
+import csv
+import io
+import math
+import re
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tiltflow.evaluation.aggregates import probability_of_improvement, stratified_interval
+from tiltflow.report.compare.files import csv_text, escape, latex_text, markdown_text
+from tiltflow.report.compare.summary import summarise
+from tiltflow.report.compare.tables import aggregate_lines, improvement_rows, legend, task_lines
+
+AGGREGATES = ["IQM", "mean", "median", "optimality gap"]
+
+
+def rows(comparison):
+    return list(csv.DictReader(io.StringIO(csv_text(comparison, summarise(comparison)))))
+
+
+def test_the_csv_holds_each_cell_unrounded_with_its_metric_and_unit(usual):
+    scores = [row for row in rows(usual) if row["row"] == "score"]
+    assert len(scores) == len(usual.cells) == 4
+    for row in scores:
+        cell = usual.cells[row["task"], row["algorithm"]]
+        assert float(row["mean"]) == cell.result["mean"]
+        assert [float(row["ci95_low"]), float(row["ci95_high"])] == cell.result["ci95"]
+        assert [float(v) for v in row["per_seed"].split()] == cell.result["per_seed"]
+        assert (row["metric"], row["unit"]) == (cell.result["metric"], cell.result["unit"])
+        assert [int(v) for v in row["seed_numbers"].split()] == cell.seed_numbers
+        assert row["data_checksum"].startswith("sha256:")
+        assert row["finished"] == "true"
+
+
+def test_aggregates_are_those_of_the_scores_in_the_csv(usual):
+    """From the file alone, with SciPy and NumPy."""
+    table = rows(usual)
+    for column in usual.columns:
+        seeds = [
+            np.array([float(v) for v in row["per_seed"].split()])
+            for row in table
+            if row["row"] == "score" and row["algorithm"] == column.label
+        ]
+        found = {row["row"]: row for row in table if row["algorithm"] == column.label}
+        means = [values.mean() for values in seeds]
+        assert float(found["mean"]["mean"]) == pytest.approx(np.mean(means))
+        assert float(found["median"]["mean"]) == pytest.approx(np.median(means))
+        assert float(found["optimality gap"]["mean"]) == pytest.approx(100 - np.mean(means))
+        most = math.lcm(*map(len, seeds))
+        alike = np.concatenate([np.repeat(values, most // len(values)) for values in seeds])
+        assert float(found["IQM"]["mean"]) == pytest.approx(stats.trim_mean(alike, 0.25))
+        for name in AGGREGATES:
+            low, value, high = (float(found[name][key]) for key in ("ci95_low", "mean", "ci95_high"))
+            assert low <= value <= high
+
+
+def test_every_number_stands_with_metric_unit_interval_and_seeds(usual):
+    (cube, hopper), labels = task_lines(usual), [column.label for column in usual.columns]
+    assert labels == ["bc-flow", "qipo-ot"]
+    assert (cube.metric, hopper.metric) == ("success (%)", "normalized return (points)")
+    result = usual.cells[cube.name, "qipo-ot"].result
+    assert cube.entries[1].number == f"{result['mean']:.1f}"
+    assert cube.entries[1].interval == "{:.1f}, {:.1f}".format(*result["ci95"])
+    assert cube.entries[1].basis.startswith("5 seeds")
+    assert [entry.best for entry in cube.entries] == [False, True]
+
+
+def test_other_steps_are_shown_and_marked(usual):
+    text = [str(entry) for entry in task_lines(usual)[0].entries]
+    assert "60k steps" in text[0]
+    assert "100k steps" in text[1]
+    assert all("‡" in entry for entry in text)
+    assert any(line.startswith("‡") for line in legend(usual))
+
+
+def test_the_best_gap_is_the_smallest(usual):
+    gap = aggregate_lines(usual, summarise(usual))[-1]
+    numbers = [float(entry.number) for entry in gap.entries]
+    assert [entry.best for entry in gap.entries] == [number == min(numbers) for number in numbers]
+
+
+def test_marks_of_what_is_odd_stand_in_the_cell_and_are_explained(odd):
+    by_name = {line.name: line.entries for line in task_lines(odd)}
+    short = by_name["d4rl/hopper-medium-replay-v2"][-2]
+    assert {"†", "§"} <= set(short.marks)
+    assert "1 seed" in short.basis
+    explained = " ".join(legend(odd))
+    assert "† not finished" in explained
+    assert "§ runs in this row were trained on different data" in explained
+    assert "With one seed" in explained
+
+
+def test_a_plain_return_is_left_out_of_aggregates_and_that_is_said(odd):
+    summary = summarise(odd)
+    assert [task.name for task in summary.tasks] == [
+        "d4rl/hopper-medium-replay-v2",
+        "d4rl/halfcheetah-medium-replay-v2",
+    ]
+    assert len(summary.columns) == 14
+    notes = " ".join(summary.notes)
+    assert "file/own_data, measured by a plain return" in notes
+    assert "fewer than two such tasks: bc-flow, bc-diffusion" in notes
+
+
+def test_one_task_has_no_aggregates_but_improvements(usual):
+    only = usual.tasks[0]
+    one = type(usual)((only,), usual.columns, {k: v for k, v in usual.cells.items() if k[0] == only.name}, ())
+    summary = summarise(one)
+    assert (summary.aggregates, summary.profiles) == ([], {})
+    assert "need two tasks" in summary.notes[0]
+    assert summary.improvements["qipo-ot", "bc-flow"].tasks == 1
+
+
+def test_improvement_is_over_the_tasks_that_both_have_and_its_mirror_adds_up(usual):
+    summary = summarise(usual)
+    one, other = ([usual.cell(t, c).per_seed for t in usual.tasks] for c in usual.columns)
+    found, mirror = summary.improvements["bc-flow", "qipo-ot"], summary.improvements["qipo-ot", "bc-flow"]
+    assert found.chance.value == pytest.approx(100 * probability_of_improvement(one, other))
+    low, high = stratified_interval(probability_of_improvement, one, other, resamples=2000)
+    assert found.chance.interval == pytest.approx((100 * low, 100 * high))
+    assert found.chance.value + mirror.chance.value == pytest.approx(100)
+    assert found.chance.interval[0] + mirror.chance.interval[1] == pytest.approx(100)
+    ((winner, _, tasks),) = improvement_rows(summary)
+    assert (winner, tasks) == ("qipo-ot over bc-flow", "2")
+
+
+def test_with_one_seed_a_column_has_no_interval_of_improvement(odd):
+    summary = summarise(odd)
+    assert all(
+        (found.chance.interval is None) == ("bc-flow" in pair) for pair, found in summary.improvements.items()
+    )
+
+
+def test_markdown_is_a_table_with_the_best_in_bold(usual):
+    lines = markdown_text(usual, summarise(usual)).splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 2 + 2 + len(AGGREGATES)
+    assert len({line.count("|") for line in table}) == 1
+    assert all(line.count("**") == 2 for line in table[2:])
+    assert any("95 % bootstrap interval" in line for line in lines)
+
+
+def test_latex_is_booktabs_with_as_many_columns_in_every_row(odd):
+    text = latex_text(odd, summarise(odd))
+    body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
+    table = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert len(table) == 1 + 3 + len(AGGREGATES)
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in table} == {1 + len(odd.columns)}
+    assert text.count(r"\begin{tabular}{ll" + "r" * len(odd.columns) + "}") == 1
+    assert re.findall(r"[–−…†‡§]", text) == []
+    assert not re.findall(r"(?<!\\)[%_#]", "\n".join(table))
+
+
+def test_latex_escapes_what_it_would_read_as_commands():
+    assert escape(r"a_b & 50% \x {y} $z#") == r"a\_b \& 50\% \textbackslash{}x \{y\} \$z\#"
