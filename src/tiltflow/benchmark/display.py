@@ -80,6 +80,8 @@ def now(view: View) -> str:
     if seed is None:
         return "loading"
     doing = activity_text(seed.activity, seed.activity_fraction) or seed.stage or "compiling"
+    if seed.step >= view.steps and not seed.activity:
+        doing = "writing"
     score = "" if seed.score is None else f", {view.metric} {with_unit(seed.score, view.metric, view.unit)}"
     return f"{100 * view.fraction:.0f} %, {doing}{score}"
 

@@ -28,9 +28,9 @@ _NAMES = tyro.conf.arg(metavar="NAME [NAME …]")
 class Benchmark:
     """Train and evaluate every task of a suite with every agent and seed, one process a core.
 
-    Each is a run folder DIR/TASK/AGENT/seed-S of its own; DIR/benchmark.json says where all of them are, and
-    DIR/summary.csv has the scores. Called again, the command continues what was interrupted, tries again
-    what failed and keeps what is done.
+    Each is a run folder DIR/TASK/AGENT/seed-S of its own; DIR/benchmark.json says where all of them are,
+    DIR/summary.csv has the scores, DIR/compare what `tiltflow compare` makes of them. Called again, the
+    command continues what was interrupted, tries again what failed and keeps what is done.
     """
 
     suite: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SUITE")]
@@ -141,15 +141,26 @@ class Benchmark:
             stop.check()
         return board.records
 
+    def _compare(self, finished: list[Run], results: Sequence[dict[str, Any]]) -> None:
+        """Print the scores and write the page that compares the runs, or say why there is none."""
+        try:
+            from tiltflow.cli.compare import Compare
+
+            Compare(tuple(self.out / run.folder for run in finished), self.out / "compare").run()
+        except (ModuleNotFoundError, UserError) as error:
+            _print_scores(results)
+            print(f"\nNo page was written that compares the runs: {error}", file=sys.stderr)
+
     def _conclude(self, records: dict[Run, Record]) -> None:
         """Write and print the scores; name what failed."""
         from tiltflow.benchmark.summary import summarise, write_summary
 
         finished = [run for run, record in records.items() if record.state == "finished"]
-        results = summarise(finished, self.out)
-        print()
-        _print_scores(results)
-        print(f"\n{write_summary(results, self.out)}")
+        if finished:
+            results = summarise(finished, self.out)
+            print()
+            self._compare(finished, results)
+            print(write_summary(results, self.out))
         failed = {run: record for run, record in records.items() if record.state == "failed"}
         if failed:
             print(f"\n{len(failed)} of {len(records)} runs failed:", file=sys.stderr)
