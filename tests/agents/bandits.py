@@ -13,7 +13,7 @@ from tiltflow.data.transitions import Spec
 from tiltflow.exact import GaussianMixture, predict
 from tiltflow.flow import Flow
 from tiltflow.optimize import Trained, begin, run_steps
-from tiltflow.paths import PATHS
+from tiltflow.paths import PATHS, Path
 
 SPEC = Spec(observation_size=1, action_size=1)
 FLOW = FlowConfig(network=NetworkConfig(width=64, depth=2), learning_rate=2e-3, ema=0.995)
@@ -37,17 +37,18 @@ def known_critic(slope: float, curvature: float = 0.0) -> Critic:
 
 
 class ExactVelocity(eqx.Module):
-    """The velocity of a law on the optimal-transport path, in the place of a network."""
+    """The velocity of a law on a path, in the place of a network."""
 
     law: GaussianMixture
+    path: Path = eqx.field(static=True)
 
     def __call__(self, x, t, condition=None, *, plain=False):
-        return predict(self.law, PATHS["ot"], "velocity", t, x)
+        return predict(self.law, self.path, "velocity", t, x)
 
 
-def exact_flow(law: GaussianMixture) -> Flow:
+def exact_flow(law: GaussianMixture, path: str = "ot") -> Flow:
     """A policy that samples the law at every state."""
-    return Flow(network=ExactVelocity(law), path=PATHS["ot"], prediction="velocity")
+    return Flow(network=ExactVelocity(law, PATHS[path]), path=PATHS[path], prediction="velocity")
 
 
 def gaussian_actions(mean: float, std: float, rows: int = 20_000) -> dict[str, jnp.ndarray]:

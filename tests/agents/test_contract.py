@@ -133,7 +133,7 @@ def test_actions_are_in_bounds_and_random_at_a_state_where_the_policy_is(name, k
 
 
 def test_a_saved_state_acts_as_before(made, key, tmp_path):
-    agent, act = made.agent, jax.jit(made.agent.act)
+    act = jax.jit(made.agent.act)
     state = made.run(made.init(key), key)
     path = checkpoints.save(tmp_path, state, {"step": 9, "run": {"a": 1}}, keep=1)
     restored, head = checkpoints.restore(path, made.init(jax.random.key(99)), {"a": 1})

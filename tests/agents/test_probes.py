@@ -1,0 +1,126 @@
+"""Problems with known answers, for every agent: one training on four states that ask one thing each.
+
+State 0: an end, reward 0, actions at −0.6 and 0.6: nothing to improve. A flow keeps both modes; a policy of
+one mode cannot, and a regression plays their mean, which the data never do.
+State 1: an end, actions N(−0.2, 0.3²), reward −2·(a − 0.4)²: a policy that is improved plays higher ones.
+States 2 and 3: a chain, reward 1 at its end whatever the actions: Q is γ in state 2 and 1 in state 3.
+"""
+
+from dataclasses import replace
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tiltflow.agents.configs import BCConfig, NetworkConfig
+from tiltflow.agents.registry import ALGORITHMS, build_agent
+from tiltflow.critics import q_value
+from tiltflow.data.transitions import Spec, Transitions
+from tiltflow.training.config import TrainConfig
+from tiltflow.training.loop import INIT, Loop, StopFlag, device_columns, seed_keys
+from tiltflow.training.policy import identity_units, init_state
+from tiltflow.training.schedule import Schedule
+
+DISCOUNT = 0.5
+ROWS = 4000
+ONE_MODE = ("iql", "td3-bc", "rebrac")
+_STAGES = {"behaviour_steps": 1500, "critic_steps": 800, "improvement_steps": 900}
+_STAGES |= {"improvement_learning_rate": 3e-3, "improvement_ema": 0.99, "improvement_batch_size": 128}
+# Q is worth a unit of its own here, where its differences within states 0, 2 and 3 are noise.
+OPTIONS = {
+    "qipo-ot": {"energy_scale": "none", "beta": 3.0, "renew_every": 300, **_STAGES},
+    "qipo-diff": {"energy_scale": "none", "beta": 3.0, "renew_every": 300, **_STAGES},
+    "qgpo": {"energy_scale": "none", "beta": 3.0, "behaviour_steps": 1500, "critic_steps": 800},
+    "iql": {"energy_scale": "none", "alpha": 3.0},
+    "rebrac": {"critic_penalty": 0.0, "actor_penalty": 1.0},
+    "ifql": {"num_candidates": 2},
+    "idql": {"num_candidates": 2},
+}
+
+
+def problem() -> Transitions:
+    rng = np.random.default_rng(0)
+    state = np.tile(np.arange(4), ROWS // 4)
+    actions = rng.uniform(-0.8, 0.8, ROWS)
+    actions[0::4] = rng.choice([-0.6, 0.6], ROWS // 4) + 0.05 * rng.standard_normal(ROWS // 4)
+    actions[1::4] = np.clip(-0.2 + 0.3 * rng.standard_normal(ROWS // 4), -1, 1)
+    rewards = np.where(state == 1, -2 * (actions - 0.4) ** 2, state == 3)
+    ends = state != 2
+    observations = np.eye(4, dtype=np.float32)[state]
+    return Transitions(
+        observations=observations,
+        actions=actions[:, None].astype(np.float32),
+        rewards=rewards.astype(np.float32),
+        next_observations=np.where(ends[:, None], observations, np.roll(observations, -1, axis=0)),
+        terminations=ends,
+        ends=ends,
+    )
+
+
+def config_of(name: str):
+    config = replace(ALGORITHMS[name].config, **OPTIONS.get(name, {}))
+    network, fast = NetworkConfig(width=64, depth=3), {"learning_rate": 3e-3, "batch_size": 128}
+    if hasattr(config, "flow"):
+        ema = config.flow.ema and 0.99
+        config = replace(config, flow=replace(config.flow, network=network, ema=ema, **fast))
+    if hasattr(config, "actor"):
+        config = replace(config, actor=replace(config.actor, network=network, **fast))
+    if hasattr(config, "critic"):
+        critic = replace(config.critic, network=network, tau=0.02, discount=DISCOUNT, **fast)
+        config = replace(config, critic=critic)
+    if name == "qgpo":
+        config = replace(config, energy=network, energy_learning_rate=2e-3)
+    return config
+
+
+@cache
+def trained(name: str):
+    config, data = config_of(name), problem()
+    agent = build_agent(name, config, Spec(4, 1), 2500)
+    training = TrainConfig(name, "file/probe", config, chunk=500)
+    schedule, units = Schedule(agent.stages, training), identity_units(Spec(4, 1))
+    state = init_state(agent, units, seed_keys([0], INIT))
+    columns = device_columns(data, units)
+    loop = Loop(agent, schedule, [0], columns, state, lambda event: None, StopFlag())
+    for here, length in schedule.chunks(0):
+        loop.run_chunk(here, length)
+    return agent, loop.state.agent, config
+
+
+def actions_at(name: str, state: int) -> np.ndarray:
+    agent, learned, _ = trained(name)
+    observations = jnp.broadcast_to(jnp.eye(4)[state], (500, 4))
+    return np.asarray(jax.jit(agent.act)(learned, observations, jax.random.key(1)))[:, 0]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_flow_keeps_two_modes_where_a_policy_of_one_mode_cannot(name):
+    actions = actions_at(name, 0)
+    if name in ONE_MODE:
+        assert actions.std() < 1e-3
+    else:
+        assert np.mean(actions > 0.3) > 0.2
+        assert np.mean(actions < -0.3) > 0.2
+    if name == "iql":
+        assert abs(actions.mean()) < 0.2
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_policy_but_cloning_plays_better_actions_than_the_data(name):
+    mean = actions_at(name, 1).mean()
+    if isinstance(ALGORITHMS[name].config, BCConfig):
+        assert mean == pytest.approx(-0.2, abs=0.08)
+    else:
+        assert -0.05 < mean < 0.6
+
+
+@pytest.mark.parametrize("name", [n for n, a in ALGORITHMS.items() if not isinstance(a.config, BCConfig)])
+def test_the_critic_knows_the_values_of_the_chain(name):
+    _, learned, config = trained(name)
+    actions = jnp.linspace(-0.6, 0.6, 7)[:, None]
+    for state, value in ((2, DISCOUNT), (3, 1.0)):
+        observations = jnp.broadcast_to(jnp.eye(4)[state], (7, 4))
+        q = q_value(learned.critic, observations, actions, config.critic)
+        np.testing.assert_allclose(q, value, atol=0.1)

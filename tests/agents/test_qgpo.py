@@ -1,0 +1,47 @@
+"""QGPO's law: with Q and the behaviour known, the guided policy is the tilt, in closed form."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from bandits import FLOW, SPEC, exact_flow, known_critic
+
+from tiltflow.agents.qgpo import build
+from tiltflow.agents.registry import ALGORITHMS
+from tiltflow.exact import QuadraticEnergy, gaussian_mixture, tilt
+from tiltflow.optimize import run_steps
+
+
+@pytest.mark.parametrize("path", ["ot", "vp"])
+def test_the_guided_policy_is_the_tilt(path):
+    config = ALGORITHMS["qgpo"].config
+    flow = replace(FLOW, path=path, solver="midpoint", num_steps=20)
+    config = replace(
+        config,
+        flow=flow,
+        energy=FLOW.network,
+        energy_learning_rate=2e-3,
+        energy_scale="none",
+        beta=2.0,
+        num_support_actions=32,
+    )
+    law = gaussian_mixture([0.5, 0.5], [[-0.4], [0.3]], [[[0.02]], [[0.02]]])
+    slope, curvature = 1.0, 1.5
+    truth = tilt(law, QuadraticEnergy(jnp.array([[curvature]]), jnp.array([slope]), jnp.zeros(())), 2.0)
+    agent = build(config, SPEC, 3000)
+    state = agent.init(jax.random.key(0))
+    behaviour = exact_flow(law, path)
+    policy = state.policy._replace(average=behaviour)
+    state = state._replace(policy=policy, critic=known_critic(slope, curvature))
+    stage = agent.stages[-1]
+    columns = {"observations": jnp.zeros((4096, 1))}
+    columns |= jax.jit(stage.derive)(state, columns, jax.random.key(1))
+    run = jax.jit(run_steps, static_argnames=("update", "num_steps", "batch_size"))
+    state, _ = run(stage.update, state, columns, jax.random.key(2), 0, num_steps=3000, batch_size=64)
+    actions = np.asarray(jax.jit(agent.act)(state, jnp.zeros((8000, 1)), jax.random.key(3)))
+    expected = np.asarray(truth.tilted.sample(jax.random.key(4), 100_000))
+    assert actions.mean() == pytest.approx(expected.mean(), abs=0.03)
+    assert actions.std() == pytest.approx(expected.std(), abs=0.02)
+    assert np.mean(actions > 0) == pytest.approx(np.mean(expected > 0), abs=0.04)
