@@ -71,13 +71,14 @@ def test_a_failing_run_stops_no_other_and_is_named_with_its_reason_and_log(faili
     assert str(log) in listed
 
 
-def test_a_run_is_an_ordinary_run_folder_and_the_summary_has_its_score(failing):
+def test_a_run_is_an_ordinary_run_folder_and_its_score_is_summarised(failing):
     _, out, process = failing
     result = json.loads((out / folder(UMAZE) / "result.json").read_text())
     (row,) = csv.DictReader((out / "summary.csv").open())
     assert float(row["mean"]) == result["mean"]
     assert (row["unit"], row["seeds"], row["episodes"]) == ("%", "1", "1")
     assert f"{result['mean']:.1f}" in process.stdout
+    assert str(out / "compare" / "compare.html") in process.stdout
     assert main(["evaluate", str(out / folder(UMAZE)), "--episodes", "1"]) == 0
 
 
