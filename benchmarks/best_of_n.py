@@ -22,11 +22,11 @@ from tiltflow.evaluation.statistics import bootstrap_interval
 from tiltflow.files import read_json
 from tiltflow.tasks import find_task
 from tiltflow.training import checkpoints, logs
+from tiltflow.training.evaluate import FRESH_EPISODES
 from tiltflow.training.evaluator import Evaluator
 from tiltflow.training.group import data_path, make_agent, read_config
 from tiltflow.training.loop import INIT, StopFlag, seed_keys
 from tiltflow.training.policy import identity_units, init_state
-from tiltflow.training.run import FRESH_EPISODES
 
 
 def with_best_of(agent: Agent, config, spec: Spec, n: int) -> Agent:

@@ -11,6 +11,7 @@ from tiltflow.errors import UserError
 
 SolverName = Literal["euler", "midpoint", "heun", "rk4", "dpm-solver++"]
 PathName = Literal["ot", "vp", "cosine"]
+GuidanceName = Literal["best-of-n", "gradient", "clean-gradient", "jacobian-gradient"]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`tiltflow evaluate`: play the policies of a run once more."""
+"""`tiltflow evaluate`: play the policies of a run once more, as they are or improved at test time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,29 +7,72 @@ from typing import Annotated
 
 import tyro
 
+from tiltflow.agents.configs import GuidanceName
 from tiltflow.cli.results import score_text
 from tiltflow.errors import UserError
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Play the policies of a run's last checkpoints in new episodes and print their score."""
+    """Play the policies of a run's last checkpoints in new episodes and print their score.
+
+    With --guidance a flow or diffusion policy is improved where it is played, without training: by the best
+    of N actions, or by the gradient of Q at the noisy action, at its one-step clean estimate, or through
+    that estimate with its Jacobian. One setting is played as it is; of several, the one is played whose
+    actions have the highest value at states of the validation data (each critic of the ensemble choosing,
+    the others valuing): settings are never compared by playing them.
+    """
 
     folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """The run folder."""
     episodes: int | None = None
     """Episodes of each seed; without it as many as the run's own evaluations have."""
+    guidance: GuidanceName | None = None
+    """Improvement at test time: best-of-n, or the policy's score shifted by a gradient of Q."""
+    candidates: tuple[int, ...] = (16,)
+    """N of best-of-n, one number or several to choose from."""
+    strength: tuple[float, ...] = (1.0,)
+    """Strength of a gradient, in units of 1 / the spread of Q over the policy's actions; one or several."""
+    critic: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """Run whose critic is used (same task, data and seeds), for policies that have none."""
 
     def run(self) -> None:
         """Evaluate, show the progress, print the score."""
         if self.episodes is not None and self.episodes < 1:
             raise UserError(f"--episodes is {self.episodes}, but must be at least 1.")
+        if min(self.candidates) < 1:
+            raise UserError(f"--candidates is {min(self.candidates)}, but must be at least 1.")
+        if self.guidance is None and (self.critic is not None or self != self._without_settings()):
+            raise UserError(
+                "--candidates, --strength and --critic need --guidance, which says what they are for."
+            )
         from tiltflow.training.display import show_progress
-        from tiltflow.training.run import evaluate
+        from tiltflow.training.evaluate import evaluate
+        from tiltflow.training.guided import Guidance
 
+        guidance = None
+        if self.guidance is not None:
+            settings = self.candidates if self.guidance == "best-of-n" else self.strength
+            guidance = Guidance(self.guidance, tuple(map(float, settings)), self.critic)
         with show_progress() as observe:
-            result = evaluate(self.folder, self.episodes, observe)
+            result = evaluate(self.folder, self.episodes, observe, guidance)
         print(score_text(result))
+        if guidance is not None:
+            print(_choice_text(result))
+
+    def _without_settings(self) -> "Evaluate":
+        return Evaluate(self.folder, self.episodes)
+
+
+def _choice_text(result: dict) -> str:
+    """How the policy was improved, and how the setting was chosen."""
+    name = "N" if result["guidance"] == "best-of-n" else "strength"
+    text = f"with {result['guidance']}, {name} = {result['setting']:g}, critic: {result['critic']}"
+    values = result["crossed_values"]
+    if values is None:
+        return text
+    table = ", ".join(f"{float(setting):g}: {value:.4g}" for setting, value in values.items())
+    return f"{text}\nchosen by the value at states of the validation data ({name}: value): {table}"
 
 
 def parse(arguments: Sequence[str]) -> Evaluate:

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from tiltflow.agents.base import Agent
@@ -77,6 +78,13 @@ def check_environment(config: TrainConfig, spec: Spec) -> None:
             f"{sizes[1]}. Give the data set of this task with --data, or the environment of these data with "
             "--env."
         )
+
+
+def seed_groups(config: TrainConfig) -> list[list[int]]:
+    """Seeds that train together: all of them on an accelerator, each alone on a CPU."""
+    seeds = config.seed_numbers
+    vmapped = config.parallel == "vmap" or (config.parallel == "auto" and jax.default_backend() != "cpu")
+    return [seeds] if vmapped else [[seed] for seed in seeds]
 
 
 def make_agent(config: TrainConfig, spec: Spec) -> tuple[Agent, Schedule]:

@@ -10,32 +10,26 @@ import jax
 import numpy as np
 
 from tiltflow.data.load import Dataset
-from tiltflow.data.transitions import Spec
 from tiltflow.errors import UserError
-from tiltflow.evaluation.scores import score
 from tiltflow.evaluation.statistics import result_record
-from tiltflow.files import atomic_file, read_json, read_json_lines, write_json
+from tiltflow.files import atomic_file, read_json_lines, write_json
 from tiltflow.tasks import find_task
 from tiltflow.training import logs
 from tiltflow.training.config import TrainConfig, to_dict
-from tiltflow.training.evaluator import Evaluator
 from tiltflow.training.group import (
     check_environment,
-    data_path,
     load_data,
     make_agent,
     read_config,
-    restore_group,
+    seed_groups,
     train_group,
 )
-from tiltflow.training.loop import INIT, Event, Observe, seed_keys
-from tiltflow.training.policy import identity_units, init_state
+from tiltflow.training.loop import Event, Observe
 from tiltflow.training.pool import available_cores
 from tiltflow.training.processes import train_in_processes
 from tiltflow.training.stopping import locked, stop_on_signals
 
 PACKAGES = ("jax", "jaxlib", "numpy", "optax", "equinox", "gymnasium", "mujoco", "ogbench", "minari", "h5py")
-FRESH_EPISODES = 500_000_000
 
 
 def silent(event: Event) -> None:
@@ -75,7 +69,7 @@ def _train(config: TrainConfig, run: Path, dataset: Dataset, observe: Observe, i
         observe({"event": "message", "level": "warning", "text": str(finding)})
     task = find_task(config.task, config.env)
     _, schedule = make_agent(config, dataset.train.spec)
-    groups = _groups(config)
+    groups = seed_groups(config)
     with locked(run), stop_on_signals() as stop:
         write_json(run / "environment.json", _environment(dataset))
         observe(
@@ -122,45 +116,6 @@ def _write_report(run: Path, observe: Observe) -> None:
         observe({"event": "message", "level": "warning", "text": text})
     else:
         write_report(run)
-
-
-def evaluate(run: Path, episodes: int | None = None, observe: Observe = silent) -> dict[str, Any]:
-    """Play fresh episodes with the newest policies of a run; returns the record and writes evaluation.json.
-
-    The episodes' seeds are none of those of the training's evaluations.
-    """
-    config = read_config(run)
-    task = find_task(config.task, config.env)
-    provenance = read_json(run / "environment.json")["data"]
-    spec = Spec(provenance["observation_size"], provenance["action_size"])
-    agent, _ = make_agent(config, spec)
-    count = episodes or config.episodes
-    record: dict[str, Any] = {"stage": "final", "metric": task.metric, "unit": task.unit, "step": 0}
-    columns: dict[str, list] = {name: [] for name in ("score", "returns", "successes", "lengths")}
-    with stop_on_signals() as stop:
-        for seeds in _groups(config):
-            fresh = init_state(agent, identity_units(spec), seed_keys(seeds, INIT))
-            state, step, _, _ = restore_group(config, run, seeds, provenance["checksum"], fresh)
-            if step == 0:
-                raise UserError(f"{run} has no checkpoint of seed {seeds[0]} yet: nothing to evaluate.")
-            evaluator = Evaluator(task, data_path(config), agent, seeds, observe, stop)
-            for of_seed in evaluator.play(state, count, FRESH_EPISODES):
-                columns["score"].append(float(np.mean(score(task, of_seed))))
-                columns["returns"].append(of_seed.returns)
-                columns["successes"].append(of_seed.successes)
-                columns["lengths"].append(of_seed.lengths)
-            record["step"] = step
-    record |= columns
-    result = result_record(task, config.algorithm, [record], record["step"], 0.0)
-    write_json(run / "evaluation.json", {**record, "result": result})
-    return result
-
-
-def _groups(config: TrainConfig) -> list[list[int]]:
-    """Seeds that train together: all of them on an accelerator, each alone on a CPU."""
-    seeds = config.seed_numbers
-    vmapped = config.parallel == "vmap" or (config.parallel == "auto" and jax.default_backend() != "cpu")
-    return [seeds] if vmapped else [[seed] for seed in seeds]
 
 
 def _merge_actions(run: Path, groups: list[list[int]]) -> None:

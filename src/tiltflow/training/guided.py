@@ -1,0 +1,144 @@
+"""Runs whose policies are improved at test time: the critic, the unit of Q, and the choice of a setting."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tiltflow.agents.base import Parts
+from tiltflow.agents.configs import CriticConfig, GuidanceName
+from tiltflow.agents.test_time import Improved, crossed_value, improved_actions, q_unit
+from tiltflow.critics import Critic
+from tiltflow.data.transitions import Transitions
+from tiltflow.errors import UserError
+from tiltflow.training.evaluate import Learned, read_learned
+from tiltflow.training.group import load_data
+from tiltflow.training.loop import seed_keys
+from tiltflow.training.policy import RunState
+
+STATES = 500
+UNIT, CHOOSE = 3, 4
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """What is asked for: the kind, one setting or several to choose from, and whose critic."""
+
+    kind: GuidanceName
+    settings: tuple[float, ...]
+    """N of best-of-n, or strengths in units of the spread of Q."""
+    critic: Path | None = None
+    """The run whose critic is used; without it the policy's own."""
+
+
+def guide(learned: Learned, guidance: Guidance) -> tuple[Learned, dict[str, Any]]:
+    """The run with the agent that plays improved actions, and what is to be recorded of it.
+
+    The unit of Q is measured at states of the training data. Of several settings the one of highest
+    `crossed_value` at states of the validation data is taken, the same for all seeds: no episode is played
+    for it. Raises UserError where the policy is no flow, has no critic, or where nothing can be chosen by.
+    """
+    config, parts_of = learned.config, learned.agent.parts
+    if parts_of is None:
+        raise UserError(
+            f"The policy of {config.algorithm} is not a flow or a diffusion, so that it cannot be improved "
+            "at test time. Leave --guidance out to play it as it is."
+        )
+    critics, critic_config = _critics(learned, guidance.critic)
+    dataset = load_data(config)
+
+    def parts(agent: Any) -> Parts:
+        return replace(parts_of(agent), critic_config=critic_config)
+
+    def act(setting: float) -> Callable[[Improved, Array, PRNGKeyArray], Array]:
+        def improved(state: Improved, observations: Array, key: PRNGKeyArray) -> Float[Array, "n a"]:
+            policy, kind = parts(state.agent), guidance.kind
+            return improved_actions(
+                policy, state.critic, state.unit, kind, setting, observations, key, learned.spec
+            )
+
+        return improved
+
+    @jax.jit
+    def unit_of(agent: Any, critic: Critic, observations: Array, key: PRNGKeyArray) -> Float[Array, ""]:
+        return q_unit(parts(agent), critic, observations, key, learned.spec)
+
+    states = []
+    keys = seed_keys(config.seed_numbers, UNIT)
+    for state, critic, key in zip(learned.states, critics, keys, strict=True):
+        unit = unit_of(state.agent, critic, _some(dataset.train, state), key)
+        states.append(state._replace(agent=Improved(state.agent, critic, unit)))
+
+    settings, values = guidance.settings, []
+    if len(settings) > 1:
+        if dataset.validation is None or critic_config.ensemble < 2:
+            lacking = "validation data" if dataset.validation is None else "a second member of the critic"
+            raise UserError(
+                f"Choosing among {len(settings)} settings needs {lacking}, by which settings are compared "
+                "without playing: give one setting alone."
+            )
+        values = [
+            _value(act(setting), states, dataset.validation, config.seed_numbers) for setting in settings
+        ]
+    setting = settings[int(np.argmax(values))] if values else settings[0]
+    record = {
+        "guidance": guidance.kind,
+        "setting": setting,
+        "critic": str(guidance.critic) if guidance.critic else "own",
+        "q_unit": [float(state.agent.unit) for state in states],
+        "crossed_values": dict(zip(map(str, settings), values, strict=True)) if values else None,
+    }
+    agent = replace(learned.agent, act=act(setting), parts=None)
+    return learned._replace(agent=agent, states=states), record
+
+
+def _critics(learned: Learned, other_run: Path | None) -> tuple[list[Critic], CriticConfig]:
+    """The critic of each seed, the policy's own or another run's, and its config."""
+    config, source = learned.config, learned
+    if other_run is not None:
+        source = read_learned(other_run)
+        for what, ours, theirs in (
+            ("data checksum", learned.checksum, source.checksum),
+            ("task", config.task, source.config.task),
+            ("seeds", config.seed_numbers, source.config.seed_numbers),
+            ("normalize_observations", config.normalize_observations, source.config.normalize_observations),
+        ):
+            if ours != theirs:
+                raise UserError(
+                    f"The critic of {other_run} does not suit this policy: its {what} is {theirs}, not "
+                    f"{ours}."
+                )
+    critics = [getattr(state.agent, "critic", None) for state in source.states]
+    if critics[0] is None:
+        raise UserError(
+            f"{source.config.algorithm} has no critic: name a run that has one, with the same seeds, by "
+            "--critic RUN."
+        )
+    return critics, source.config.agent.critic  # type: ignore[union-attr, return-value]
+
+
+def _some(data: Transitions, state: RunState) -> Float[Array, "n o"]:
+    """At most STATES observations, equally spaced, in the run's units."""
+    rows = np.linspace(0, len(data) - 1, min(STATES, len(data))).astype(int)
+    return state.units(jnp.asarray(data.observations[rows]))
+
+
+def _value(act: Callable, states: list[RunState], validation: Transitions, seeds: list[int]) -> float:
+    """Mean over seeds of the crossed value at states of the validation data."""
+
+    @jax.jit
+    def of_seed(improved: Improved, observations: Array, key: PRNGKeyArray) -> Float[Array, ""]:
+        def by(critic: Critic) -> Float[Array, "n a"]:
+            return act(improved._replace(critic=critic), observations, key)
+
+        return crossed_value(by, improved.critic, observations)
+
+    keys = seed_keys(seeds, CHOOSE)
+    return float(
+        np.mean([of_seed(s.agent, _some(validation, s), k) for s, k in zip(states, keys, strict=True)])
+    )
