@@ -6,6 +6,7 @@ from functools import cache
 from typing import NamedTuple
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from tiltflow.agents.configs import NetworkConfig
 from tiltflow.agents.registry import ALGORITHMS, build_agent, preset
 from tiltflow.data.transitions import Spec
 from tiltflow.training import checkpoints
+from tiltflow.training.export import export_policy
+from tiltflow.training.policy import RunState, Units
 
 SPEC = Spec(observation_size=3, action_size=2)
 ROWS = 64
@@ -139,8 +142,22 @@ def test_a_saved_state_acts_as_before(made, key, tmp_path):
     restored, head = checkpoints.restore(path, made.init(jax.random.key(99)), {"a": 1})
     assert head["step"] == 9
     assert equal(restored, state)
+    assert equal(made.run(restored, key), made.run(state, key))
     observations = jax.random.normal(key, (5, 3))
     np.testing.assert_array_equal(act(restored, observations, key), act(state, observations, key))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_an_exported_policy_acts_as_the_agent(name, key):
+    agent, init, run = make(name)
+    units = Units(jnp.full(3, 0.5), jnp.full(3, 2.0))
+    state = RunState(run(init(key), key), units)
+    policy = jax.export.deserialize(bytearray(export_policy(agent, state, SPEC.observation_size)))
+    for rows in (1, 7):
+        observations = jax.random.normal(key, (rows, 3))
+        expected = jax.jit(agent.act)(state.agent, units(observations), jax.random.key(5))
+        actions = policy.call(observations, np.uint32(5))
+        np.testing.assert_allclose(actions, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

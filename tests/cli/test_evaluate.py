@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from tiltflow.cli.main import main
@@ -51,6 +52,18 @@ def test_a_policy_without_a_critic_takes_that_of_another_run(runs, capsys):
 def test_several_settings_need_data_to_choose_by(runs):
     with pytest.raises(UserError, match="validation data"):
         evaluate(runs / "ifql", 1, guidance=Guidance("best-of-n", (2.0, 4.0)))
+
+
+def test_an_exported_policy_is_written_and_called_as_the_command_says(runs, capsys):
+    run = runs / "ifql"
+    assert main(["export", str(run)]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0] == str(run / "policy-0.stablehlo")
+    code = out[out.index("from pathlib") :]
+    names = {"observations": np.zeros((3, 4), np.float32), "seed": 1}
+    exec(code, names)
+    assert names["actions"].shape == (3, 2)
+    assert np.abs(names["actions"]).max() <= 1
 
 
 def test_settings_without_guidance_are_refused(runs, capsys):

@@ -33,6 +33,7 @@ VERBS = {
     "evaluate": Verb("tiltflow.cli.evaluate", "play a run's policies again and print the score"),
     "benchmark": Verb("tiltflow.cli.benchmark", "a suite of tasks with every agent and seed, resumable"),
     "compare": Verb("tiltflow.cli.compare", "many runs in one table and on one page, with intervals"),
+    "export": Verb("tiltflow.cli.export", "write a run's policies as files that need JAX alone"),
     "report": Verb("tiltflow.cli.report", "write a run's page, report.html"),
     "guide": Verb("tiltflow.cli.guide", "draw new samples of your own data, tilted towards low energy"),
     "toy": Verb("tiltflow.cli.toy", "every method on six 2-D sets: figures, distances to the truth"),

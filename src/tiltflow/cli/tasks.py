@@ -1,11 +1,14 @@
-"""`tiltflow tasks`: what `--task` takes."""
+"""`tiltflow tasks`: what `--task` takes, and what is known of one task: its presets and published scores."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
+from tiltflow.agents.presets import find_preset
+from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import UserError
 from tiltflow.tasks import Task, collectable, find_task, list_tasks
@@ -15,14 +18,19 @@ from tiltflow.tasks import Task, collectable, find_task, list_tasks
 class Tasks:
     """List the tasks: data set and environment, score and unit, horizon, and how to come by the data.
 
-    Besides these, minari/ID names any Minari data set, and file/NAME own data (with --data and --env).
+    Besides these, minari/ID names any Minari data set, and file/NAME own data (with --data and --env). With
+    the whole name of a task: the preset of every algorithm on it and scores that others published, each with
+    its source.
     """
 
     text: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[TEXT]")] = ""
-    """Only the tasks whose name holds this text."""
+    """Only the tasks whose name holds this text; or the whole name of one."""
 
     def run(self) -> None:
         """Print the table. Raises UserError where no task is left."""
+        if any(task.name == self.text for task in list_tasks()):
+            _describe(find_task(self.text))
+            return
         tasks = [task for task in list_tasks() if self.text in task.name]
         if not tasks:
             find_task(self.text)
@@ -47,3 +55,39 @@ def _rows(tasks: Sequence[Task]) -> list[tuple[str, str, str, str]]:
         source = "collect" if collectable(task) else "file or folder"
         rows.setdefault(name, (name, score, f"{task.horizon} steps", source))
     return list(rows.values())
+
+
+def _describe(task: Task) -> None:
+    """Print what a task is, the preset of each algorithm on it, and what others have published."""
+    from tiltflow.evaluation.published import published
+
+    print(f"{task.name}: {task.description}; {task.metric} in {task.unit}, {task.horizon} steps\n")
+    print("Presets, where they differ from the algorithm's defaults (train ALGORITHM --task TASK --help):")
+    rows = []
+    for algorithm in ALGORITHMS.values():
+        preset = find_preset(algorithm.name, algorithm.config, task.name)
+        changed = ", ".join(
+            f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"
+            for key, value in _changes(algorithm.config, preset.config)
+        )
+        rows.append((algorithm.name, changed or "–", ("found: " if preset.found else "") + preset.source))
+    print_table(("algorithm", "preset", "source"), rows)
+    print()
+    scores = [
+        (entry.algorithm, f"{entry.score:g}", entry.protocol, entry.source) for entry in published(task.name)
+    ]
+    if not scores:
+        print("No published score on this task has been read in its source.")
+        return
+    print(f"Published scores ({task.metric}), made with other code and data that may differ:")
+    print_table(("algorithm", task.unit, "protocol", "source"), scores)
+
+
+def _changes(default: Any, config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted fields in which a config differs from the default, with their values."""
+    for field in dataclasses.fields(default):
+        before, after = getattr(default, field.name), getattr(config, field.name)
+        if dataclasses.is_dataclass(before):
+            yield from _changes(before, after, f"{prefix}{field.name}.")
+        elif before != after:
+            yield f"{prefix}{field.name}", after

@@ -32,11 +32,11 @@ _METRICS = {
         "Comparable within a stage only.",
     ),
     "actor-critic/loss": Metric(
-        "Guided matching loss",
+        "Policy loss",
         "squared error",
-        "Mean squared error of the policy's network against its target: the velocity of the guided path "
-        "(flowq), or the matching loss less η·Q/q of the policy's actions (flow-ql, diffusion-ql), which may "
-        "be negative.",
+        "What the policy minimises beside the critic: mean squared error against the velocity of the guided "
+        "path (flowq) or of the data's (ifql, idql), the weighted squared distance to the data's actions "
+        "(iql), or a cloning term less Q of the policy's actions (the others), which may be negative.",
     ),
     "critic_loss": Metric(
         "Critic loss",
@@ -45,7 +45,9 @@ _METRICS = {
         "ensemble.",
     ),
     "matching_loss": Metric(
-        "Matching loss", "squared error", "The part of the policy's loss that clones the data's actions."
+        "Matching loss",
+        "squared error",
+        "The part of the policy's loss that clones the data's actions: matching, or a squared distance.",
     ),
     "behaviour_loss": Metric(
         "Behaviour's matching loss",
@@ -57,6 +59,23 @@ _METRICS = {
         "squared error",
         "Weighted mean square of what the guided velocity leaves unexplained of the data's, which the "
         "learned schedule h(t) minimises.",
+    ),
+    "energy/loss": Metric(
+        "Contrastive loss",
+        "nats",
+        "Cross-entropy between the weights of a state's support actions and the softmax of the energy "
+        "network at their noised forms, divided by M. It does not go to zero: noise hides which is which.",
+    ),
+    "distillation_loss": Metric(
+        "Distillation loss",
+        "squared error",
+        "Mean squared distance of the one-step policy's action to the flow's action of the same noise.",
+    ),
+    "weight": Metric(
+        "Advantage weight",
+        "",
+        "Mean over the batch of min(exp(α·advantage), w_max), the weight of the data's actions in the "
+        "regression.",
     ),
     "q_policy": Metric("Q of the policy's actions", "return", "Mean of Q over actions of the policy."),
     "value_loss": Metric(

@@ -1,0 +1,48 @@
+"""Policies as files that need JAX alone: observations and a number in, actions out."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from jax import export
+from jaxtyping import Array
+
+from tiltflow.agents.base import Agent
+from tiltflow.files import atomic_file
+from tiltflow.training.evaluate import read_learned
+from tiltflow.training.policy import RunState
+
+PLATFORMS = ("cpu", "cuda")
+
+
+def export_policy(agent: Agent, state: RunState, observation_size: int) -> bytes:
+    """The policy, with its parameters and the units of observations, as a serialised StableHLO program.
+
+    `jax.export.deserialize(data).call(observations, seed)` gives actions in [−1, 1], float32 [n, a], from
+    float32 observations [n, o] as the environment gives them (any n) and a uint32 seed of the draw.
+    """
+
+    def act(observations: Array, seed: Array) -> Array:
+        return agent.act(state.agent, state.units(observations), jax.random.key(seed))
+
+    (rows,) = export.symbolic_shape("n")
+    arguments = (
+        jax.ShapeDtypeStruct((rows, observation_size), jnp.float32),
+        jax.ShapeDtypeStruct((), jnp.uint32),
+    )
+    return bytes(export.export(jax.jit(act), platforms=PLATFORMS)(*arguments).serialize())
+
+
+def export_run(run: Path, out: Path | None = None) -> list[Path]:
+    """Write the newest policy of each seed to policy-SEED.stablehlo in `out` (the run folder by default).
+
+    Raises UserError where `run` is no run folder or has no checkpoint.
+    """
+    learned = read_learned(run)
+    paths = []
+    for seed, state in zip(learned.config.seed_numbers, learned.states, strict=True):
+        path = (out or run) / f"policy-{seed}.stablehlo"
+        with atomic_file(path) as file:
+            file.write(export_policy(learned.agent, state, learned.spec.observation_size))
+        paths.append(path)
+    return paths

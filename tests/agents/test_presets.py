@@ -1,0 +1,49 @@
+"""Presets: each belongs to a task that there is, and says where its values are from."""
+
+import pytest
+
+from tiltflow.agents.baseline_configs import FQLConfig, TD3BCConfig
+from tiltflow.agents.presets import find_preset, presets
+from tiltflow.agents.registry import ALGORITHMS, preset
+from tiltflow.tasks import list_tasks
+
+NAMES = [task.name for task in list_tasks()]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_preset_fits_a_task_and_its_source_says_whether_it_is_ours(name):
+    default = ALGORITHMS[name].config
+    for entry in presets(name, default):
+        assert any(task.startswith(entry.tasks) for task in NAMES), entry.tasks
+        assert type(entry.config) is type(default)
+        assert entry.source.startswith("ours") is not entry.found
+
+
+def test_the_values_that_fql_gives_in_its_readme():
+    expected = {
+        "ogbench/humanoidmaze-medium-navigate-singletask-v0": (30.0, 0.995, "mean"),
+        "ogbench/antmaze-large-navigate-singletask-task3-v0": (10.0, 0.99, "min"),
+        "ogbench/puzzle-4x4-play-singletask-v0": (1000.0, 0.99, "mean"),
+        "d4rl/hammer-cloned-v1": (10_000.0, 0.99, "min"),
+    }
+    for task, values in expected.items():
+        config = preset("fql", task)
+        assert isinstance(config, FQLConfig)
+        assert (config.alpha, config.critic.discount, config.critic.aggregate) == values
+        assert not config.normalize_q
+
+
+def test_td3_bc_and_rebrac_share_a_config_but_not_presets():
+    task = "ogbench/cube-double-play-singletask-v0"
+    td3, rebrac = preset("td3-bc", task), preset("rebrac", task)
+    assert isinstance(td3, TD3BCConfig)
+    assert isinstance(rebrac, TD3BCConfig)
+    assert (td3.actor_penalty, td3.critic_penalty) == (0.4, 0.0)
+    assert (rebrac.actor_penalty, rebrac.critic_penalty) == (0.1, 0.0)
+
+
+def test_a_task_without_a_preset_has_the_defaults():
+    for algorithm in ALGORITHMS.values():
+        entry = find_preset(algorithm.name, algorithm.config, "file/own")
+        assert entry.config == algorithm.config
+        assert not entry.found
