@@ -31,7 +31,8 @@ from tiltflow.agents.configs import CriticConfig, GuidanceName
 from tiltflow.critics import Critic, q_value, q_values
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Generator
-from tiltflow.paths import Path, Prediction, coefficients
+from tiltflow.guidance.potential import shift
+from tiltflow.paths import Path, Prediction
 
 SMALLEST_ALPHA = 0.1
 UNIT_ACTIONS = 16
@@ -65,19 +66,13 @@ class QGuided(Generator):
         *,
         plain: bool = False,
     ) -> Float[Array, "*batch d"]:
-        """The base's prediction plus the wanted form of a shift of the score by scale·α·slope.
-
-        A shift g of the score shifts the noise by −σ·g and the data by σ²/α·g.
-        """
+        """The base's prediction plus the shift of the score by α·scale·slope."""
         t = jnp.broadcast_to(t, x.shape[:-1])
-        a, b = coefficients(self.path, want, t)
-        alpha, sigma = self.path.alpha(t), self.path.sigma(t)
-        factor = self.scale * (a * sigma**2 - b * alpha * sigma)
-        shift = factor[..., None] * self._slope(t, x, condition, alpha)
-        return self.base.predict(want, t, x, condition, plain=plain) + shift
+        slope = self.scale * self._slope(t, x, condition)
+        return self.base.predict(want, t, x, condition, plain=plain) + shift(self.path, want, t, slope)
 
-    def _slope(self, t: Array, x: Array, condition: Array | None, alpha: Array) -> Float[Array, "*batch d"]:
-        """The shift of the score over scale·α."""
+    def _slope(self, t: Array, x: Array, condition: Array | None) -> Float[Array, "*batch d"]:
+        """The shift of the score over α·scale."""
         if self.kind == "gradient":
             return self._q_slope(x, condition)
 
@@ -88,7 +83,7 @@ class QGuided(Generator):
             return self._q_slope(clean(x), condition)
         estimate, pull_back = jax.vjp(clean, x)
         (slope,) = pull_back(self._q_slope(estimate, condition))
-        return slope / jnp.maximum(alpha, SMALLEST_ALPHA)[..., None]
+        return slope / jnp.maximum(self.path.alpha(t), SMALLEST_ALPHA)[..., None]
 
     def _q_slope(self, actions: Array, observations: Array | None) -> Float[Array, "*batch d"]:
         assert observations is not None

@@ -45,6 +45,7 @@ class Plan:
     episodes: int
     data: str | None = None
     network: tuple[int, int] | None = None
+    normalize_observations: bool = True
 
     def __post_init__(self) -> None:
         _check_names("task", self.tasks)
@@ -79,6 +80,7 @@ class Plan:
             steps=self.steps,
             evaluations=self.evaluations,
             episodes=self.episodes,
+            normalize_observations=self.normalize_observations,
         )
 
 

@@ -57,6 +57,8 @@ class Benchmark:
     network: Annotated[str | None, tyro.conf.arg(metavar="WIDTHxDEPTH")] = None
     """Units of each hidden layer and number of hidden layers, as in 256x3, in every network of every
     agent; without it those of the presets."""
+    normalize_observations: Annotated[bool, tyro.conf.FlagConversionOff] = TrainConfig.normalize_observations
+    """Shift and scale observations to mean 0 and standard deviation 1 over each data set."""
     processes: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Runs that go on at a time, at most and without it one a core; fewer need less memory."""
     plan_only: Annotated[bool, tyro.conf.arg(name="plan"), tyro.conf.FlagCreatePairsOff] = False
@@ -104,6 +106,7 @@ class Benchmark:
             episodes=self.episodes,
             data=None if data is None else str(data),
             network=None if self.network is None else parse_network(self.network),
+            normalize_observations=self.normalize_observations,
         )
 
     def _check(self, suite: Suite, plan: Plan) -> list[Task]:

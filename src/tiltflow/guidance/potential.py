@@ -71,6 +71,18 @@ def init_potential(
     return Potential(network, jnp.asarray(unit, jnp.float32), PATHS[config.path], classifier)
 
 
+def shift(
+    path: Path, want: Prediction, t: Float[Array, "*batch"], slope: Float[Array, "*batch d"]
+) -> Float[Array, "*batch d"]:
+    """What a shift of the score by α·slope adds to the wanted prediction: (a·σ² − b·α·σ)·slope.
+
+    The prediction is a·data + b·noise; a shift g of the score shifts the noise by −σ·g, the data by σ²/α·g.
+    """
+    a, b = coefficients(path, want, t)
+    alpha, sigma = path.alpha(t), path.sigma(t)
+    return (a * sigma**2 - b * alpha * sigma)[..., None] * slope
+
+
 class Guided(Generator):
     """The generative model whose score is score(base) + scale·∇U."""
 
@@ -88,13 +100,7 @@ class Guided(Generator):
         *,
         plain: bool = False,
     ) -> Float[Array, "*batch d"]:
-        """The base's prediction plus (a·σ² − b·α·σ)·scale·∂U/∂(αx), where it is a·data + b·noise.
-
-        A shift g of the score shifts the noise by −σ·g and the data by σ²/α·g.
-        """
+        """The base's prediction plus the shift of the score by scale·∇U = α·scale·∂U/∂(αx)."""
         t = jnp.broadcast_to(t, x.shape[:-1])
-        a, b = coefficients(self.path, want, t)
-        alpha, sigma = self.path.alpha(t), self.path.sigma(t)
-        factor = self.scale * (a * sigma**2 - b * alpha * sigma)
-        slope = self.potential.slope(t, x, condition, plain=plain)
-        return self.base.predict(want, t, x, condition, plain=plain) + factor[..., None] * slope
+        slope = self.scale * self.potential.slope(t, x, condition, plain=plain)
+        return self.base.predict(want, t, x, condition, plain=plain) + shift(self.path, want, t, slope)
