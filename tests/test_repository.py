@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "tiltflow"
 
 FLOORS = (
-    ("errors", "files"),
+    ("errors", "files", "packages"),
     ("paths", "networks", "solvers", "tilting", "optimize"),
     ("flow", "exact", "toys", "metrics", "data", "tasks", "environments", "mazes"),
     ("critics", "agents", "guidance"),

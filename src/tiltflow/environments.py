@@ -1,8 +1,6 @@
 """Evaluation environments behind one interface, whatever library they come from."""
 
 import contextlib
-import importlib
-import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +11,12 @@ import numpy as np
 from jaxtyping import Float
 
 from tiltflow.errors import UserError, nearest
+from tiltflow.packages import require
 from tiltflow.tasks import Task
 
 Observation = Float[np.ndarray, " o"]
 Action = Float[np.ndarray, " a"]
 
-_EXTRAS = {"ogbench": "ogbench", "minari": "d4rl", "h5py": "d4rl"}
 # D4RL's ant has neither contact forces in its reward nor (as numbers other than 0) in its observations.
 _ANT = {"include_cfrc_ext_in_observation": False, "contact_cost_weight": 0.0}
 
@@ -119,21 +117,6 @@ def make_gymnasium(task: Task, data: Path | None = None) -> Any:
 
         return FixedGoal(environment, GOAL_CELLS[task.environment], d4rl_frame=task.family == "d4rl")
     return environment
-
-
-def require(package: str) -> ModuleType:
-    """Import an optional package; UserError naming the extra that installs it where it is missing."""
-    try:
-        # Gymnasium-Robotics and dm_control talk while they are imported.
-        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-            return importlib.import_module(package)
-    except ImportError as error:
-        name = package.partition(".")[0]
-        python = " (on Python 3.11 or 3.12)" if name == "ogbench" else ""
-        raise UserError(
-            f"The Python package {name} is needed here and cannot be imported ({error}). "
-            f'Install it with: pip install "tiltflow[{_EXTRAS.get(name, "envs")}]"{python}'
-        ) from error
 
 
 def import_robotics() -> ModuleType:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tiltflow.data.audit import Finding
-from tiltflow.environments import require
 from tiltflow.errors import UserError
 from tiltflow.files import atomic_file
+from tiltflow.packages import require
 
 # Every key that any of the formats uses; others (infos/…, metadata) are left unread.
 KEYS = (

@@ -9,8 +9,8 @@ import numpy as np
 from tiltflow.data.audit import Finding, audit_columns, refuse_errors
 from tiltflow.data.formats import from_transitions
 from tiltflow.data.transitions import Transitions
-from tiltflow.environments import require
 from tiltflow.errors import UserError
+from tiltflow.packages import require
 from tiltflow.tasks import Task
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from tiltflow.data.audit import Finding, refuse_errors
 from tiltflow.data.formats import Columns
-from tiltflow.environments import lend_global_random, make_gymnasium, require
+from tiltflow.environments import lend_global_random, make_gymnasium
+from tiltflow.packages import require
 from tiltflow.tasks import Task
 
 

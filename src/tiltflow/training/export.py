@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from tiltflow.agents.base import Agent
 from tiltflow.files import atomic_file
-from tiltflow.training.evaluate import read_learned
+from tiltflow.training.learned import read_learned
 from tiltflow.training.policy import RunState
 
 PLATFORMS = ("cpu", "cuda")

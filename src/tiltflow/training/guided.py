@@ -12,12 +12,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Parts
 from tiltflow.agents.configs import CriticConfig, GuidanceName
-from tiltflow.agents.test_time import Improved, crossed_value, improved_actions, q_unit
+from tiltflow.agents.q_guidance import Improved, crossed_value, improved_actions, q_unit
 from tiltflow.critics import Critic
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
-from tiltflow.training.evaluate import Learned, read_learned
 from tiltflow.training.group import load_data
+from tiltflow.training.learned import Learned, read_learned
 from tiltflow.training.loop import seed_keys
 from tiltflow.training.policy import RunState
 

@@ -7,7 +7,7 @@ import pytest
 from bandits import exact_flow, known_critic
 
 from tiltflow.agents.configs import CriticConfig
-from tiltflow.agents.test_time import QGuided, crossed_value
+from tiltflow.agents.q_guidance import QGuided, crossed_value
 from tiltflow.exact import gaussian_mixture
 
 
