@@ -20,19 +20,21 @@ def maze_data(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def small_training(maze_data) -> tuple[str, ...]:
+    """What makes a training of any algorithm with a flow one of seconds."""
+    return ("--task", TASK, "--data", str(maze_data), *SMALL)
+
+
 @pytest.fixture
-def train_words(maze_data):
+def train_words(small_training):
     """The words of a training of seconds."""
 
     def words(out: Path, *more: str) -> list[str]:
         return [
             "train",
             "bc-flow",
-            "--task",
-            TASK,
-            "--data",
-            str(maze_data),
-            *SMALL,
+            *small_training,
             "--out",
             str(out),
             *more,

@@ -21,10 +21,10 @@ ROWS, DRAWN = 50_000, 10_000
 ESS = 0.06
 # (dimensions, seed) for each method: together they would cost half the time of all tests.
 PROBLEMS = {
-    "efm": [(1, 2), (2, 4), (8, 1)],
-    "ed": [(1, 2), (2, 4), (8, 1)],
+    "efm": [(1, 2), (8, 1)],
+    "ed": [(2, 4), (8, 1)],
     "tilted-path": [(2, 4)],
-    "cep": [(1, 2), (8, 1)],
+    "cep": [(8, 1)],
     "unguided": [(2, 0), (8, 1)],
 }
 
@@ -84,8 +84,8 @@ def test_classifier_guidance_samples_the_same_law_up_to_the_error_of_its_classif
     assert abs(variance - wrong) < abs(variance - truth) / 5
 
 
-@pytest.mark.parametrize("method", ["efm", "cep"])
-def test_a_conditional_model_samples_the_tilt_at_each_condition(method):
+def test_a_conditional_model_samples_the_tilt_at_each_condition():
+    method = "efm"
     rng = np.random.default_rng(0)
     condition = rng.uniform(-2, 2, (ROWS, 1))
     points = condition + rng.standard_normal((ROWS, 1))

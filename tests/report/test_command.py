@@ -16,8 +16,10 @@ TASK = "ogbench/cube-single-play-singletask-task2-v0"
 def changed(name):
     """A config in which options of every kind differ from the defaults."""
     agent = ALGORITHMS[name].config
-    flow = replace(agent.flow, num_steps=7, network=replace(agent.flow.network, width=64, layer_norm=True))
-    agent = replace(agent, flow=flow)
+    part = "flow" if hasattr(agent, "flow") else "actor"
+    model = getattr(agent, part)
+    model = replace(model, batch_size=7, network=replace(model.network, width=64, layer_norm=True))
+    agent = replace(agent, **{part: model})
     if hasattr(agent, "behaviour_steps"):
         agent = replace(agent, behaviour_steps=1234)
     if isinstance(agent, QIPOConfig):

@@ -68,7 +68,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_bits_of_an_undisturbed_one
     write_json(tmp_path / "config.json", to_dict(config))
     random_moments = random.Random(algorithm)
     codes = []
-    for _ in range(3):
+    for _ in range(2):
         # so many chunks of training, and then a while that ends anywhere: in a step, a write, a rollout
         moment = [str(random_moments.randint(1, 6)), str(random_moments.uniform(0, 0.5))]
         command = [sys.executable, "-c", TRAIN, str(broken), str(tmp_path / "config.json"), *moment]

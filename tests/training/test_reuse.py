@@ -25,7 +25,6 @@ def varied(small_config, algorithm: str, *, beta: float | None = None, **changes
     [
         ("qipo-ot", "qipo-ot", ["behaviour", "critic"]),
         ("bc-flow", "qipo-ot", ["behaviour"]),
-        ("qipo-ot", "qipo-diff", ["critic"]),
     ],
 )
 def test_a_run_with_reused_stages_has_the_bits_of_one_without(

@@ -4,6 +4,7 @@ Their states are named tuples with the fields `policy` (Trained) and `critic`. T
 end of the critic's stage.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -25,8 +26,12 @@ def behaviour_and_critic(
     spec: Spec,
     count: dict[str, int],
     optimizer: optax.GradientTransformation,
+    begin_critic: Callable[[Any, Columns, PRNGKeyArray], Any] = lambda state, sample, key: state,
 ) -> tuple[Stage, Stage]:
-    """Both stages, of `count["behaviour"]` and `count["critic"]` gradient steps."""
+    """Both stages, of `count["behaviour"]` and `count["critic"]` gradient steps.
+
+    `begin_critic` is the renewal with which the critic's stage begins.
+    """
 
     def behave(state: Any, batch: Columns, key: PRNGKeyArray) -> tuple[Any, Metrics]:
         policy, metrics = behaviour_update(state.policy, batch, key, config.flow, optimizer)
@@ -52,6 +57,7 @@ def behaviour_and_critic(
             config.critic.batch_size,
             learn_q,
             improves_policy=False,
+            renew=begin_critic,
             derive=next_support if softmax_critic else None,
             derive_reason="drawing support actions of the next states",
             owns=("critic",),

@@ -144,7 +144,10 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
     # 1. K1 steps: plain matching of the data's actions.
     # 2. K2 steps: Q-learning inside the support of the behaviour; Q is fixed from then on.
 
-    first_stages = behaviour_and_critic(config, spec, count, behaviour_optimizer)
+    def keep_behaviour(state: QIPOState, sample: Columns, key: PRNGKeyArray) -> QIPOState:
+        return state._replace(behaviour=state.policy.average)
+
+    first_stages = behaviour_and_critic(config, spec, count, behaviour_optimizer, keep_behaviour)
 
     # 3. K3 steps: every K_renew steps the support comes from the current policy; then weighted matching.
 
@@ -163,14 +166,11 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         return {"support_actions": actions, "support_energies": energies}
 
     def renew(state: QIPOState, sample: Columns, key: PRNGKeyArray) -> QIPOState:
-        """π_l becomes the reference; at first it is μ, training starts afresh and energy gets its unit."""
+        """π_l becomes the reference; the first time, training starts afresh and the energy gets its unit."""
         first = state.renewals < 0.5
-        current = state.policy.average
-        fresh = begin(current, improvement_optimizer)
-        policy, behaviour = jax.tree.map(
-            lambda a, b: jnp.where(first, a, b), (fresh, current), (state.policy, state.behaviour)
-        )
-        state = state._replace(policy=policy, behaviour=behaviour, reference=current)
+        fresh = begin(state.policy.average, improvement_optimizer)
+        policy = jax.tree.map(lambda a, b: jnp.where(first, a, b), fresh, state.policy)
+        state = state._replace(policy=policy, reference=state.policy.average)
         unit = energy_unit(support(state, sample, key)["support_energies"], config)
         return state._replace(scale=jnp.where(first, unit, state.scale), renewals=state.renewals + 1)
 
