@@ -32,9 +32,9 @@ OPTIONS = {
 def small(name: str):
     algorithm, options = OPTIONS.get(name, (name, {}))
     config = replace(preset(algorithm, "file/any"), **options)
-    network = NetworkConfig(width=16, depth=2)
+    network = NetworkConfig(width=16, depth=1)
     if hasattr(config, "flow"):
-        config = replace(config, flow=replace(config.flow, network=network, num_steps=3, batch_size=8))
+        config = replace(config, flow=replace(config.flow, network=network, num_steps=2, batch_size=8))
     if hasattr(config, "actor"):
         config = replace(config, actor=replace(config.actor, network=network, batch_size=8))
     if hasattr(config, "critic"):

@@ -80,7 +80,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_bits_of_an_undisturbed_one
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ["bc-flow", "bc-diffusion", "qipo-ot", "qipo-diff"])
+@pytest.mark.parametrize("algorithm", ["bc-diffusion", "qipo-ot"])
 def test_a_run_stopped_between_chunks_resumes_bit_for_bit(small_config, trained, tmp_path, algorithm):
     config = small_config(algorithm, seeds=2)
     whole = trained(config)
