@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -22,6 +21,13 @@ from tiltflow.toy.plan import Cell, Job
 WORDS = ("--data", "moons", "--method", "resample", "--beta", "0", "3", "--seeds", "2")
 WORDS = (*WORDS, "--samples", "300", "--points", "40", "--train-rows", "3000")
 PLAN = Toy(Path(), ("resample",), ("moons",), (0.0, 3.0), 40, 300, None, 3000, 2).plan()
+# As a terminal starts it: a suite in the background of a shell would hand down that Ctrl-C is ignored.
+HEEDING = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from tiltflow.cli.main import main
+sys.exit(main())
+"""
 STALE = Cell("moons", "resample", 3.0, 1)
 
 
@@ -52,10 +58,8 @@ def interrupted(one_core, tmp_path_factory):
     """A command stopped by Ctrl-C after a method's first cell, in a folder with a cell of other settings."""
     out = tmp_path_factory.mktemp("toy")
     compute(replace(PLAN, train_rows=2999), STALE, out / "cells")
-    command = [sys.executable, "-m", "tiltflow", "toy", *WORDS, "--out", str(out)]
-    # As a terminal starts it: a suite in the background of a shell would hand down that Ctrl-C is ignored.
-    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
+    command = [sys.executable, "-c", HEEDING, "toy", *WORDS, "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     said = []
     for line in process.stderr:
         said.append(line)
