@@ -37,7 +37,7 @@ from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
 from tiltflow.paths import PATHS, interpolate
 from tiltflow.tilting import effective_sample_size, tilt_weights
 
-SHARES = {"behaviour": 0.4, "critic": 0.4, "energy": 0.2}
+SHARES = {"behaviour": 0.5, "critic": 0.3, "energy": 0.2}
 
 
 class QGPOState(NamedTuple):

@@ -47,7 +47,7 @@ from tiltflow.guidance.displaced import Energy, propose
 from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
 from tiltflow.tilting import effective_sample_size, tilt_weights
 
-SHARES = {"behaviour": 0.4, "critic": 0.4, "improvement": 0.2}
+SHARES = {"behaviour": 0.5, "critic": 0.3, "improvement": 0.2}
 
 
 class QIPOState(NamedTuple):
