@@ -39,6 +39,8 @@ def small(name: str):
         config = replace(config, actor=replace(config.actor, network=network, batch_size=8))
     if hasattr(config, "critic"):
         config = replace(config, critic=replace(config.critic, network=network, batch_size=8))
+    if getattr(config, "num_candidates", 1) > 3:
+        config = replace(config, num_candidates=3)
     if hasattr(config, "num_support_actions"):
         config = replace(config, num_support_actions=3)
     if hasattr(config, "improvement_batch_size"):

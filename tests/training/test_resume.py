@@ -146,7 +146,7 @@ def test_a_diverging_run_names_stage_step_and_metric_and_keeps_the_last_good_che
     with pytest.raises(TrainingDiverged, match=r"(loss|q_mean|target_mean) became .* stage critic"):
         train(replace(config, agent=agent), run)
     kept = checkpoints.found(run / "seeds/0/checkpoints")
-    assert kept[-1].name == "step-0000000080.ckpt"  # the end of the behaviour stage
+    assert kept[-1].name == "step-0000000100.ckpt"  # the end of the behaviour stage
     for line in (run / "seeds/0/metrics.jsonl").read_text().splitlines():
         assert np.isfinite(json.loads(line)["metrics"]["loss"]).all()
 
