@@ -15,9 +15,8 @@ from tiltflow.optimize import run_steps
 
 
 def test_the_guided_policy_is_the_tilt():
-    path = "vp"
     config = ALGORITHMS["qgpo"].config
-    flow = replace(FLOW, path=path, solver="midpoint", num_steps=20)
+    flow = replace(FLOW, path="vp", solver="midpoint", num_steps=20)
     config = replace(
         config,
         flow=flow,
@@ -32,7 +31,7 @@ def test_the_guided_policy_is_the_tilt():
     truth = tilt(law, QuadraticEnergy(jnp.array([[curvature]]), jnp.array([slope]), jnp.zeros(())), 2.0)
     agent = build(config, SPEC, 3000)
     state = agent.init(jax.random.key(0))
-    behaviour = exact_flow(law, path)
+    behaviour = exact_flow(law, "vp")
     policy = state.policy._replace(average=behaviour)
     state = state._replace(policy=policy, critic=known_critic(slope, curvature))
     stage = agent.stages[-1]

@@ -5,8 +5,6 @@ import signal
 import subprocess
 import sys
 
-import pytest
-
 from tiltflow.cli.main import main
 
 # Far from done when its first line of progress appears.
@@ -40,8 +38,7 @@ def test_train_prints_progress_score_and_files_and_evaluate_plays_again(train_wo
     assert (run / "result.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT])
-def test_a_stopped_training_exits_130_after_a_checkpoint_and_resumes(train_words, tmp_path, number, capsys):
+def test_a_stopped_training_exits_130_after_a_checkpoint_and_resumes(train_words, tmp_path, capsys):
     run = tmp_path / "run"
     command = [sys.executable, "-m", "tiltflow", *train_words(run, *LONG)]
     with subprocess.Popen(
@@ -50,7 +47,7 @@ def test_a_stopped_training_exits_130_after_a_checkpoint_and_resumes(train_words
         assert process.stdout is not None
         for line in process.stdout:
             if "steps/s" in line:
-                process.send_signal(number)
+                process.send_signal(signal.SIGINT)
                 break
         _, error = process.communicate()
     assert process.returncode == 130

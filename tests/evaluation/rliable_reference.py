@@ -1,8 +1,8 @@
 """Makes rliable_reference.json, the aggregates that rliable gives; run where rliable is installed.
 
-    python -m venv /tmp/rliable
-    /tmp/rliable/bin/pip install rliable==1.2.0 'numpy<2' 'scipy<1.14' 'pandas<3'
-    /tmp/rliable/bin/python tests/evaluation/rliable_reference.py
+    python -m venv rliable-venv
+    rliable-venv/bin/pip install rliable==1.2.0 'numpy<2' 'scipy<1.14' 'pandas<3'
+    rliable-venv/bin/python tests/evaluation/rliable_reference.py
 
 rliable is no dependency: the file is stored.
 """

@@ -85,13 +85,12 @@ def test_classifier_guidance_samples_the_same_law_up_to_the_error_of_its_classif
 
 
 def test_a_conditional_model_samples_the_tilt_at_each_condition():
-    method = "efm"
     rng = np.random.default_rng(0)
     condition = rng.uniform(-2, 2, (ROWS, 1))
     points = condition + rng.standard_normal((ROWS, 1))
-    config = replace(METHODS[method].config, steps=4_000)
+    config = replace(METHODS["efm"].config, steps=4_000)
     # N(c, 1)·exp(−x) is N(c − 1, 1).
-    fitted = fit(method, points, points[:, 0], beta=1.0, condition=condition, config=config)
+    fitted = fit("efm", points, points[:, 0], beta=1.0, condition=condition, config=config)
     for c in (-1.0, 1.0):
         drawn = fitted.sample(5_000, condition=[c])
         assert drawn.mean() == pytest.approx(c - 1, abs=0.12)

@@ -84,11 +84,6 @@ def count_steps(config: ActorCriticConfig, steps: int) -> int:
     return split_steps(steps, {name: 1.0}, {name: config.actor_critic_steps})[name]
 
 
-def flow_parts(config: Any) -> Callable[[ActorCriticState], Parts]:
-    """The parts of a policy that is a flow: its averaged parameters, and the critic beside it."""
-    return lambda state: Parts(state.policy.average, config.flow, state.critic, config.critic)
-
-
 def play_best_of(config: Any, spec: Spec) -> Callable[[ActorCriticState, Array, PRNGKeyArray], Array]:
     """The policy that draws `num_candidates` actions of the averaged flow and takes the one of highest Q."""
 

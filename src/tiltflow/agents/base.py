@@ -66,6 +66,11 @@ class Agent:
     """The parts of the policy, where it is a flow or a diffusion."""
 
 
+def flow_parts(config: Any) -> Callable[[State], Parts]:
+    """The parts of a policy that is a flow: its averaged parameters, and the critic beside it."""
+    return lambda state: Parts(state.policy.average, config.flow, state.critic, config.critic)
+
+
 def split_steps(total: int, shares: Mapping[str, float], fixed: Mapping[str, int | None]) -> dict[str, int]:
     """Steps of each stage: the fixed ones as they are, the rest of `total` in proportion to `shares`.
 

@@ -41,12 +41,11 @@ from tiltflow.agents.actor_critic import (
     ActorCriticState,
     Stepped,
     build_actor_critic,
-    flow_parts,
     play_best_of,
     policy_optimizer,
     q_size,
 )
-from tiltflow.agents.base import Agent
+from tiltflow.agents.base import Agent, flow_parts
 from tiltflow.agents.bc import behaviour_update, init_flow, sample_actions, sample_support
 from tiltflow.agents.configs import FlowQConfig
 from tiltflow.critics import Critic, q_value

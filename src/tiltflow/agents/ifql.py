@@ -16,11 +16,10 @@ from tiltflow.agents.actor_critic import (
     ActorCriticState,
     Stepped,
     build_actor_critic,
-    flow_parts,
     play_best_of,
     policy_optimizer,
 )
-from tiltflow.agents.base import Agent
+from tiltflow.agents.base import Agent, flow_parts
 from tiltflow.agents.baseline_configs import BestOfNConfig
 from tiltflow.agents.bc import behaviour_update, init_flow
 from tiltflow.data.transitions import Spec

@@ -36,7 +36,7 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.agents.base import Agent, Parts, Stage, split_steps
+from tiltflow.agents.base import Agent, Stage, flow_parts, split_steps
 from tiltflow.agents.bc import init_flow, make_optimizer, sample_actions, sample_support
 from tiltflow.agents.behaviour_critic import behaviour_and_critic, energy_unit, support_energies
 from tiltflow.agents.configs import QIPOConfig
@@ -216,9 +216,6 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
     def act(state: QIPOState, observations: Array, key: PRNGKeyArray) -> Array:
         return sample_actions(state.policy.average, observations, key, spec, config.flow)
 
-    def parts(state: QIPOState) -> Parts:
-        return Parts(state.policy.average, config.flow, state.critic, config.critic)
-
     improvement = Stage(
         "improvement",
         count["improvement"],
@@ -230,4 +227,4 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         derive=support if config.support == "dataset" else None,
         derive_reason="drawing support actions",
     )
-    return Agent(init, (*first_stages, improvement), act, parts)
+    return Agent(init, (*first_stages, improvement), act, flow_parts(config))

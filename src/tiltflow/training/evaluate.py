@@ -34,10 +34,10 @@ def evaluate(
     """
     learned = read_learned(run)
     task = find_task(learned.config.task, learned.config.env)
-    name, chosen = "evaluation.json", dict[str, Any]()
+    file, chosen = "evaluation.json", dict[str, Any]()
     if guidance is not None:
         learned, chosen = guide(learned, guidance)
-        name = f"evaluation-{guidance.kind}.json"
+        file = f"evaluation-{guidance.kind}.json"
     record: dict[str, Any] = {
         "stage": "final",
         "metric": task.metric,
@@ -56,5 +56,5 @@ def evaluate(
             columns["lengths"].append(of_seed.lengths)
     record |= columns | chosen
     result = result_record(task, learned.config.algorithm, [record], learned.step, 0.0) | chosen
-    write_json(run / name, {**record, "result": result})
+    write_json(run / file, {**record, "result": result})
     return result

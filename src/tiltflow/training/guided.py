@@ -51,6 +51,11 @@ def guide(learned: Learned, guidance: Guidance) -> tuple[Learned, dict[str, Any]
         )
     critics, critic_config = _critics(learned, guidance.critic)
     dataset = load_data(config)
+    if dataset.checksum != learned.checksum:
+        raise UserError(
+            f"{dataset.source} is not what the policy was trained on: its checksum is {dataset.checksum}, "
+            f"that of the run's data {learned.checksum}. Q would be measured in another unit."
+        )
 
     def parts(agent: Any) -> Parts:
         return replace(parts_of(agent), critic_config=critic_config)
