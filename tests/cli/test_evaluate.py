@@ -1,6 +1,7 @@
 """Policies of runs played again, improved at test time, and exported, from the command line."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -43,6 +44,16 @@ def test_policies_are_improved_at_test_time_and_exported(small_training, tmp_pat
         evaluate(run, 1, guidance=Guidance("best-of-n", (2.0, 4.0)))
     assert main(["evaluate", str(run), "--candidates", "4"]) == 2
     assert "--guidance" in capsys.readouterr().err
+
+    # Q of other data would have another unit.
+    other = tmp_path / "other"
+    assert main(["data", "collect", "pointmaze-umaze-v0", "--episodes", "1", "--out", str(other)]) == 0
+    moved = shutil.copytree(run, tmp_path / "moved")
+    record = json.loads((moved / "config.json").read_text())
+    (moved / "config.json").write_text(json.dumps({**record, "data": str(other)}))
+    capsys.readouterr()
+    assert main(["evaluate", str(moved), "--episodes", "1", "--guidance", "best-of-n"]) == 2
+    assert "is not what the policy was trained on" in " ".join(capsys.readouterr().err.split())
 
     # The lines that export prints.
     assert main(["export", str(run)]) == 0
