@@ -5,7 +5,7 @@ in-support softmax (QGPO, arXiv 2304.12824):
 expectile (IQL, arXiv 2110.06169):
     V minimises |τ − 1[Q' < V]|·(Q'(s, a) − V(s))²,   y = r + γ(1 − d)·V(s').
 policy (clipped double Q-learning, arXiv 1802.09477, for a policy that is sampled):
-    y = r + γ(1 − d)·Q'(s', a'),   a' ~ π(·|s'), one action of the present policy.
+    y = r + γ(1 − d)·Q'(s', a'),   a' ~ π(·|s'), one action of the policy, or of its average.
 Q' is the target ensemble, joined by its minimum or mean. Every member of the ensemble is fitted to y.
 """
 

@@ -5,19 +5,27 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 
-class UserError(Exception):
+class ExplainedError(Exception):
+    """An error whose text says all that its reader needs, and that ends a command with its exit code."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UserError(ExplainedError):
     """Bad usage or bad input: the text names the file, key and value, and says what to do. Exit code 2."""
 
     exit_code: ClassVar[int] = 2
 
 
-class TrainingDiverged(Exception):
+class TrainingDiverged(ExplainedError):
     """A loss or metric stopped being finite: the text names stage, step and metric. Exit code 1."""
 
-    exit_code: ClassVar[int] = 1
+
+class ProcessFailed(ExplainedError):
+    """A process of a command broke or was killed: the text names its log. Exit code 1."""
 
 
-class Interrupted(Exception):
+class Interrupted(ExplainedError):
     """Training was asked to stop (Ctrl-C, SIGTERM) and has written its checkpoint. Exit code 130."""
 
     exit_code: ClassVar[int] = 130

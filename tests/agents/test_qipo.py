@@ -174,6 +174,33 @@ def test_the_tilted_path_without_smoothing_leaves_actions_and_weights_as_they_ar
     np.testing.assert_allclose(weights, expected, rtol=1e-4)
 
 
+def test_a_share_of_the_data_is_the_same_whether_actions_are_weighted_or_drawn_by_their_weights():
+    """The loss's mean over draws. In half of the states the data's action is the best, in half the worst."""
+    states, count = 64, 4
+    best = jnp.arange(states) % 2 == 0
+    energies = jnp.zeros((states, count + 1)).at[:, 0].set(jnp.where(best, -2.0, 2.0))
+    actions = jnp.zeros((states, count + 1, 1)).at[:, 0, 0].set(jnp.where(best, 0.9, -0.9))
+    batch = {
+        "observations": jnp.zeros((states, 1)),
+        "actions": actions[:, 0],
+        "support_actions": actions,
+        "support_energies": energies,
+    }
+    losses = {}
+    for weights in ("factors", "sampled"):
+        config = replace(
+            bandit_config("qipo-ot", "behaviour"), weights=weights, data_share=0.6, num_support_actions=count
+        )  # fmt: skip
+        agent = build(config, SPEC, 0)
+        state = agent.init(jax.random.key(0))._replace(renewals=jnp.ones(()))
+        keys = jax.random.split(jax.random.key(1), 2000)
+        update = jax.jit(lambda key, agent=agent, state=state: agent.stages[-1].update(state, batch, key)[1])
+        losses[weights] = np.asarray(jax.lax.map(update, keys)["loss"])
+    error = np.sqrt(sum(of.var() / len(of) for of in losses.values()))
+    assert abs(losses["factors"].mean() - losses["sampled"].mean()) < 4 * error
+    assert error < 0.02 * losses["factors"].mean()
+
+
 def test_the_tilted_path_improves_to_the_tilt_of_the_smoothed_behaviour(bandit):
     sigma = 0.2
     config = replace(

@@ -82,10 +82,14 @@ def test_a_run_is_an_ordinary_run_folder_and_its_score_is_summarised(failing):
     assert main(["evaluate", str(out / folder(UMAZE)), "--episodes", "1"]) == 0
 
 
-def test_the_same_command_keeps_what_is_done_and_tries_again_what_failed(failing, tmp_path):
+def test_what_is_done_is_kept_and_summarised_and_what_failed_is_tried_again(failing, tmp_path):
     data, before, _ = failing
     out = shutil.copytree(before, tmp_path / "out")
-    assert main(words(out, data)) == 1
+    assert main(words(out, data, "--tasks", "pointmaze/umaze-v0")) == 0
+    (out / "summary.csv").unlink()
+    assert main(words(out, data, "--tasks", "pointmaze/medium-v0")) == 1
+    # The summary is of all that the folder holds, whatever the last command asked for.
+    assert (out / "summary.csv").read_bytes() == (before / "summary.csv").read_bytes()
     for name in ("result.json", "log.txt"):
         kept, now = (place / folder(UMAZE) / name for place in (before, out))
         assert kept.read_bytes() == now.read_bytes()
@@ -99,6 +103,10 @@ def test_other_settings_are_refused_for_what_has_begun_and_free_for_what_has_not
     assert main(words(out, data, steps=STEPS + 1)) == 2
     assert f"steps: {STEPS} ≠ {STEPS + 1}" in " ".join(capsys.readouterr().err.split())
     assert (out / "benchmark.json").read_bytes() == before
+    assert (
+        main(words(out, data, "--seed", "1", steps=STEPS + 1)) == 2
+    )  # its seeds would be averaged with these
+    assert "seed-0" in " ".join(capsys.readouterr().err.split())
     only = words(out, data, "--tasks", "pointmaze/medium-v0", "--plan", steps=STEPS + 1)
     assert main(only) == 0
     assert "1 failed" in capsys.readouterr().out

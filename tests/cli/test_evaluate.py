@@ -12,6 +12,25 @@ from tiltflow.training.evaluate import evaluate
 from tiltflow.training.guided import Guidance
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--candidates", "4"], "--guidance best-of-n"),
+        (["--strength", "2"], "--guidance gradient"),
+        (["--critic", "runs/other"], "what --guidance takes Q from"),
+        (["--guidance", "best-of-n", "--strength", "2"], "--strength is that of --guidance gradient"),
+        (["--guidance", "gradient", "--candidates", "2"], "--candidates is N of"),
+        (["--guidance", "best-of-n", "--candidates"], "need a number"),
+        (["--guidance", "best-of-n", "--candidates", "0"], "at least 1"),
+        (["--guidance", "gradient", "--strength=-1"], "from 0 up"),
+        (["--guidance", "gradient", "--strength", "nan"], "from 0 up"),
+    ],
+)
+def test_settings_that_guidance_does_not_read_or_that_cannot_be_are_refused(capsys, words, text):
+    assert main(["evaluate", "runs/any", *words]) == 2
+    assert text in " ".join(capsys.readouterr().err.split())
+
+
 def test_policies_are_improved_at_test_time_and_exported(small_training, tmp_path, capsys):
     """One test, for it trains: a cloned policy without a critic, and one of ifql with its own."""
     clone, run = tmp_path / "bc-flow", tmp_path / "ifql"
@@ -20,15 +39,18 @@ def test_policies_are_improved_at_test_time_and_exported(small_training, tmp_pat
     assert main(["train", "ifql", *small_training, *small_critic, "--out", str(run)]) == 0
     plain = (run / "result.json").read_bytes()
 
-    # Its own critic; the setting is said and kept.
+    # Its own critic; the setting is said, and kept in a file of its own.
     for kind, option, value, said in (
         ("best-of-n", "--candidates", "3", "N = 3"),
         ("jacobian-gradient", "--strength", "0.5", "strength = 0.5"),
     ):
         words = ["evaluate", str(run), "--episodes", "2", "--guidance", kind, option, value]
         assert main(words) == 0
-        assert f"with {kind}, {said}, critic: own" in capsys.readouterr().out
-        record = json.loads((run / f"evaluation-{kind}.json").read_text())
+        out = capsys.readouterr().out
+        assert f"with {kind}, {said}, critic: own" in out
+        file = run / f"evaluation-{kind}-{value}.json"
+        assert out.splitlines()[-1] == str(file)
+        record = json.loads(file.read_text())
         assert len(record["returns"][0]) == 2
         assert record["q_unit"][0] > 0
     assert (run / "result.json").read_bytes() == plain
@@ -42,9 +64,6 @@ def test_policies_are_improved_at_test_time_and_exported(small_training, tmp_pat
     # What cannot be.
     with pytest.raises(UserError, match="validation data"):
         evaluate(run, 1, guidance=Guidance("best-of-n", (2.0, 4.0)))
-    assert main(["evaluate", str(run), "--candidates", "4"]) == 2
-    assert "--guidance" in capsys.readouterr().err
-
     # Q of other data would have another unit.
     other = tmp_path / "other"
     assert main(["data", "collect", "pointmaze-umaze-v0", "--episodes", "1", "--out", str(other)]) == 0

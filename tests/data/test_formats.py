@@ -29,6 +29,16 @@ def test_without_next_observations_rows_are_those_of_qlearning_dataset():
         assert data.terminations.tolist() == [bool(columns["terminals"][row]) for row in rows]
 
 
+def test_the_following_action_is_that_of_the_next_row_where_the_next_row_goes_on():
+    data = from_steps(steps(6, timeouts=[2]), horizon=100)  # rows 0, 1, 3, 4
+    actions, known = data.following_actions()
+    assert known.tolist() == [True, False, True, False]
+    np.testing.assert_array_equal(actions[[0, 2]], data.actions[[1, 3]])
+    np.testing.assert_array_equal(actions[[1, 3]], 0)
+    backwards = data.take(np.array([3, 2, 1, 0]))
+    assert not backwards.following_actions()[1].any()
+
+
 def test_files_without_timeouts_are_cut_at_the_horizon():
     columns = steps(20, terminals=[4])
     del columns["timeouts"]

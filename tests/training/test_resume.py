@@ -1,11 +1,13 @@
 """Stopping and resuming: the same bits as a run that nothing disturbed."""
 
 import json
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,6 +101,21 @@ def test_a_run_stopped_between_chunks_resumes_bit_for_bit(small_config, trained,
     resume(stopped)
     assert final_bodies(stopped) == final_bodies(whole)
     assert logged(stopped) == logged(whole)
+
+
+def test_a_training_stopped_while_its_processes_start_is_interrupted_and_resumes(
+    small_config, trained, tmp_path
+):
+    config, run = small_config("bc-flow"), tmp_path / "run"
+
+    def stop_soon(event):
+        if event["event"] == "started":
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+    with pytest.raises(Interrupted):
+        train(config, run, stop_soon)
+    resume(run)
+    assert final_bodies(run) == final_bodies(trained(config))
 
 
 @pytest.mark.slow

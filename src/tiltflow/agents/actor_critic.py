@@ -72,10 +72,13 @@ def build_actor_critic(
 
 
 def policy_optimizer(
-    part: FlowConfig | ActorConfig, config: ActorCriticConfig, steps: int
+    part: FlowConfig | ActorConfig, config: ActorCriticConfig, steps: int, *, every: int = 1
 ) -> optax.GradientTransformation:
-    """Adam of the policy, whose step size falls as configured over the stage; the critic's does not."""
-    return make_optimizer(part.learning_rate, part.decay, count_steps(config, steps))
+    """Adam of the policy, whose step size falls as configured over the stage; the critic's does not.
+
+    The policy takes a step at every so many of the stage.
+    """
+    return make_optimizer(part.learning_rate, part.decay, -(-count_steps(config, steps) // every))
 
 
 def count_steps(config: ActorCriticConfig, steps: int) -> int:

@@ -25,7 +25,7 @@ class NetworkConfig:
     activation: Literal["relu", "silu", "gelu", "mish"] = "silu"
     """Non-linearity of the hidden layers."""
     layer_norm: bool = False
-    """Layer normalisation after each hidden layer."""
+    """Layer normalisation of each hidden layer, before its non-linearity."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class CriticConfig:
 
     kind: Literal["in-support-softmax", "expectile", "policy"] = "expectile"
     """Backup: QGPO's softmax over support actions of the next state, IQL's expectile of the data, or Q of an
-    action of the present policy (where it is trained beside the critic)."""
+    action of the policy that is trained beside the critic."""
     ensemble: int = 2
     """Number of Q networks."""
     aggregate: Literal["min", "mean"] = "min"

@@ -4,6 +4,8 @@ The policy is a flow (ifql, as in arXiv 2502.02538) or a diffusion (idql) of the
 learning never asks it (critics.py, expectile). Where it is played, a = argmax_i Q'(s, a_i), a_1 … a_N ~
 μ(·|s): `resample` of the behaviour at test time, with all weight on the best.
 
+Departs from the public code of IFQL: the flow's parameters are averaged and its step size decays
+(`flow.ema`, `flow.decay`), it takes 5 midpoint steps instead of 10 of Euler, and Q' is the target ensemble's.
 Departs from IDQL: the diffusion has the variance-preserving path in continuous time, predicts its velocity
 with a plain perceptron and samples by DPM-Solver++, where the authors take 5 denoising steps of a residual
 network with dropout; a = argmax of Q, which the authors use for their tables, and not a draw by the

@@ -10,6 +10,8 @@ and plays its mean, cut off to the actions' box.
 Departs from the paper: the variance is constant and the mean not squashed, as in the public code for
 OGBench, where the authors learn one variance per entry and squash the mean; α is in units of the
 advantage's standard deviation over the batch unless `energy_scale="none"`; nothing decays but by choice.
+The public code for OGBench also differs in this: its weights read the trained Q, ours the target's; its
+hidden layers are GELU and normalised behind it, our critic's are ReLU and normalised before it.
 """
 
 import jax.numpy as jnp

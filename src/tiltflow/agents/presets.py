@@ -14,6 +14,7 @@ from tiltflow.agents.configs import BCConfig
 
 _FQL = "FQL's README (seohongpark/fql)"
 _VALUE_FLOWS = "Value Flows' README, for the same domain"
+_TWIN = "ours: that of Value Flows' README for the domain's visual twin"
 _INFOM = "InFOM's README, for the same domain"
 
 
@@ -42,6 +43,7 @@ class _Domain(NamedTuple):
     rebrac_source: str | None
     candidates: int
     candidates_source: str | None
+    fql_source: str = _FQL
 
 
 # The values without a source are recalled from a table that could not be read again: ours to answer for.
@@ -52,10 +54,12 @@ _OGBENCH = {
     "humanoidmaze-large": _Domain(0.995, 30, "mean", 10, None, (0.01, 0.01), None, 32, None),
     "antsoccer-arena": _Domain(0.995, 10, "mean", 1, None, (0.01, 0.01), None, 64, None),
     "cube-single": _Domain(0.99, 300, "mean", 1, _INFOM, (1, 0), None, 32, None),
-    "cube-double": _Domain(0.99, 300, "mean", 0.3, _VALUE_FLOWS, (0.1, 0), _VALUE_FLOWS, 32, None),
-    "cube-triple": _Domain(0.995, 300, "mean", 10, _VALUE_FLOWS, (0.03, 0), _VALUE_FLOWS, 32, None),
-    "scene": _Domain(0.99, 300, "mean", 10, _VALUE_FLOWS, (0.1, 0.01), None, 32, None),
-    "puzzle-3x3": _Domain(0.99, 1000, "mean", 10, _VALUE_FLOWS, (0.3, 0.01), None, 32, None),
+    "cube-double": _Domain(0.99, 300, "mean", 0.3, _TWIN, (0.1, 0), _TWIN, 32, None),
+    "cube-triple": _Domain(
+        0.995, 300, "mean", 10, _VALUE_FLOWS, (0.03, 0), _VALUE_FLOWS, 32, None, fql_source=_VALUE_FLOWS
+    ),
+    "scene": _Domain(0.99, 300, "mean", 10, _TWIN, (0.1, 0.01), None, 32, None),
+    "puzzle-3x3": _Domain(0.99, 1000, "mean", 10, _TWIN, (0.3, 0.01), None, 32, None),
     "puzzle-4x4": _Domain(0.99, 1000, "mean", 3, None, (0.3, 0.01), None, 32, None),
 }
 _OURS = "ours, after the settings common for this domain"
@@ -101,19 +105,23 @@ def _of_domain(algorithm: str, domain: str, row: _Domain, default: AgentConfig) 
         case FQLConfig():
             config = _with_critic(base, aggregate=row.fql_aggregate)
             config = replace(config, alpha=float(row.fql_alpha), normalize_q=False)
-            return Preset(algorithm, tasks, config, True, _FQL)
+            return _sourced(algorithm, tasks, config, row.fql_source)
         case IQLConfig():
             config = replace(base, alpha=float(row.iql_alpha), energy_scale="none")
-            return Preset(algorithm, tasks, config, row.iql_source is not None, row.iql_source or _OURS)
+            return _sourced(algorithm, tasks, config, row.iql_source)
         case TD3BCConfig() if algorithm == "rebrac":
             actor, critic = row.rebrac
             config = replace(base, actor_penalty=float(actor), critic_penalty=float(critic))
-            return Preset(algorithm, tasks, config, row.rebrac_source is not None, row.rebrac_source or _OURS)
+            return _sourced(algorithm, tasks, config, row.rebrac_source)
         case BestOfNConfig():
             config = replace(base, num_candidates=row.candidates)
-            source = row.candidates_source
-            return Preset(algorithm, tasks, config, source is not None, source or _OURS)
+            return _sourced(algorithm, tasks, config, row.candidates_source)
     return Preset(algorithm, tasks, base, False, "ours: the defaults, with the discount of FQL's README")
+
+
+def _sourced(algorithm: str, tasks: str, config: AgentConfig, source: str | None) -> Preset:
+    source = source or _OURS
+    return Preset(algorithm, tasks, config, not source.startswith("ours"), source)
 
 
 def _with_critic(config: Any, **changes: Any) -> Any:

@@ -74,7 +74,8 @@ def support_weights(
     for the behaviour's and exp(gain) for the policy's; a mixture of both is weighted by its own density
     (balance heuristic), exp(gain − before·E) / (n_μ + n_π·exp(−before·E)/Z), Z the behaviour's mean of
     exp(−before·E). With a `data_share` the data's action has that share of the loss, its weight being
-    exp(gain − before·E)/Z' among the behaviour's actions (5.2), and the other actions have the rest.
+    exp(gain − before·E)/Z' among the behaviour's actions (5.2), and the other actions have the rest. Where no
+    action is the behaviour's but the data's ("current"), that weight is 1: plain cloning.
     """
     from_policy = {"current": config.num_support_actions, "behaviour": 0}.get(
         config.reference, config.num_support_actions // 2
@@ -187,7 +188,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
             chosen = jax.random.categorical(choice_key, jnp.log(weights), axis=1)[:, None]
             actions = jnp.take_along_axis(actions, chosen[:, :, None], axis=1)
             matched, gain = (jnp.take_along_axis(column, chosen, axis=1) for column in (energies, gain))
-            counted = jnp.ones_like(matched)
+            counted = jnp.mean(weights, axis=1, keepdims=True)  # 1, but with a data_share
         if config.improvement == "tilted-path":
             energy = played_energy(state.critic, batch["observations"], state.scale, config)
             beta, sigma = after - before, config.tilted_sigma

@@ -9,7 +9,8 @@ td3-bc, their sum in rebrac), a' = π'(s') + clipped noise, and a'_D the data's 
 with c_critic = 0 in TD3+BC, whose α is 1/c_actor. The actor takes one step every `actor_every` of the critic.
 
 Departs from the papers: Q in the actor's loss is the target ensemble's, joined as in the backup (TD3+BC: its
-first member); the target actor is averaged at every step; where the data does not say what the next
+first member); the target critic is averaged at each of its own steps, the authors' at the actor's alone;
+where the data does not say what the next
 action is (a time limit, or rows that are not in order), rebrac's penalty of that row is left out.
 """
 
@@ -28,7 +29,7 @@ from tiltflow.optimize import Columns, Metrics, gradient_step
 
 def build(config: TD3BCConfig, spec: Spec, steps: int) -> Agent:
     """The agent: one stage; `state.guide` counts the critic's steps."""
-    optimizer = policy_optimizer(config.actor, config, steps)
+    optimizer = policy_optimizer(config.actor, config, steps, every=config.actor_every)
 
     def distance(one: Float[Array, "n a"], other: Float[Array, "n a"]) -> Float[Array, " n"]:
         join = jnp.mean if config.distance == "mean" else jnp.sum

@@ -52,6 +52,11 @@ class Board:
                 step = max((seed.step for seed in self.views[run].seeds.values()), default=0)
                 self.records[run] = replace(self.records[run], step=max(step, self.records[run].step))
 
+    def leave(self, now: float) -> None:
+        """The runs still at work are killed by an impatient user: their checkpoints are what is kept."""
+        for run in list(self.views):
+            self.advance(run, {"event": "exited", "code": -9}, now, stopping=True)
+
     def seconds_left(self, now: float) -> float | None:
         """Estimate of the wall seconds until all is done; None before anything is known.
 

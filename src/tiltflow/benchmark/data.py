@@ -55,6 +55,7 @@ def need_packages(tasks: Sequence[Task]) -> None:
     """Raise ModuleNotFoundError now for what every run of a task would miss later."""
     packages = {"gymnasium", "mujoco"}
     packages |= {"ogbench" for task in tasks if task.family == "ogbench"}
+    packages |= {"h5py" for task in tasks if task.family == "d4rl"}
     packages |= {"gymnasium_robotics" for task in tasks if task.environment.startswith(("Adroit", "Point"))}
     for package in sorted(packages):
         if find_spec(package) is None:

@@ -17,6 +17,7 @@ from tiltflow.training.config import differences, from_dict, to_dict
 
 FILE = "benchmark.json"
 LOG = "log.txt"
+_FREE = {"data": None, "seed": None}
 State = Literal["waiting", "running", "interrupted", "finished", "failed"]
 
 
@@ -72,6 +73,12 @@ def write_records(suite: str, records: Mapping[Run, Record], out: Path) -> None:
     write_json(out / FILE, {"format": 1, "suite": suite, "runs": [*entries, *others]})
 
 
+def finished_runs(out: Path) -> list[Run]:
+    """Every finished run that benchmark.json knows, of this command and of earlier ones."""
+    runs = [Run(entry["task"], entry["agent"], entry["seed"]) for entry in _stored(out)]
+    return [run for run in runs if finished(out / run.folder)]
+
+
 def _stored(out: Path) -> list[dict[str, Any]]:
     return read_json(out / FILE)["runs"] if (out / FILE).exists() else []
 
@@ -79,22 +86,23 @@ def _stored(out: Path) -> list[dict[str, Any]]:
 def check_unchanged(plan: Plan, out: Path) -> None:
     """Raise UserError where a run that has begun was begun with other settings than the plan's.
 
-    The place of the data may change: the checkpoints know their checksum.
+    So are seeds that are not the plan's, of its tasks and agents: they are averaged with the plan's. The
+    place of the data may change: the checkpoints know their checksum.
     """
-    changed: dict[Run, list[str]] = {}
-    for run in plan.runs():
-        path = out / run.folder / "config.json"
-        if path.exists() and (finished(path.parent) or steps_kept(path.parent)):
-            begun = to_dict(from_dict(read_json(path), str(path)))
-            wanted = json.loads(json.dumps(to_dict(plan.config(run))))
-            found = differences({**begun, "data": None}, {**wanted, "data": None})
-            if found:
-                changed[run] = found
+    changed: dict[Path, list[str]] = {}
+    for run in plan.runs()[: len(plan.tasks) * len(plan.agents)]:  # the first seed of everything
+        wanted = json.loads(json.dumps(to_dict(plan.config(run))))
+        for path in sorted((out / run.folder).parent.glob("seed-*/config.json")):
+            if finished(path.parent) or steps_kept(path.parent):
+                begun = to_dict(from_dict(read_json(path), str(path)))
+                found = differences({**begun, **_FREE}, {**wanted, **_FREE})
+                if found:
+                    changed[path.parent] = found
     if changed:
-        run, found = next(iter(changed.items()))
+        folder, found = next(iter(changed.items()))
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise UserError(
-            f"{out / run.folder}{more} was begun with other settings than those of this command: "
+            f"{folder}{more} was begun with other settings than those of this command: "
             f"{'; '.join(found)} (begun ≠ wanted). Give the same options as then, or another folder with "
             "--out."
         )

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tiltflow.benchmark.records import steps_kept
-from tiltflow.files import read_json, write_json
-from tiltflow.training.config import TrainConfig, from_dict, to_dict
+from tiltflow.files import read_json
+from tiltflow.training.config import TrainConfig, from_dict
+from tiltflow.training.stopping import locked
 from tiltflow.training.worker import Send, serve
 
 
@@ -33,12 +34,12 @@ def train_run(config: TrainConfig, folder: Path, send: Send) -> dict[str, Any]:
         send(event)
 
     if steps_kept(folder):
-        write_json(folder / "config.json", to_dict(config))  # the data may lie elsewhere by now
-        resume(folder, observe, in_this_process=True)
+        resume(folder, observe, config=config, in_this_process=True)
     else:
-        # What an attempt leaves that came to nothing may be of other settings.
-        shutil.rmtree(folder / "seeds", ignore_errors=True)
-        (folder / "config.json").unlink(missing_ok=True)
+        with locked(folder):
+            # What an attempt leaves that came to nothing may be of other settings.
+            shutil.rmtree(folder / "seeds", ignore_errors=True)
+            (folder / "config.json").unlink(missing_ok=True)
         train(config, folder, observe, in_this_process=True)
     return read_json(folder / "result.json")
 

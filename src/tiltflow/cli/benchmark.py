@@ -12,7 +12,14 @@ import tyro
 
 from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.benchmark.plan import Plan, Run, parse_network
-from tiltflow.benchmark.records import LOG, Record, check_unchanged, read_records, write_records
+from tiltflow.benchmark.records import (
+    LOG,
+    Record,
+    check_unchanged,
+    finished_runs,
+    read_records,
+    write_records,
+)
 from tiltflow.benchmark.suites import SUITES, Suite, find_suite
 from tiltflow.cli.bars import progress_bar
 from tiltflow.cli.results import interval_text, mean_text
@@ -158,7 +165,7 @@ class Benchmark:
         """Write and print the scores; name what failed."""
         from tiltflow.benchmark.summary import summarise, write_summary
 
-        finished = [run for run, record in records.items() if record.state == "finished"]
+        finished = finished_runs(self.out)
         if finished:
             results = summarise(finished, self.out)
             print()

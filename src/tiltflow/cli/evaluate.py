@@ -1,5 +1,6 @@
 """`tiltflow evaluate`: play the policies of a run once more, as they are or improved at test time."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +41,7 @@ class Evaluate:
         """Evaluate, show the progress, print the score."""
         if self.episodes is not None and self.episodes < 1:
             raise UserError(f"--episodes is {self.episodes}, but must be at least 1.")
-        if min(self.candidates) < 1:
-            raise UserError(f"--candidates is {min(self.candidates)}, but must be at least 1.")
-        if self.guidance is None and (self.critic is not None or self != self._without_settings()):
-            raise UserError(
-                "--candidates, --strength and --critic need --guidance, which says what they are for."
-            )
+        self._check_settings()
         from tiltflow.training.display import show_progress
         from tiltflow.training.evaluate import evaluate
         from tiltflow.training.guided import Guidance
@@ -55,13 +51,31 @@ class Evaluate:
             settings = self.candidates if self.guidance == "best-of-n" else self.strength
             guidance = Guidance(self.guidance, tuple(map(float, settings)), self.critic)
         with show_progress() as observe:
-            result = evaluate(self.folder, self.episodes, observe, guidance)
+            result, file = evaluate(self.folder, self.episodes, observe, guidance)
         print(score_text(result))
         if guidance is not None:
             print(_choice_text(result))
+        print(file)
 
-    def _without_settings(self) -> "Evaluate":
-        return Evaluate(self.folder, self.episodes)
+    def _check_settings(self) -> None:
+        """Raise UserError for settings that cannot be, or that the asked guidance does not read."""
+        best_of = self.guidance == "best-of-n"
+        unread = []
+        if self.candidates != Evaluate.candidates and not best_of:
+            unread.append("--candidates is N of --guidance best-of-n")
+        if self.strength != Evaluate.strength and (best_of or self.guidance is None):
+            unread.append("--strength is that of --guidance gradient, clean-gradient or jacobian-gradient")
+        if self.critic is not None and self.guidance is None:
+            unread.append("--critic is what --guidance takes Q from")
+        if unread:
+            raise UserError(f"{'; '.join(unread)}: it would have no effect here.")
+        if not self.candidates or not self.strength:
+            raise UserError("--candidates and --strength need a number, or several to choose from.")
+        if min(self.candidates) < 1:
+            raise UserError(f"--candidates is {min(self.candidates)}, but must be at least 1.")
+        for strength in self.strength:
+            if not 0 <= strength < math.inf:
+                raise UserError(f"--strength is {strength}, but must be a number from 0 up.")
 
 
 def _choice_text(result: dict) -> str:

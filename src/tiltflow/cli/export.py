@@ -22,9 +22,11 @@ class Export:
 
     def run(self) -> None:
         """Write the files, print their paths and the lines that call the first of them."""
+        from tiltflow.training.display import show_progress
         from tiltflow.training.export import export_run
 
-        paths = export_run(self.folder, self.out)
+        with show_progress() as observe:
+            paths = export_run(self.folder, self.out, observe)
         print(*paths, sep="\n")
         print(f"""
 from pathlib import Path

@@ -3,7 +3,7 @@
 import shutil
 import textwrap
 
-from tiltflow.errors import Interrupted, TrainingDiverged, UserError
+from tiltflow.errors import ExplainedError
 
 _EXTRAS = {
     "gymnasium": "envs",
@@ -19,7 +19,7 @@ _EXTRAS = {
 
 def exit_code(error: BaseException) -> int:
     """The exit code of a failed command: its own, 2 for what the user can mend, 130 for Ctrl-C, else 1."""
-    if isinstance(error, UserError | TrainingDiverged | Interrupted):
+    if isinstance(error, ExplainedError):
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return 130
@@ -36,7 +36,7 @@ def paragraph(error: BaseException) -> str:
 
 
 def _text(error: BaseException) -> str:
-    if isinstance(error, UserError | TrainingDiverged | Interrupted):
+    if isinstance(error, ExplainedError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):
         return "interrupted."

@@ -73,14 +73,15 @@ def _describe(task: Task) -> None:
         rows.append((algorithm.name, changed or "–", ("found: " if preset.found else "") + preset.source))
     print_table(("algorithm", "preset", "source"), rows)
     print()
-    scores = [
-        (entry.algorithm, f"{entry.score:g}", entry.protocol, entry.source) for entry in published(task.name)
-    ]
+    entries = published(task.name)
+    scores = [(entry.algorithm, f"{entry.score:g}", entry.protocol, entry.source) for entry in entries]
     if not scores:
         print("No published score on this task has been read in its source.")
         return
     print(f"Published scores ({task.metric}), made with other code and data that may differ:")
     print_table(("algorithm", task.unit, "protocol", "source"), scores)
+    for note in dict.fromkeys(f"{entry.source}: {entry.note}" for entry in entries if entry.note):
+        print(f"\n{note}")
 
 
 def _changes(default: Any, config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

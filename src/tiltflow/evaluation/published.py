@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 @dataclass(frozen=True)
 class PublishedScore:
-    """One published number, in `unit`; `protocol` says what is averaged. `seeds` is None where unsaid."""
+    """One published number, in `unit`; `protocol` says what is averaged."""
 
     task: str
     algorithm: str
@@ -21,7 +21,6 @@ class PublishedScore:
     unit: str
     protocol: str
     source: str
-    seeds: int | None = None
     note: str = ""
 
 

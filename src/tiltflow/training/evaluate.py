@@ -25,19 +25,19 @@ def evaluate(
     episodes: int | None = None,
     observe: Observe = silent,
     guidance: Guidance | None = None,
-) -> dict[str, Any]:
-    """Play fresh episodes with the newest policies of a run; returns the record of its score.
+) -> tuple[dict[str, Any], Path]:
+    """Play fresh episodes with the newest policies of a run; returns the record of its score, and its file.
 
-    The episodes' seeds are none of those of the training's evaluations. Writes evaluation.json, or with
-    `guidance` evaluation-KIND.json, with how the setting was chosen.
+    The episodes' seeds are none of those of the training's evaluations. The file is evaluation.json, or with
+    `guidance` evaluation-KIND-SETTING.json, with how the setting was chosen; it holds every episode.
     Raises UserError where there is no checkpoint, or where the policy cannot be guided so.
     """
-    learned = read_learned(run)
+    learned = read_learned(run, observe)
     task = find_task(learned.config.task, learned.config.env)
     file, chosen = "evaluation.json", dict[str, Any]()
     if guidance is not None:
-        learned, chosen = guide(learned, guidance)
-        file = f"evaluation-{guidance.kind}.json"
+        learned, chosen = guide(learned, guidance, observe)
+        file = f"evaluation-{guidance.kind}-{chosen['setting']:g}.json"
     record: dict[str, Any] = {
         "stage": "final",
         "metric": task.metric,
@@ -57,4 +57,4 @@ def evaluate(
     record |= columns | chosen
     result = result_record(task, learned.config.algorithm, [record], learned.step, 0.0) | chosen
     write_json(run / file, {**record, "result": result})
-    return result
+    return result, run / file

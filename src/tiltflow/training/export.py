@@ -10,7 +10,9 @@ from jaxtyping import Array
 from tiltflow.agents.base import Agent
 from tiltflow.files import atomic_file
 from tiltflow.training.learned import read_learned
+from tiltflow.training.loop import Observe
 from tiltflow.training.policy import RunState
+from tiltflow.training.run import silent
 
 PLATFORMS = ("cpu", "cuda")
 
@@ -33,12 +35,12 @@ def export_policy(agent: Agent, state: RunState, observation_size: int) -> bytes
     return bytes(export.export(jax.jit(act), platforms=PLATFORMS)(*arguments).serialize())
 
 
-def export_run(run: Path, out: Path | None = None) -> list[Path]:
+def export_run(run: Path, out: Path | None = None, observe: Observe = silent) -> list[Path]:
     """Write the newest policy of each seed to policy-SEED.stablehlo in `out` (the run folder by default).
 
     Raises UserError where `run` is no run folder or has no checkpoint.
     """
-    learned = read_learned(run)
+    learned = read_learned(run, observe)
     paths = []
     for seed, state in zip(learned.config.seed_numbers, learned.states, strict=True):
         path = (out or run) / f"policy-{seed}.stablehlo"

@@ -18,7 +18,7 @@ from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
 from tiltflow.training.group import load_data
 from tiltflow.training.learned import Learned, read_learned
-from tiltflow.training.loop import seed_keys
+from tiltflow.training.loop import Observe, seed_keys
 from tiltflow.training.policy import RunState
 
 STATES = 500
@@ -36,7 +36,7 @@ class Guidance:
     """The run whose critic is used; without it the policy's own."""
 
 
-def guide(learned: Learned, guidance: Guidance) -> tuple[Learned, dict[str, Any]]:
+def guide(learned: Learned, guidance: Guidance, observe: Observe) -> tuple[Learned, dict[str, Any]]:
     """The run with the agent that plays improved actions, and what is to be recorded of it.
 
     The unit of Q is measured at states of the training data. Of several settings the one of highest
@@ -49,7 +49,7 @@ def guide(learned: Learned, guidance: Guidance) -> tuple[Learned, dict[str, Any]
             f"The policy of {config.algorithm} is not a flow or a diffusion, so that it cannot be improved "
             "at test time. Leave --guidance out to play it as it is."
         )
-    critics, critic_config = _critics(learned, guidance.critic)
+    critics, critic_config = _critics(learned, guidance.critic, observe)
     dataset = load_data(config)
     if dataset.checksum != learned.checksum:
         raise UserError(
@@ -102,11 +102,11 @@ def guide(learned: Learned, guidance: Guidance) -> tuple[Learned, dict[str, Any]
     return learned._replace(agent=agent, states=states), record
 
 
-def _critics(learned: Learned, other_run: Path | None) -> tuple[list[Critic], CriticConfig]:
+def _critics(learned: Learned, other_run: Path | None, observe: Observe) -> tuple[list[Critic], CriticConfig]:
     """The critic of each seed, the policy's own or another run's, and its config."""
     config, source = learned.config, learned
     if other_run is not None:
-        source = read_learned(other_run)
+        source = read_learned(other_run, observe)
         for what, ours, theirs in (
             ("data checksum", learned.checksum, source.checksum),
             ("task", config.task, source.config.task),

@@ -10,7 +10,7 @@ from tiltflow.files import read_json
 from tiltflow.training.config import TrainConfig
 from tiltflow.training.evaluator import of_one_seed
 from tiltflow.training.group import make_agent, read_config, restore_group, seed_groups
-from tiltflow.training.loop import INIT, seed_keys
+from tiltflow.training.loop import INIT, Observe, seed_keys
 from tiltflow.training.policy import RunState, identity_units, init_state
 
 
@@ -25,17 +25,27 @@ class Learned(NamedTuple):
     step: int
 
 
-def read_learned(run: Path) -> Learned:
-    """The newest checkpoints of a run. Raises UserError where it has none."""
+def read_learned(run: Path, observe: Observe) -> Learned:
+    """The newest checkpoints of a run; `observe` is told of those that cannot be read.
+
+    Raises UserError where a seed has none, or seeds have come to different steps.
+    """
     config = read_config(run)
     provenance = read_json(run / "environment.json")["data"]
     checksum, spec = provenance["checksum"], Spec(provenance["observation_size"], provenance["action_size"])
     agent, _ = make_agent(config, spec)
-    states, step = [], 0
+    states, steps = [], dict[int, int]()
     for seeds in seed_groups(config):
         fresh = init_state(agent, identity_units(spec), seed_keys(seeds, INIT))
-        state, step, _, _ = restore_group(config, run, seeds, checksum, fresh)
-        if step == 0:
-            raise UserError(f"{run} has no checkpoint of seed {seeds[0]} yet: nothing to evaluate.")
+        state, step, _, problems = restore_group(config, run, seeds, checksum, fresh)
+        for problem in problems:
+            observe({"event": "message", "level": "warning", "text": problem})
+        steps |= dict.fromkeys(seeds, step)
         states += [of_one_seed(state, seeds, index) for index in range(len(seeds))]
+    if min(steps.values()) == 0 or len(set(steps.values())) > 1:
+        reached = ", ".join(f"seed {seed}: {step:,}" for seed, step in steps.items())
+        raise UserError(
+            f"The policies of {run} are not those of one training: every seed needs a checkpoint of the same "
+            f"step, and the newest are of {reached}. Train to the end with: tiltflow train --resume {run}"
+        )
     return Learned(config, agent, spec, checksum, states, step)

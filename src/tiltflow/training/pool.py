@@ -95,6 +95,9 @@ def _start(job: Job, core: int, index: int, events: queue.Queue) -> subprocess.P
 
 
 def _read(stream: IO[bytes], index: int, events: queue.Queue) -> None:
-    for line in stream:
-        events.put((index, json.loads(line)))
-    events.put((index, None))
+    try:
+        for line in stream:
+            if line.endswith(b"\n"):  # a process that is killed leaves half a line
+                events.put((index, json.loads(line)))
+    finally:
+        events.put((index, None))

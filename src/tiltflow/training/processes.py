@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tiltflow.errors import Interrupted, TrainingDiverged, UserError
+from tiltflow.errors import Interrupted, ProcessFailed, TrainingDiverged, UserError
 from tiltflow.training.logs import group_folder
 from tiltflow.training.loop import Observe
 from tiltflow.training.pool import Job, run_jobs
@@ -19,7 +19,7 @@ def train_in_processes(
     """Train every group in a process of its own; returns what each sent when it was done.
 
     A group that fails does not stop the others. Then its error is raised again: UserError,
-    TrainingDiverged, Interrupted, or RuntimeError for a bug or a killed process.
+    TrainingDiverged, Interrupted, or ProcessFailed for a bug or a killed process.
     """
     done: dict[int, dict[str, Any]] = {}
     errors: dict[int, Exception] = {}
@@ -36,11 +36,11 @@ def train_in_processes(
                     continue
                 case "exited":
                     if index not in done and index not in errors:
-                        errors[index] = _lost(run, groups[index], event["code"])
+                        errors[index] = _lost(run, groups[index], event["code"], stop)
                 case "done":
                     done[index] = event
                 case "failed":
-                    errors[index] = _failure(event, groups[index])
+                    errors[index] = _failure(run, groups[index], event)
                 case _:
                     observe(event)
     if errors:
@@ -55,14 +55,19 @@ def _log(run: Path, seeds: list[int]) -> Path:
     return group_folder(run, seeds) / "worker.log"
 
 
-def _failure(event: dict[str, Any], seeds: list[int]) -> Exception:
+def _failure(run: Path, seeds: list[int], event: dict[str, Any]) -> Exception:
     if event["kind"] in _KINDS:
         return _KINDS[event["kind"]](event["text"])
-    return RuntimeError(f"Training of seed {seeds[0]} failed.\n{event['traceback']}")
+    return ProcessFailed(
+        f"Training of seed {seeds[0]} failed with {event['kind']}: {event['text']} This is a defect of "
+        f"tiltflow, not of your input; the traceback is in {_log(run, seeds)}."
+    )
 
 
-def _lost(run: Path, seeds: list[int], code: int) -> Exception:
-    return RuntimeError(
+def _lost(run: Path, seeds: list[int], code: int, stop: StopFlag) -> Exception:
+    if stop.stopped:
+        return Interrupted(f"Stopped before seed {seeds[0]} had begun.")
+    return ProcessFailed(
         f"The process of seed {seeds[0]} ended without a word (exit code {code}; −9 is what the system does "
         f"when memory runs out). Its last words are in {_log(run, seeds)}. Continue with: "
         f"tiltflow train --resume {run}"

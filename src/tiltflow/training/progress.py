@@ -22,7 +22,6 @@ class SeedView:
     steps_per_second: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)
     score: float | None = None
-    score_step: int = 0
     activity: str = ""
     activity_fraction: float | None = None
     pace: Mapping[str, float] = field(default_factory=dict)
@@ -103,13 +102,7 @@ def _advance_seed(seed: SeedView, event: Event, place: int, now: float) -> SeedV
                 reported_at=now,
             )
         case "evaluation":
-            return replace(
-                seed,
-                score=event["score"][place],
-                score_step=event["step"],
-                activity="",
-                activity_fraction=None,
-            )
+            return replace(seed, score=event["score"][place], activity="", activity_fraction=None)
         case "activity":
             return replace(seed, activity=event["text"], activity_fraction=event.get("fraction"))
     return seed

@@ -45,23 +45,43 @@ def train(
     UserError (bad config or data, `out` exists already), TrainingDiverged, Interrupted (after a checkpoint;
     `resume` continues).
     """
-    if (out / "config.json").exists():
-        raise UserError(
-            f"{out} already holds a run. Continue it with: tiltflow train --resume {out}\n"
-            "or choose another folder with --out."
-        )
+    _refuse_run(out)
     find_task(config.task, config.env)
     dataset = load_data(config)
     make_agent(config, dataset.train.spec)
     check_environment(config, dataset.train.spec)
-    write_json(out / "config.json", to_dict(config))
-    return _train(config, out, dataset, observe, in_this_process)
+    with locked(out):
+        _refuse_run(out)
+        write_json(out / "config.json", to_dict(config))
+        return _train(config, out, dataset, observe, in_this_process)
 
 
-def resume(run: Path, observe: Observe = silent, *, in_this_process: bool = False) -> Path:
-    """Continue the run in folder `run` from its checkpoints to the bits of an uninterrupted one."""
-    config = read_config(run)
-    return _train(config, run, load_data(config), observe, in_this_process)
+def resume(
+    run: Path,
+    observe: Observe = silent,
+    *,
+    config: TrainConfig | None = None,
+    in_this_process: bool = False,
+) -> Path:
+    """Continue the run in folder `run` from its checkpoints to the bits of an uninterrupted one.
+
+    `config` takes the place of its own: the data may lie elsewhere by now.
+    """
+    stored = read_config(run)
+    config = config or stored
+    dataset = load_data(config)
+    with locked(run):
+        if config != stored:
+            write_json(run / "config.json", to_dict(config))
+        return _train(config, run, dataset, observe, in_this_process)
+
+
+def _refuse_run(folder: Path) -> None:
+    if (folder / "config.json").exists():
+        raise UserError(
+            f"{folder} already holds a run. Continue it with: tiltflow train --resume {folder}\n"
+            "or choose another folder with --out."
+        )
 
 
 def _train(config: TrainConfig, run: Path, dataset: Dataset, observe: Observe, in_this_process: bool) -> Path:
@@ -70,7 +90,7 @@ def _train(config: TrainConfig, run: Path, dataset: Dataset, observe: Observe, i
     task = find_task(config.task, config.env)
     _, schedule = make_agent(config, dataset.train.spec)
     groups = seed_groups(config)
-    with locked(run), stop_on_signals() as stop:
+    with stop_on_signals() as stop:
         write_json(run / "environment.json", _environment(dataset))
         observe(
             {

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tiltflow.errors import Interrupted
+from tiltflow.errors import Interrupted, UserError
 from tiltflow.training.stopping import StopFlag
 
 Send = Callable[[dict[str, Any]], None]
@@ -42,8 +42,8 @@ def stay_on_core(core: str | None) -> None:
 def serve(work: Callable[[Send], dict[str, Any]]) -> int:
     """Do the work in this process, on its core, sending events; returns the exit code.
 
-    The last event is "done" with what `work` returns, or "failed" with the kind, text and traceback of the
-    error; standard error gets the traceback too. `work` imports what is heavy: XLA starts as many threads as
+    The last event is "done" with what `work` returns, or "failed" with the kind and text of the error, whose
+    traceback standard error gets. `work` imports what is heavy: XLA starts as many threads as
     the process has cores by then.
     """
     end_with_parent(os.environ.get(PARENT))
@@ -62,21 +62,22 @@ def serve(work: Callable[[Send], dict[str, Any]]) -> int:
     except Exception as error:
         if not isinstance(error, Interrupted):
             traceback.print_exc()
-        event = {"event": "failed", "kind": type(error).__name__, "text": str(error)}
-        send({**event, "traceback": traceback.format_exc()})
-        return getattr(error, "exit_code", 1)
+        # A full disk, a folder that cannot be written: the text names the file.
+        kind = UserError if isinstance(error, OSError) else type(error)
+        send({"event": "failed", "kind": kind.__name__, "text": str(error)})
+        return getattr(kind, "exit_code", 1)
     return 0
 
 
 def main(arguments: list[str]) -> int:
     """Train the seeds, sending events. Returns the exit code."""
     run, seeds = Path(arguments[0]), [int(seed) for seed in arguments[1:]]
+    stop = StopFlag()
+    signal.signal(signal.SIGTERM, stop.stop)
 
     def work(send: Send) -> dict[str, Any]:
         from tiltflow.training.group import read_config, train_group
 
-        stop = StopFlag()
-        signal.signal(signal.SIGTERM, stop.stop)
         return train_group(read_config(run), run, seeds, send, stop)
 
     return serve(work)

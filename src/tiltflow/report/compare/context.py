@@ -73,14 +73,17 @@ def verdict(comparison: Comparison, summary: Summary) -> str:
         values = summary.aggregates[0].estimates
         means = {label: estimate.value for label, estimate in values.items()}
         intervals = {label: estimate.interval for label, estimate in values.items()}
-        what = f"IQM of {words.plural(len(summary.tasks), 'task')}"
+        what, unit = f"IQM of {words.plural(len(summary.tasks), 'task')}", ""
     else:
         task = comparison.tasks[0]
         results = {column.label: cell.result for column, cell in comparison.row(task)}
         means = {label: result["mean"] for label, result in results.items()}
-        intervals = {label: tuple(result["ci95"]) for label, result in results.items()}
-        what = task.metric
-    text = f"{best} has the highest {what}: {words.score(means[best])}. "
+        # With one seed the interval is of its episodes alone.
+        intervals = {
+            label: tuple(result["ci95"]) if result["seeds"] > 1 else None for label, result in results.items()
+        }
+        what, unit = task.metric, words.unit(task.unit)
+    text = f"{best} has the highest {what}: {words.score(means[best])}{unit}. "
     own = intervals[best]
     if own is None:
         return (
