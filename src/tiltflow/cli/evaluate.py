@@ -51,11 +51,11 @@ class Evaluate:
             settings = self.candidates if self.guidance == "best-of-n" else self.strength
             guidance = Guidance(self.guidance, tuple(map(float, settings)), self.critic)
         with show_progress() as observe:
-            result, file = evaluate(self.folder, self.episodes, observe, guidance)
+            result = evaluate(self.folder, self.episodes, observe, guidance)
         print(score_text(result))
         if guidance is not None:
             print(_choice_text(result))
-        print(file)
+        print(result["file"])
 
     def _check_settings(self) -> None:
         """Raise UserError for settings that cannot be, or that the asked guidance does not read."""

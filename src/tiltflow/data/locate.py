@@ -9,7 +9,7 @@ from tiltflow.tasks import Task, collectable
 _SUFFIXES = (".npz", ".hdf5", ".h5")
 _SOURCES = {
     "ogbench": "a copy of the published {}.npz (see https://github.com/seohongpark/ogbench)",
-    "d4rl": "a copy of D4RL's {}.hdf5",
+    "d4rl": "a copy of D4RL's {}.hdf5 (see https://github.com/Farama-Foundation/D4RL)",
 }
 
 

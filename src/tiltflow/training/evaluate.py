@@ -25,11 +25,12 @@ def evaluate(
     episodes: int | None = None,
     observe: Observe = silent,
     guidance: Guidance | None = None,
-) -> tuple[dict[str, Any], Path]:
-    """Play fresh episodes with the newest policies of a run; returns the record of its score, and its file.
+) -> dict[str, Any]:
+    """Play fresh episodes with the newest policies of a run; returns the record of its score.
 
-    The episodes' seeds are none of those of the training's evaluations. The file is evaluation.json, or with
-    `guidance` evaluation-KIND-SETTING.json, with how the setting was chosen; it holds every episode.
+    The episodes' seeds are none of those of the training's evaluations. The record's `file` is
+    evaluation.json, or with `guidance` evaluation-KIND-SETTING.json, with how the setting was chosen; every
+    episode is in it.
     Raises UserError where there is no checkpoint, or where the policy cannot be guided so.
     """
     learned = read_learned(run, observe)
@@ -57,4 +58,4 @@ def evaluate(
     record |= columns | chosen
     result = result_record(task, learned.config.algorithm, [record], learned.step, 0.0) | chosen
     write_json(run / file, {**record, "result": result})
-    return result, run / file
+    return {**result, "file": str(run / file)}
