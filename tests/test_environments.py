@@ -168,3 +168,17 @@ def test_unusable_environments_are_refused():
         make_environment(find_task("file/arm", "Pendulm-v1"))
     with pytest.raises(UserError, match="only continuous actions"):
         make_environment(find_task("file/pole", "CartPole-v1"))
+
+
+def test_an_environment_of_a_users_module(tmp_path, monkeypatch):
+    module = (
+        'import gymnasium\ngymnasium.register("MyArm-v0", "gymnasium.envs.classic_control:PendulumEnv")\n'
+    )
+    (tmp_path / "my_robot_envs.py").write_text(module)
+    with pytest.raises(UserError, match="PYTHONPATH"):
+        make_environment(find_task("file/arm", "my_robot_envs:MyArm-v0"))
+    monkeypatch.syspath_prepend(tmp_path)
+    environment = make_environment(find_task("file/arm", "my_robot_envs:MyArm-v0"))
+    assert environment.reset(0).shape == (3,)
+    with pytest.raises(UserError, match=r"Did you mean 'MyArm-v0'"):
+        make_environment(find_task("file/arm", "my_robot_envs:MyAmr-v0"))

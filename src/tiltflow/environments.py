@@ -1,6 +1,7 @@
 """Evaluation environments behind one interface, whatever library they come from."""
 
 import contextlib
+import importlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,15 @@ def import_robotics() -> ModuleType:
 
 def _make(name: str, **arguments: Any) -> Any:
     gymnasium = require("gymnasium")
+    module, _, name = name.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)  # registers the environment
+        except ImportError as error:
+            raise UserError(
+                f"The module {module} of --env {module}:{name} cannot be imported ({error}). Install it, or name "
+                "its folder in PYTHONPATH."
+            ) from error
     if name not in gymnasium.registry:
         gymnasium = import_robotics()
     if name not in gymnasium.registry:
