@@ -135,8 +135,8 @@ def _make(name: str, **arguments: Any) -> Any:
             importlib.import_module(module)  # registers the environment
         except ImportError as error:
             raise UserError(
-                f"The module {module} of --env {module}:{name} cannot be imported ({error}). Install it, or name "
-                "its folder in PYTHONPATH."
+                f"The module {module} of --env {module}:{name} cannot be imported ({error}). Install it, "
+                "or name its folder in PYTHONPATH."
             ) from error
     if name not in gymnasium.registry:
         gymnasium = import_robotics()
