@@ -10,7 +10,7 @@ import pytest
 from bandits import FLOW, SPEC, exact_flow, gaussian_actions, known_critic, train
 
 from tiltflow.agents.actor_critic import best_of
-from tiltflow.agents.bc import sample_actions
+from tiltflow.agents.bc import init_flow, sample_actions
 from tiltflow.agents.configs import CriticConfig, FlowConfig, FlowQConfig
 from tiltflow.agents.flowq import fit_schedule, improve, schedule_of
 from tiltflow.errors import UserError
@@ -48,6 +48,25 @@ def trained_actions(config: FlowQConfig, columns) -> np.ndarray:
     policy = train(step, config.flow, columns, steps=1500)
     sampler = replace(config.flow, num_steps=20)
     return np.asarray(sample_actions(policy, jnp.zeros((10_000, 1)), jax.random.key(3), SPEC, sampler))
+
+
+@pytest.mark.parametrize("reading", ["velocity", "path"])
+def test_a_step_of_the_policy_is_the_same_program_for_any_number_of_flow_steps(reading):
+    """Why the time of figure 3a is flat: no action is sampled for the policy."""
+    programs = set()
+    for steps in (1, 50):
+        flow = replace(FLOW, num_steps=steps)
+        config = FlowQConfig(flow=flow, reading=reading, schedule="quadratic", next_action_steps=steps)
+        optimizer = optax.adam(flow.learning_rate)
+
+        def step(policy, critic, batch, key, config=config, optimizer=optimizer):
+            return improve(policy, critic, schedule_of(None, config), batch, key, config, optimizer)
+
+        policy = begin(init_flow(jax.random.key(1), SPEC, flow), optimizer)
+        batch = gaussian_actions(MEAN, STD, rows=8)
+        lowered = jax.jit(step).lower(policy, known_critic(SLOPE, CURVATURE), batch, jax.random.key(0))
+        programs.add(lowered.as_text())
+    assert len(programs) == 1
 
 
 def test_the_path_ends_one_step_up_q_from_the_actions_of_the_data():
