@@ -1,13 +1,36 @@
-"""Optional packages, imported where they are needed."""
+"""Optional packages: which extra installs each, and imports where they are needed. Standard library only."""
 
 import contextlib
 import importlib
 import io
+from importlib.util import find_spec
 from types import ModuleType
 
 from tiltflow.errors import UserError
 
-_EXTRAS = {"ogbench": "ogbench", "minari": "d4rl", "h5py": "d4rl"}
+EXTRAS = {
+    "gymnasium": "envs",
+    "gymnasium_robotics": "envs",
+    "mujoco": "envs",
+    "h5py": "d4rl",
+    "minari": "d4rl",
+    "ogbench": "ogbench",
+    "matplotlib": "plots",
+    "jinja2": "plots",
+}
+
+
+def how_to_install(package: str) -> str:
+    """The sentence that says how to install an optional package."""
+    python = " (on Python 3.11 or 3.12)" if package == "ogbench" else ""
+    return f"Install it with: pip install 'tiltflow[{EXTRAS.get(package, 'envs')}]'{python}"
+
+
+def need(*packages: str) -> None:
+    """Raise ModuleNotFoundError now for what would be missed only after minutes of work."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
 
 def require(package: str) -> ModuleType:
@@ -18,8 +41,7 @@ def require(package: str) -> ModuleType:
             return importlib.import_module(package)
     except ImportError as error:
         name = package.partition(".")[0]
-        python = " (on Python 3.11 or 3.12)" if name == "ogbench" else ""
         raise UserError(
             f"The Python package {name} is needed here and cannot be imported ({error}). "
-            f'Install it with: pip install "tiltflow[{_EXTRAS.get(name, "envs")}]"{python}'
+            f"{how_to_install(name)}"
         ) from error

@@ -4,7 +4,6 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from tiltflow.agents.configs import NetworkConfig
 from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.benchmark.plan import Plan, parse_network, with_networks
 from tiltflow.benchmark.suites import SUITES, find_suite
@@ -61,12 +60,14 @@ def test_networks_are_resized_wherever_they_are_and_nothing_else_changes(name):
     assert {p: v for p, v in after.items() if p not in sizes} == {
         p: v for p, v in before.items() if p not in sizes
     }
-    assert with_networks(NetworkConfig(), 24, 7) == NetworkConfig(width=24, depth=7)
+
+
+def test_a_size_of_networks_is_width_by_depth():
+    assert parse_network("256x3") == (256, 3)
 
 
 @pytest.mark.parametrize("text", ["256", "256x", "x3", "0x3", "256x3x2", "-1x3", "axb"])
 def test_a_size_of_networks_that_is_none_is_refused(text):
-    assert parse_network("256x3") == (256, 3)
     with pytest.raises(UserError, match="WIDTHxDEPTH"):
         parse_network(text)
 

@@ -1,11 +1,11 @@
 """The data of all tasks of a benchmark: found, or missed, before anything is trained."""
 
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from tiltflow.data.locate import default_folders, locate
 from tiltflow.errors import UserError
+from tiltflow.packages import need
 from tiltflow.tasks import Task, collectable
 from tiltflow.training.stopping import StopFlag
 
@@ -57,9 +57,7 @@ def need_packages(tasks: Sequence[Task]) -> None:
     packages |= {"ogbench" for task in tasks if task.family == "ogbench"}
     packages |= {"h5py" for task in tasks if task.family == "d4rl"}
     packages |= {"gymnasium_robotics" for task in tasks if task.environment.startswith(("Adroit", "Point"))}
-    for package in sorted(packages):
-        if find_spec(package) is None:
-            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+    need(*sorted(packages))
 
 
 def collect_missing(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,7 @@ from tiltflow.cli.results import interval_text, mean_text
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import UserError
 from tiltflow.files import read_json
+from tiltflow.packages import need
 from tiltflow.tasks import find_task
 from tiltflow.training.config import TrainConfig, differences, to_dict
 
@@ -66,7 +66,7 @@ class Demo:
 
     def run(self) -> None:
         """Do what is not done yet, then print the scores and the path of the page."""
-        _need("gymnasium_robotics", "mujoco", "matplotlib", "jinja2")
+        need("gymnasium_robotics", "mujoco", "matplotlib", "jinja2")
         configs = demo_configs(PLAN, self.out, self.seeds)
         runs = [self.out / config.algorithm for config in configs]
         for config, run in zip(configs, runs, strict=True):
@@ -117,13 +117,6 @@ def demo_configs(plan: DemoPlan, out: Path, seeds: int) -> list[TrainConfig]:
     )
     improved = replace(cloning, algorithm="qipo-ot", agent=qipo, steps=steps, reuse=str(out / "bc-flow"))
     return [cloning, improved]
-
-
-def _need(*packages: str) -> None:
-    """Raise ModuleNotFoundError now for what would be missed only after minutes of work."""
-    for package in packages:
-        if find_spec(package) is None:
-            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
 
 def _check_same(config: TrainConfig, run: Path) -> None:

@@ -4,17 +4,7 @@ import shutil
 import textwrap
 
 from tiltflow.errors import ExplainedError
-
-_EXTRAS = {
-    "gymnasium": "envs",
-    "gymnasium_robotics": "envs",
-    "mujoco": "envs",
-    "h5py": "d4rl",
-    "minari": "d4rl",
-    "ogbench": "ogbench",
-    "matplotlib": "plots",
-    "jinja2": "plots",
-}
+from tiltflow.packages import EXTRAS, how_to_install
 
 
 def exit_code(error: BaseException) -> int:
@@ -41,12 +31,7 @@ def _text(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted."
     if package := _missing_package(error):
-        extra = _EXTRAS[package]
-        python = " (ogbench needs Python 3.11 or 3.12)" if package == "ogbench" else ""
-        return (
-            f"this needs the package {package}, which is not installed. "
-            f"Install it with: pip install 'tiltflow[{extra}]'{python}"
-        )
+        return f"this needs the package {package}, which is not installed. {how_to_install(package)}"
     if isinstance(error, OSError):
         file = f"{error.filename}: " if error.filename else ""
         return f"{file}{error.strerror or error}"
@@ -60,5 +45,5 @@ def _missing_package(error: BaseException) -> str | None:
     """The package of an extra that could not be imported, where that is what went wrong."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         root = error.name.partition(".")[0]
-        return root if root in _EXTRAS else None
+        return root if root in EXTRAS else None
     return None

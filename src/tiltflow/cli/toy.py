@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import tyro
 from tiltflow.cli.bars import progress_bar
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import Interrupted
+from tiltflow.packages import need
 from tiltflow.toy.plan import MethodName, Plan, SetName
 
 _DEFAULT = Plan()
@@ -51,9 +51,7 @@ class Toy:
         Raises UserError for bad input, Interrupted after Ctrl-C, RuntimeError where a cell failed.
         """
         plan = self.plan()
-        for package in ("matplotlib", "jinja2"):
-            if find_spec(package) is None:  # now, not after an hour of work
-                raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+        need("matplotlib", "jinja2")
         from tiltflow.toy.run import compute
 
         try:

@@ -13,6 +13,7 @@ from tiltflow.data.load import Dataset
 from tiltflow.errors import UserError
 from tiltflow.evaluation.statistics import result_record
 from tiltflow.files import atomic_file, read_json_lines, write_json
+from tiltflow.packages import how_to_install
 from tiltflow.tasks import find_task
 from tiltflow.training import logs
 from tiltflow.training.config import TrainConfig, to_dict
@@ -132,7 +133,7 @@ def _write_report(run: Path, observe: Observe) -> None:
     try:
         from tiltflow.report.page import write_report
     except ImportError as error:
-        text = f'No report was written: {error}. Install it with: pip install "tiltflow[plots]"'
+        text = f"No report was written: {error}. {how_to_install('matplotlib')}"
         observe({"event": "message", "level": "warning", "text": text})
     else:
         write_report(run)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from tiltflow.report.compare.record import Comparison
 from tiltflow.report.compare.summary import Estimate, Summary
 from tiltflow.report.figures import axis_label
+from tiltflow.report.words import plural
 from tiltflow.tasks import Task
 
 UNFINISHED, EFFORT, DATA = "†", "‡", "§"
@@ -136,11 +137,6 @@ def short_steps(steps: float) -> str:
         if steps >= size and steps % (size / 1000) == 0:
             return f"{steps / size:g}{letter}"
     return f"{steps:g}"
-
-
-def plural(count: int, word: str) -> str:
-    """`1 seed`, `3 seeds`."""
-    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def improvement_rows(summary: Summary) -> list[list[str]]:
