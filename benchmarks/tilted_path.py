@@ -25,6 +25,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tiltflow.exact import GaussianMixture, QuadraticEnergy, gaussian_mixture, tilt
 from tiltflow.files import write_json
@@ -196,6 +197,7 @@ def draw(results: dict[str, Any], out: Path) -> None:
     right.axhline(2, color="0.6", linewidth=0.8)
     right.set(xlabel="σ (standard deviations of the data)", yscale="log")
     right.set(ylabel="sliced W₂ to the tilt / that of an exact sample")
+    _plain_numbers(right)
     right.legend(frameon=False)
     figure.savefig(out / "tilted-path.png", dpi=160)
     laws_ = list(dict.fromkeys(r["law"] for r in results["annealing"]))
@@ -210,9 +212,18 @@ def draw(results: dict[str, Any], out: Path) -> None:
         place.set(xscale="log", yscale="log", xlabel="steps k to β", title=f"{law}, ESS 0.1 %")
         place.set_xticks(STEPS_TO_BETA, [str(k) for k in STEPS_TO_BETA])
         place.minorticks_off()
+        _plain_numbers(place)
     axes[0][0].set_ylabel("sliced W₂ to the tilt / that of an exact sample")
-    axes[0][0].legend(frameon=False, fontsize=8)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=8, ncols=3, loc="outside lower center")
     figure.savefig(out / "annealing.png", dpi=160)
+
+
+def _plain_numbers(axes: Any) -> None:
+    """1, 2, 5, 10, … on a logarithmic axis, in the place of powers of ten."""
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def main() -> None:

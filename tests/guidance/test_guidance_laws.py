@@ -61,7 +61,7 @@ def guided_variance(method: str, **changes) -> tuple[float, float, float]:
     config = replace(METHODS[method].config, num_steps=50, **changes)
     fitted = fit(method, rows, np.asarray(energy(rows)), beta=3.0, config=config)
     wrong, truth = (float(law.covariance[0, 0]) for law in laws)
-    return float(fitted.sample(40_000).var()), wrong, truth
+    return float(fitted.sample(20_000).var()), wrong, truth
 
 
 @pytest.mark.slow
@@ -74,7 +74,7 @@ def test_classifier_free_guidance_samples_its_own_law_and_not_the_tilt():
 
 @pytest.mark.slow
 def test_classifier_guidance_samples_the_same_law_up_to_the_error_of_its_classifier():
-    variance, wrong, truth = guided_variance("cg", steps=8_000)
+    variance, wrong, truth = guided_variance("cg", steps=4_000)
     assert abs(variance - wrong) < abs(variance - truth) / 5
 
 

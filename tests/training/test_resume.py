@@ -60,7 +60,7 @@ else:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("algorithm", "parallel"), [("qipo-ot", "process"), ("qipo-diff", "vmap")])
+@pytest.mark.parametrize(("algorithm", "parallel"), [("qipo-ot", "process"), ("bc-diffusion", "vmap")])
 def test_a_run_killed_at_random_moments_ends_with_the_bits_of_an_undisturbed_one(
     small_config, trained, tmp_path, algorithm, parallel
 ):
