@@ -9,9 +9,9 @@ td3-bc, their sum in rebrac), a' = π'(s') + clipped noise, and a'_D the data's 
 with c_critic = 0 in TD3+BC, whose α is 1/c_actor. The actor takes one step every `actor_every` of the critic.
 
 Departs from the papers: Q in the actor's loss is the target ensemble's, joined as in the backup (TD3+BC: its
-first member); the target critic is averaged at each of its own steps, the authors' at the actor's alone;
-where the data does not say what the next
-action is (a time limit, or rows that are not in order), rebrac's penalty of that row is left out.
+first member); the target critic is averaged at each of the critic's steps, the authors' at the actor's
+alone; where the data does not say what the next action is (a time limit, or rows that are not in order),
+rebrac's penalty of that row is left out.
 """
 
 import jax
