@@ -33,6 +33,12 @@ def test_the_values_that_fql_gives_in_its_readme():
         assert not config.normalize_q
 
 
+@pytest.mark.parametrize("name", ["fql", "iql", "ifql", "rebrac"])
+def test_networks_of_the_public_code_for_ogbench_are_gelu(name):
+    for part in vars(preset(name, "ogbench/cube-single-play-singletask-task2-v0")).values():
+        assert getattr(part, "network", None) is None or part.network.activation == "gelu"
+
+
 def test_td3_bc_and_rebrac_share_a_config_but_not_presets():
     task = "ogbench/cube-double-play-singletask-v0"
     td3, rebrac = preset("td3-bc", task), preset("rebrac", task)

@@ -11,8 +11,7 @@ for OGBench, with an α for each domain).
 Departs from the paper: times enter by a cosine series instead of as one number; the distances are means
 over an action's entries, as in the public code; Q in the policy's loss is the target ensemble's, joined as
 in the backup, where the public code takes the mean of the trained ones; q is of the data's actions, where it
-takes the policy's; the policy that is played is averaged over steps (`flow.ema`). Its hidden layers are
-GELU, ours SiLU.
+takes the policy's; the policy that is played is averaged over steps (`flow.ema`).
 """
 
 from dataclasses import asdict

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from tiltflow.agents.baseline_configs import AgentConfig, BestOfNConfig, FQLConfig, IQLConfig, TD3BCConfig
-from tiltflow.agents.configs import BCConfig
+from tiltflow.agents.configs import BCConfig, FlowConfig, NetworkConfig
 
 _FQL = "FQL's README (seohongpark/fql)"
 _VALUE_FLOWS = "Value Flows' README, for the same domain"
@@ -100,28 +100,41 @@ def _of_domain(algorithm: str, domain: str, row: _Domain, default: AgentConfig) 
     tasks = f"ogbench/{domain}-"
     if isinstance(default, BCConfig):
         return Preset(algorithm, tasks, default, False, "ours: the defaults")
-    base = _with_critic(default, discount=row.discount)
+    base = _with_critic(default, discount=row.discount, network=_gelu(default.critic.network))
     match base:
         case FQLConfig():
             config = _with_critic(base, aggregate=row.fql_aggregate)
-            config = replace(config, alpha=float(row.fql_alpha), normalize_q=False)
-            return _sourced(algorithm, tasks, config, row.fql_source)
+            config = replace(config, flow=_gelu_flow(config.flow), alpha=float(row.fql_alpha))
+            return _sourced(algorithm, tasks, replace(config, normalize_q=False), row.fql_source)
         case IQLConfig():
-            config = replace(base, alpha=float(row.iql_alpha), energy_scale="none")
+            actor = replace(base.actor, network=_gelu(base.actor.network))
+            config = replace(base, actor=actor, alpha=float(row.iql_alpha), energy_scale="none")
             return _sourced(algorithm, tasks, config, row.iql_source)
         case TD3BCConfig() if algorithm == "rebrac":
-            actor, critic = row.rebrac
-            config = replace(base, actor_penalty=float(actor), critic_penalty=float(critic))
+            of_actor, of_critic = row.rebrac
+            config = replace(base, actor_penalty=float(of_actor), critic_penalty=float(of_critic))
+            config = replace(config, actor=replace(base.actor, network=_gelu(base.actor.network)))
             return _sourced(algorithm, tasks, config, row.rebrac_source)
         case BestOfNConfig():
-            config = replace(base, num_candidates=row.candidates)
+            config = replace(base, flow=_gelu_flow(base.flow), num_candidates=row.candidates)
             return _sourced(algorithm, tasks, config, row.candidates_source)
-    return Preset(algorithm, tasks, base, False, "ours: the defaults, with the discount of FQL's README")
+    return Preset(
+        algorithm, tasks, base, False, "ours: the defaults, with the discount of FQL's README, GELU critics"
+    )
 
 
 def _sourced(algorithm: str, tasks: str, config: AgentConfig, source: str | None) -> Preset:
     source = source or _OURS
     return Preset(algorithm, tasks, config, not source.startswith("ours"), source)
+
+
+# All networks of FQL's code, its own and those of its baselines, have this non-linearity.
+def _gelu(network: NetworkConfig) -> NetworkConfig:
+    return replace(network, activation="gelu")
+
+
+def _gelu_flow(flow: FlowConfig) -> FlowConfig:
+    return replace(flow, network=_gelu(flow.network))
 
 
 def _with_critic(config: Any, **changes: Any) -> Any:
