@@ -82,3 +82,14 @@ def test_a_failure_is_tried_once_in_each_command():
     assert set(here.waiting) == set(RUNS)
     play(here, RUNS[1], failed("ValueError"))
     assert set(here.waiting) == set(RUNS) - {RUNS[1]}
+
+
+def test_runs_that_are_killed_at_work_are_not_left_as_running():
+    here = board()
+    for run in RUNS[:2]:
+        here.advance(run, {"event": "launched"}, 0.0, stopping=False)
+    here.records[RUNS[0]] = Record("running", step=40)
+    here.leave(5.0)
+    assert here.records[RUNS[0]] == Record("interrupted", step=40, seconds=5.0)
+    assert here.records[RUNS[1]] == Record("waiting", seconds=5.0)
+    assert here.of("running") == []

@@ -66,7 +66,7 @@ def _failure(run: Path, seeds: list[int], event: dict[str, Any]) -> Exception:
 
 def _lost(run: Path, seeds: list[int], code: int, stop: StopFlag) -> Exception:
     if stop.stopped:
-        return Interrupted(f"Stopped before seed {seeds[0]} had begun.")
+        return Interrupted(f"Stopped. Seed {seeds[0]} keeps its last checkpoint, where it had come to one.")
     return ProcessFailed(
         f"The process of seed {seeds[0]} ended without a word (exit code {code}; −9 is what the system does "
         f"when memory runs out). Its last words are in {_log(run, seeds)}. Continue with: "
