@@ -46,6 +46,14 @@ def blend(old: Any, new: Any, share: float | Array) -> Any:
     return jax.tree.map(lambda a, b: a + share * (b - a), old, new)
 
 
+def draw_rows(
+    key: PRNGKeyArray, step: Int[Array, ""], batch_size: int, rows: int
+) -> tuple[Int[Array, " b"], PRNGKeyArray]:
+    """The row numbers of one step's batch, of `rows` with replacement, and the key of the step's update."""
+    row_key, update_key = jax.random.split(jax.random.fold_in(key, step))
+    return jax.random.randint(row_key, (batch_size,), 0, rows), update_key
+
+
 def run_steps(
     update: Update,
     state: Any,
@@ -64,8 +72,7 @@ def run_steps(
     rows = next(iter(columns.values())).shape[0]
 
     def draw(step: Int[Array, ""]) -> tuple[Array, PRNGKeyArray]:
-        row_key, update_key = jax.random.split(jax.random.fold_in(key, step))
-        return jax.random.randint(row_key, (batch_size,), 0, rows), update_key
+        return draw_rows(key, step, batch_size, rows)
 
     def body(state: Any, drawn: tuple[Array, PRNGKeyArray]) -> tuple[Any, dict[str, Array]]:
         indices, update_key = drawn

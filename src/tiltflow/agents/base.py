@@ -22,9 +22,9 @@ class Stage:
 
     At its first step and then every `renew_every` steps (only at the first where it is None) the loop
     calls `renew(state, sample, key)` with a fixed-size sample of the data's rows, and then
-    `derive(state, rows, key)` on blocks of all rows to get extra columns (support actions, say) for the
-    batches up to the next renewal. `derive` must read only what `update` leaves alone: a resumed run
-    derives the columns again instead of storing them.
+    `derive(state, rows, key)`, block by block of the rows that the batches up to the next renewal draw, to
+    get extra columns of numbers (support actions, say) for them. `derive` must read only what `update`
+    leaves alone: a resumed run derives the columns again instead of storing them.
     """
 
     name: str

@@ -107,7 +107,7 @@ class QIPOConfig:
     data_share: float | None = None
     """Share of the loss that the data's action has; without it what the M + 1 weights give it."""
     support: Literal["dataset", "batch"] = "dataset"
-    """Draw support actions for the whole data set at each renewal, or for each batch anew."""
+    """Draw support actions at each renewal, for all rows that are used up to the next, or for each batch."""
     reference: Literal["mixture", "current", "behaviour"] = "mixture"
     """Support actions from the present policy (as published), from the behaviour, or half from each."""
     renew_every: int = 5_000

@@ -18,6 +18,7 @@ from tiltflow.agents.base import Agent, Stage
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import Interrupted, TrainingDiverged
 from tiltflow.optimize import run_steps
+from tiltflow.training.derived import derive_columns, drawn_rows
 from tiltflow.training.policy import RunState, Units
 from tiltflow.training.schedule import Position, Schedule
 from tiltflow.training.stopping import StopFlag
@@ -26,7 +27,6 @@ Event = dict[str, Any]
 Observe = Callable[[Event], None]
 
 SAMPLE_ROWS = 2048
-BLOCK_ROWS = 4096
 INIT, STAGE, EVALUATE = 0, 1, 2
 
 
@@ -118,7 +118,7 @@ class Loop:
         return renew(self.state.agent, sample, key)
 
     def _derive(self, stage: Stage, here: Position, agent_state: Any) -> None:
-        """Columns that follow from the state at the last renewal, block by block of the data's rows."""
+        """The columns that follow from the state at the last renewal, unless they are there already."""
         wanted = (here.stage, self.schedule.renewal(here))
         if self.derived_for == wanted:
             return
@@ -127,19 +127,22 @@ class Loop:
         if function is None:
             return
         derive = self._once("derive", here.stage, lambda: jax.jit(self._lift(function, (0, None, 0))))
-        total = self.columns["rewards"].shape[0]
-        block = min(BLOCK_ROWS, total)
-        parts: list[Mapping[str, Array]] = []
-        for number, first in enumerate(range(0, total, block)):
-            first = min(first, total - block)  # the last block overlaps the one before: one shape compiles
-            rows = {name: column[first : first + block] for name, column in self.columns.items()}
+        keys = self._stage_keys(here.stage, 0)
+        rows = drawn_rows(keys, stage, wanted[1], self.columns["rewards"].shape[0])
+
+        def done(share: float) -> None:
+            self._activity(stage.derive_reason, share)
             self.stop.check()
-            parts.append(derive(agent_state, rows, self._stage_keys(here.stage, 2, wanted[1], number)))
-            jax.block_until_ready(parts[-1])
-            self._activity(stage.derive_reason, (first + block) / total)
-        axis = 1 if len(self.seeds) > 1 else 0
-        overlap = -total % block
-        self.derived = {name: _join([part[name] for part in parts], overlap, axis) for name in parts[0]}
+
+        self.derived = derive_columns(
+            derive,
+            agent_state,
+            self.columns,
+            rows,
+            lambda block: self._stage_keys(here.stage, 2, wanted[1], block),
+            seeds=len(self.seeds),
+            done=done,
+        )
         self.derived_for = wanted
 
     def _once(self, what: str, index: int, make: Callable[[], Callable]) -> Callable:
@@ -162,13 +165,6 @@ class Loop:
                     f"the run, seed {self.seeds[row]}). The last good checkpoint is kept. Lower the learning "
                     "rate or beta, or look at the scale of rewards and observations."
                 )
-
-
-def _join(parts: list[Array], overlap: int, axis: int) -> Array:
-    if overlap:
-        last = parts[-1]
-        parts[-1] = jax.lax.slice_in_dim(last, overlap, last.shape[axis], axis=axis)
-    return jnp.concatenate(parts, axis=axis)
 
 
 def run(

@@ -1,0 +1,91 @@
+"""The columns that an agent derives from its state at a renewal, for the rows that its batches will draw.
+
+A short run on a large data set draws a small part of its rows before the next renewal; the others are not
+derived, for support actions cost as much as the gradient steps that use them.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from tiltflow.agents.base import Stage
+from tiltflow.optimize import draw_rows
+
+BLOCK_ROWS = 4096
+WORTH_COUNTING = 3.0
+"""Draws per row of the data from which on at most one row in twenty is never drawn: all are derived then."""
+
+Derive = Callable[[Any, dict[str, Array], PRNGKeyArray], dict[str, Array]]
+
+
+def steps_in_force(stage: Stage, renewal: int) -> range:
+    """The steps of the stage whose batches have the columns of that renewal."""
+    every = stage.renew_every or stage.steps
+    return range(renewal * every, min(stage.steps, (renewal + 1) * every))
+
+
+def drawn_rows(keys: PRNGKeyArray, stage: Stage, renewal: int, total: int) -> Int[np.ndarray, " m"]:
+    """Numbers of the rows, of `total`, that some seed's batches draw under that renewal, in order.
+
+    `keys` are those of the stage's steps, one for each seed. All rows where nearly all are drawn, and a few
+    more where fewer are drawn than a block has: every block of every renewal is compiled as one shape.
+    """
+    steps = steps_in_force(stage, renewal)
+    if len(steps) * stage.batch_size * keys.size > WORTH_COUNTING * total:
+        return np.arange(total)
+
+    drawn = np.zeros(total, bool)
+    for key in keys.reshape(-1):
+        drawn[np.asarray(_batches(key, jnp.arange(steps.start, steps.stop), stage.batch_size, total))] = True
+    lacking = max(min(BLOCK_ROWS, total) - np.count_nonzero(drawn), 0)
+    drawn[np.flatnonzero(~drawn)[:lacking]] = True
+    return np.flatnonzero(drawn)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _batches(key: PRNGKeyArray, steps: Int[Array, " n"], batch_size: int, total: int) -> Int[Array, "n b"]:
+    return jax.vmap(lambda step: draw_rows(key, step, batch_size, total)[0])(steps)
+
+
+def derive_columns(
+    derive: Derive,
+    state: Any,
+    columns: dict[str, Array],
+    rows: Int[np.ndarray, " m"],
+    key_of_block: Callable[[int], PRNGKeyArray],
+    *,
+    seeds: int,
+    done: Callable[[float], None],
+) -> dict[str, Array]:
+    """`derive` of those rows, block by block, as columns of all rows: NaN stands in the others.
+
+    `derive` is compiled and, for several `seeds`, lifted over them: its columns are [seeds, rows, …] then.
+    `done` is told the share that is done after each block, and may raise before the next one.
+    """
+    total, block = columns["rewards"].shape[0], min(BLOCK_ROWS, len(rows))
+    axis = 1 if seeds > 1 else 0
+
+    def empty(part: Array) -> Array:
+        return jnp.full((*part.shape[:axis], total, *part.shape[axis + 1 :]), jnp.nan, part.dtype)
+
+    derived: dict[str, Array] = {}
+    for number, first in enumerate(range(0, len(rows), block)):
+        first = min(first, len(rows) - block)  # the last block overlaps the one before: one shape compiles
+        chosen = rows[first : first + block]
+        part = derive(state, {name: column[chosen] for name, column in columns.items()}, key_of_block(number))
+        derived = derived or {name: empty(column) for name, column in part.items()}
+        derived = _write(derived, chosen, part, axis)
+        jax.block_until_ready(derived)
+        done((first + block) / len(rows))
+    return derived
+
+
+@partial(jax.jit, static_argnums=3, donate_argnums=0)
+def _write(columns: dict[str, Array], rows: Array, part: dict[str, Array], axis: int) -> dict[str, Array]:
+    at = (slice(None),) * axis + (rows,)
+    return {name: columns[name].at[at].set(part[name]) for name in columns}
