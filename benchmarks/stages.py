@@ -64,7 +64,7 @@ def main() -> None:
         f"networks {arguments.width}×{arguments.depth}, batch {arguments.batch}, M = {M}, 1 core", flush=True
     )
     print(f"{'stage':34} {'steps/s':>9} {'GFLOP/s':>9} {'peak':>7} {'share':>6} {'wall/cpu':>9}")
-    for kind, layer_norm in (("expectile", True), ("expectile", False), ("in-support-softmax", False)):
+    for kind, layer_norm in (("expectile", "before"), ("expectile", "none"), ("in-support-softmax", "none")):
         critic = CriticConfig(
             kind=kind,
             batch_size=arguments.batch,
@@ -86,9 +86,13 @@ def main() -> None:
             "improvement": 6 * flow_size * arguments.batch,
         }
         for stage in agent.stages:
-            if stage.name != "critic" and (kind, layer_norm) != ("expectile", True):
+            if stage.name != "critic" and (kind, layer_norm) != ("expectile", "before"):
                 continue
-            label = stage.name if stage.name != "critic" else f"critic, {kind}{', layer norm' * layer_norm}"
+            label = (
+                stage.name
+                if stage.name != "critic"
+                else f"critic, {kind}{', layer norm' * (layer_norm != 'none')}"
+            )
             report(label, stage, state, work[stage.name])
 
 

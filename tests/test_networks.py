@@ -57,7 +57,7 @@ def test_gradients_of_dense_under_vmap_over_seeds(outputs):
 
 @pytest.fixture
 def mlp(key):
-    return MLP(key, 5, 3, width=16, depth=2, layer_norm=True)
+    return MLP(key, 5, 3, width=16, depth=2, layer_norm="before")
 
 
 @pytest.mark.usefixtures("x64")
@@ -80,15 +80,25 @@ def test_any_leading_axes(mlp):
 
 
 @pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("layer_norm", ["none", "before", "behind"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_an_mlp_is_its_formula(key, activation):
-    net = MLP(key, 4, 2, width=8, depth=1, activation=activation, layer_norm=True)
+def test_an_mlp_is_its_formula(key, activation, layer_norm):
+    net = MLP(key, 4, 2, width=8, depth=1, activation=activation, layer_norm=layer_norm)
+
+    def activate(x):
+        return np.asarray(ACTIVATIONS[activation](jnp.asarray(x)))
+
+    def normalise(x):
+        return (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-6)
+
     x = normal(0, 6, 4)
     hidden = x @ np.asarray(net.kernels[0])
-    hidden = (hidden - hidden.mean(axis=-1, keepdims=True)) / np.sqrt(
-        hidden.var(axis=-1, keepdims=True) + 1e-6
-    )
-    expected = np.asarray(ACTIVATIONS[activation](jnp.asarray(hidden))) @ np.asarray(net.kernels[1])
+    hidden = {
+        "none": activate,
+        "before": lambda h: activate(normalise(h)),
+        "behind": lambda h: normalise(activate(h)),
+    }[layer_norm](hidden)
+    expected = hidden @ np.asarray(net.kernels[1])
     np.testing.assert_allclose(net(x), expected, rtol=1e-10, atol=1e-12)
 
 
@@ -103,7 +113,7 @@ def test_kernels_start_uniform_with_the_stated_variance(key):
 
 def test_initial_parameters(key):
     scaled, full = (
-        MLP(key, 5, 3, width=16, depth=2, layer_norm=True, output_scale=scale) for scale in (0.01, 1.0)
+        MLP(key, 5, 3, width=16, depth=2, layer_norm="before", output_scale=scale) for scale in (0.01, 1.0)
     )
     np.testing.assert_allclose(scaled.kernels[-1], 0.01 * full.kernels[-1], rtol=1e-6)
     assert [k.shape for k in full.kernels] == [(5, 16), (16, 16), (16, 3)]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 Activation = Literal["relu", "silu", "gelu", "mish"]
+LayerNorm = Literal["none", "before", "behind"]
 
 ACTIVATIONS = {"relu": jax.nn.relu, "silu": jax.nn.silu, "gelu": jax.nn.gelu, "mish": jax.nn.mish}
 SMALL_OUTPUT = 32
@@ -54,7 +55,9 @@ def glorot_uniform(key: PRNGKeyArray, inputs: int, outputs: int) -> Float[Array,
 
 
 class MLP(eqx.Module):
-    """Hidden layers of equal width, each: product, bias, optional layer normalisation, activation.
+    """Hidden layers of equal width, each: product, bias, activation, and layer normalisation where wanted.
+
+    The normalisation stands before the activation or behind it; public implementations have either.
 
     Kernels start Glorot-uniform (the last one times `output_scale`) and biases at zero, as in the public
     JAX implementations of offline RL; neither paper gives its initialiser.
@@ -65,6 +68,7 @@ class MLP(eqx.Module):
     scales: tuple[Float[Array, " o"], ...]
     shifts: tuple[Float[Array, " o"], ...]
     activation: Activation = eqx.field(static=True)
+    layer_norm: LayerNorm = eqx.field(static=True)
 
     def __init__(
         self,
@@ -75,7 +79,7 @@ class MLP(eqx.Module):
         width: int,
         depth: int,
         activation: Activation = "silu",
-        layer_norm: bool = False,
+        layer_norm: LayerNorm = "none",
         output_scale: float = 1.0,
     ):
         sizes = [inputs, *[width] * depth, outputs]
@@ -83,9 +87,10 @@ class MLP(eqx.Module):
         kernels = [glorot_uniform(k, i, o) for k, i, o in zip(keys, sizes[:-1], sizes[1:], strict=True)]
         self.kernels = (*kernels[:-1], kernels[-1] * output_scale)
         self.biases = tuple(jnp.zeros(o) for o in sizes[1:])
-        self.scales = tuple(jnp.ones(width) for _ in range(depth)) if layer_norm else ()
-        self.shifts = tuple(jnp.zeros(width) for _ in range(depth)) if layer_norm else ()
-        self.activation = activation
+        normalised = depth if layer_norm != "none" else 0
+        self.scales = tuple(jnp.ones(width) for _ in range(normalised))
+        self.shifts = tuple(jnp.zeros(width) for _ in range(normalised))
+        self.activation, self.layer_norm = activation, layer_norm
 
     def __call__(self, x: Float[Array, "*batch i"], *, plain: bool = False) -> Float[Array, "*batch o"]:
         """Apply to any number of leading axes. `plain` supports forward-mode differentiation."""
@@ -95,9 +100,10 @@ class MLP(eqx.Module):
         x = x.reshape(-1, x.shape[-1])
         for layer in range(len(self.kernels) - 1):
             x = product(x, self.kernels[layer]) + self.biases[layer]
-            if self.scales:
+            x = activate(x) if self.layer_norm != "before" else x
+            if self.layer_norm != "none":
                 x = _normalise(x) * self.scales[layer] + self.shifts[layer]
-            x = activate(x)
+            x = activate(x) if self.layer_norm == "before" else x
         x = product(x, self.kernels[-1]) + self.biases[-1]
         return x.reshape(*batch, x.shape[-1])
 

@@ -26,7 +26,7 @@ def test_without_options_a_run_has_the_preset_of_its_task(algorithm):
 def test_options_set_the_fields_and_nested_hyper_parameters():
     words = f"--task {TASK} --seeds 3 --seed 5 --out runs/x --parallel vmap qipo-ot --steps 9000"
     words += " --set.critic.kind in-support-softmax --set.behaviour-steps 50000 --set.beta=7"
-    words += " --set.critic.network.layer-norm False --set.flow.network.width 64"
+    words += " --set.critic.network.layer-norm none --set.flow.network.width 64"
     command = parse(words.split())
     assert isinstance(command, Train)
     config = command.config
@@ -35,7 +35,7 @@ def test_options_set_the_fields_and_nested_hyper_parameters():
     agent = config.agent
     assert isinstance(agent, QIPOConfig)
     assert (agent.critic.kind, agent.behaviour_steps, agent.beta) == ("in-support-softmax", 50000, 7.0)
-    assert not agent.critic.network.layer_norm
+    assert agent.critic.network.layer_norm == "none"
     assert agent.flow.network.width == 64
     assert agent.flow.network.depth == preset("qipo-ot", TASK).flow.network.depth
 

@@ -18,7 +18,7 @@ def changed(name):
     agent = ALGORITHMS[name].config
     part = "flow" if hasattr(agent, "flow") else "actor"
     model = getattr(agent, part)
-    model = replace(model, batch_size=7, network=replace(model.network, width=64, layer_norm=True))
+    model = replace(model, batch_size=7, network=replace(model.network, width=64, layer_norm="before"))
     agent = replace(agent, **{part: model})
     if hasattr(agent, "behaviour_steps"):
         agent = replace(agent, behaviour_steps=1234)

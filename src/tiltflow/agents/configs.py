@@ -24,8 +24,8 @@ class NetworkConfig:
     """Number of hidden layers."""
     activation: Literal["relu", "silu", "gelu", "mish"] = "silu"
     """Non-linearity of the hidden layers."""
-    layer_norm: bool = False
-    """Layer normalisation of each hidden layer, before its non-linearity."""
+    layer_norm: Literal["none", "before", "behind"] = "none"
+    """Layer normalisation of each hidden layer, before or behind its non-linearity."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class CriticConfig:
     """Number of Q networks."""
     aggregate: Literal["min", "mean"] = "min"
     """How the ensemble's values are joined, in the backup and in the policy's weights."""
-    network: NetworkConfig = NetworkConfig(activation="relu", layer_norm=True)
+    network: NetworkConfig = NetworkConfig(activation="relu", layer_norm="before")
     learning_rate: float = 3e-4
     """Adam's step size."""
     batch_size: int = 256

@@ -1,7 +1,7 @@
 """Flow Q-learning (FQL, arXiv 2502.02538): a one-step policy, distilled from a behaviour flow and led up Q.
 
     flow      L_flow = E|v(x_t, t, s) − (a − noise)|²                         plain flow matching
-    policy    L_π    = α·E|μ(s, z) − ODE(s, z)|² − E[Q'(s, μ(s, z))]/q,       z ~ N(0, I)
+    policy    L_π    = α·E|μ(s, z) − ODE(s, z)|² − E[Q(s, μ(s, z))]/q,        z ~ N(0, I)
     critic    y      = r + γ(1 − d)·Q'(s', μ(s', z'))
 
 ODE(s, z) is where the flow's Euler steps carry the noise z; its gradient is not taken. Only μ is played, and
@@ -9,9 +9,8 @@ cut off to the actions' box. q is mean |Q'| of the data's actions, or 1 (`normal
 for OGBench, with an α for each domain).
 
 Departs from the paper: times enter by a cosine series instead of as one number; the distances are means
-over an action's entries, as in the public code; Q in the policy's loss is the target ensemble's, joined as
-in the backup, where the public code takes the mean of the trained ones; q is of the data's actions, where it
-takes the policy's; the policy that is played is averaged over steps (`flow.ema`).
+over an action's entries, as in the public code; q is of the data's actions, where that takes the policy's;
+the policy that is played may be averaged over steps (`flow.ema`).
 """
 
 from dataclasses import asdict
@@ -31,7 +30,7 @@ from tiltflow.agents.actor_critic import (
 from tiltflow.agents.base import Agent
 from tiltflow.agents.baseline_configs import FQLConfig
 from tiltflow.agents.bc import init_flow
-from tiltflow.critics import q_value
+from tiltflow.critics import q_values
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow, matching_loss
 from tiltflow.networks import MLP
@@ -79,7 +78,7 @@ def build(config: FQLConfig, spec: Spec, steps: int) -> Agent:
             matching = matching_loss(policy.flow, flow_key, batch["actions"], observations)
             actions = play(policy.one_step, observations, noise)
             distilled = jnp.mean((actions - of_flow) ** 2)
-            q = jnp.mean(q_value(state.critic, observations, jnp.clip(actions, -1.0, 1.0), config.critic))
+            q = jnp.mean(q_values(state.critic.q.model, observations, jnp.clip(actions, -1.0, 1.0)))
             value = matching + config.alpha * distilled - q / size
             parts = {"matching_loss": matching, "distillation_loss": distilled, "q_policy": q}
             return value, {"loss": value, **parts}

@@ -10,8 +10,8 @@ and plays its mean, cut off to the actions' box.
 Departs from the paper: the variance is constant and the mean not squashed, as in the public code for
 OGBench, where the authors learn one variance per entry and squash the mean; α is in units of the
 advantage's standard deviation over the batch unless `energy_scale="none"`; nothing decays but by choice.
-The public code for OGBench also differs in this: its weights read the trained Q, ours the target's; its
-critics' hidden layers are normalised behind their non-linearity, ours before it.
+The public code for OGBench also differs in this: its weights read the trained Q, ours, as the authors', the
+target's.
 """
 
 import jax.numpy as jnp

@@ -100,7 +100,7 @@ def _of_domain(algorithm: str, domain: str, row: _Domain, default: AgentConfig) 
     tasks = f"ogbench/{domain}-"
     if isinstance(default, BCConfig):
         return Preset(algorithm, tasks, default, False, "ours: the defaults")
-    base = _with_critic(default, discount=row.discount, network=_gelu(default.critic.network))
+    base = _with_critic(default, discount=row.discount, network=_of_critic(default.critic.network))
     match base:
         case FQLConfig():
             config = _with_critic(base, aggregate=row.fql_aggregate)
@@ -128,7 +128,12 @@ def _sourced(algorithm: str, tasks: str, config: AgentConfig, source: str | None
     return Preset(algorithm, tasks, config, not source.startswith("ours"), source)
 
 
-# All networks of FQL's code, its own and those of its baselines, have this non-linearity.
+# All networks of FQL's code, its own and those of its baselines, have this non-linearity; its critics' hidden
+# layers are normalised behind it.
+def _of_critic(network: NetworkConfig) -> NetworkConfig:
+    return replace(_gelu(network), layer_norm="behind")
+
+
 def _gelu(network: NetworkConfig) -> NetworkConfig:
     return replace(network, activation="gelu")
 

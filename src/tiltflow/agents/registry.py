@@ -46,7 +46,7 @@ class Algorithm:
 # have 0.24 where those of a velocity prediction have 0.16.
 _DIFFUSION = FlowConfig(path="vp", prediction="velocity", solver="dpm-solver++", num_steps=15)
 
-_PLAIN = NetworkConfig(activation="relu", layer_norm=False)
+_PLAIN = NetworkConfig(activation="relu")
 
 ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm

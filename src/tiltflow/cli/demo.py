@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 _CRITIC = CriticConfig(
-    network=NetworkConfig(width=128, depth=2, activation="relu", layer_norm=True),
+    network=NetworkConfig(width=128, depth=2, activation="relu", layer_norm="before"),
     learning_rate=1e-3,
     tau=0.02,
 )
