@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,3 +165,17 @@ def test_a_folder_that_cannot_be_written_is_said_before_any_work(tmp_path, capsy
     (tmp_path / "file").write_text("")
     assert main(["toy", *WORDS, "--out", str(tmp_path / "file" / "out")]) == 2
     assert "Cannot write to" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_cell_that_cannot_be_written_exits_1_naming_it_and_the_others_stay(finished, tmp_path, capsys):
+    out = shutil.copytree(finished, tmp_path / "toy")
+    cell = PLAN.cells()[-1]
+    (out / "cells" / f"{cell.name}.json").unlink()
+    (out / "cells" / f"{cell.name}.npz").unlink()
+    (out / "cells" / f"{cell.name}.npz").mkdir()
+    assert main(["toy", *WORDS, "--out", str(out)]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"error: 1 of {len(PLAN.cells())} cells failed. {cell.name}: " in said
+    assert "the same command computes what is missing" in said
+    assert "defect" not in said
+    assert len(list(csv.DictReader((out / "table.csv").open()))) == len(PLAN.cells()) - 1

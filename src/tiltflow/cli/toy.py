@@ -10,7 +10,7 @@ import tyro
 
 from tiltflow.cli.bars import progress_bar
 from tiltflow.cli.tables import print_table
-from tiltflow.errors import Interrupted
+from tiltflow.errors import Interrupted, ProcessFailed
 from tiltflow.packages import need
 from tiltflow.toy.plan import MethodName, Plan, SetName
 
@@ -48,7 +48,7 @@ class Toy:
     def run(self) -> None:
         """Compute what is missing, write everything, print the summary.
 
-        Raises UserError for bad input, Interrupted after Ctrl-C, RuntimeError where a cell failed.
+        Raises UserError for bad input, Interrupted after Ctrl-C, ProcessFailed where a cell failed.
         """
         plan = self.plan()
         need("matplotlib", "jinja2")
@@ -64,8 +64,9 @@ class Toy:
         self._write(plan, results.numbers, results.failures)
         if results.failures:
             cell, text = next(iter(results.failures.items()))
-            raise RuntimeError(
-                f"{len(results.failures)} of {len(plan.cells())} cells failed. {cell.name}: {text}"
+            raise ProcessFailed(
+                f"{len(results.failures)} of {len(plan.cells())} cells failed. {cell.name}: {text} "
+                f"The others are in {self.out}: the same command computes what is missing."
             )
 
     def plan(self) -> Plan:

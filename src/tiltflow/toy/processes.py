@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tiltflow.errors import ProcessFailed
 from tiltflow.toy.plan import Cell, Job, Plan
 from tiltflow.training.pool import available_cores
 from tiltflow.training.worker import CORE, PARENT
@@ -86,7 +87,7 @@ def run_jobs(plan: Plan, jobs: Sequence[Job], folder: Path, observe: Observe) ->
                 for cell in worker.left:
                     observe(cell, _lost(worker, folder))
                 if not worker.left and waiting:  # it never began: another would not either
-                    raise RuntimeError(_lost(worker, folder)["text"])
+                    raise ProcessFailed(_lost(worker, folder)["text"])
             elif "cell" in event:
                 cell = Cell(*event["cell"])
                 worker.left.remove(cell)
@@ -100,7 +101,7 @@ def run_jobs(plan: Plan, jobs: Sequence[Job], folder: Path, observe: Observe) ->
 
 def _lost(worker: Worker, folder: Path) -> dict[str, str]:
     return {
-        "kind": "RuntimeError",
+        "kind": "ProcessFailed",
         "text": f"A process ended without a word (exit code {worker.process.wait()}; −9 is what the system "
         f"does when memory runs out). Its last words are in {folder / LOG}.",
     }

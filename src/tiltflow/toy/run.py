@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tiltflow.errors import UserError
+from tiltflow.errors import ProcessFailed, UserError
 from tiltflow.toy.plan import TRUTH, Cell, Plan, jobs
 from tiltflow.toy.processes import LOG, run_jobs
 from tiltflow.toy.store import read_numbers, stored_settings
@@ -47,7 +47,7 @@ def compute(plan: Plan, out: Path, advance: Advance, say: Say) -> Results:
         nonlocal done
         done += 1
         if error is not None and cell.method == TRUTH:
-            raise (UserError if error["kind"] == "UserError" else RuntimeError)(error["text"])
+            raise (UserError if error["kind"] == "UserError" else ProcessFailed)(error["text"])
         if error is not None:
             failures[cell] = error["text"]
             say(f"{cell.name} failed: {error['kind']}: {error['text']}")
