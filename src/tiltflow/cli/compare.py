@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from tiltflow.report.compare.record import Comparison
     from tiltflow.report.compare.summary import Summary
 
+_PAIRS = 15
+"""Pairs of columns that a terminal shows, those of six columns; more are for the page."""
+
 
 @dataclass(frozen=True)
 class Compare:
@@ -59,7 +62,10 @@ def _print(comparison: "Comparison", summary: "Summary") -> None:
         [[line.name, line.metric, *map(str, line.entries)] for line in lines],
     )
     print()
-    if rows := improvement_rows(summary):
+    rows = improvement_rows(summary)
+    if len(rows) > _PAIRS:
+        print(f"Probabilities of improvement, for {len(rows)} pairs of columns, are on the page.\n")
+    elif rows:
         print_table(["probability of improvement", "%", "tasks"], rows)
         print()
     print(*legend(comparison), *summary.notes, sep="\n")
