@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import comb
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +13,12 @@ from tiltflow.cli.tables import print_table
 if TYPE_CHECKING:
     from tiltflow.report.compare.record import Comparison
     from tiltflow.report.compare.summary import Summary
+    from tiltflow.report.compare.tables import Line
 
-_PAIRS = 15
-"""Pairs of columns that a terminal shows, those of six columns; more are for the page."""
+_COLUMNS = 6
+"""Columns that a terminal shows side by side, with their pairs; of more, each is a row."""
+_TASKS = 4
+"""Tasks or aggregates side by side where each column is a row."""
 
 
 @dataclass(frozen=True)
@@ -48,27 +52,43 @@ class Compare:
         comparison = read_comparison(self.folders, self.allow_different_data)
         summary = summarise(comparison)
         written = write_comparison(comparison, summary, self.out)
-        _print(comparison, summary)
+        print_comparison(comparison, summary)
         print(*written, sep="\n")
 
 
-def _print(comparison: "Comparison", summary: "Summary") -> None:
+def print_comparison(comparison: "Comparison", summary: "Summary") -> None:
+    """Scores, aggregates and what they mean, as wide as a terminal bears."""
     from tiltflow.report.compare.tables import aggregate_lines, improvement_rows, legend, task_lines
 
-    lines = [*task_lines(comparison), *aggregate_lines(comparison, summary)]
     labels = [column.label for column in comparison.columns]
-    print_table(
-        ["task", "metric (unit)", *labels],
-        [[line.name, line.metric, *map(str, line.entries)] for line in lines],
-    )
-    print()
-    rows = improvement_rows(summary)
-    if len(rows) > _PAIRS:
-        print(f"Probabilities of improvement, for {len(rows)} pairs of columns, are on the page.\n")
-    elif rows:
-        print_table(["probability of improvement", "%", "tasks"], rows)
-        print()
+    tasks, aggregates = task_lines(comparison), aggregate_lines(comparison, summary)
+    if len(labels) <= _COLUMNS:
+        _print_lines(labels, [*tasks, *aggregates])
+        if rows := improvement_rows(summary):
+            print_table(["probability of improvement", "%", "tasks"], rows)
+            print()
+    else:
+        for lines in (tasks, aggregates):
+            for first in range(0, len(lines), _TASKS):
+                _print_columns(labels, lines[first : first + _TASKS])
+        print(
+            f"Probabilities of improvement, for {comb(len(labels), 2)} pairs of columns, are on the page.\n"
+        )
     print(*legend(comparison), *summary.notes, sep="\n")
+    print()
+
+
+def _print_lines(labels: Sequence[str], lines: "Sequence[Line]") -> None:
+    """A row for each task or aggregate."""
+    rows = [[line.name, line.metric, *map(str, line.entries)] for line in lines]
+    print_table(["task", "metric (unit)", *labels], rows)
+    print()
+
+
+def _print_columns(labels: Sequence[str], lines: "Sequence[Line]") -> None:
+    """A row for each column of the comparison: many of them do not fit side by side."""
+    rows = [[label, *(str(line.entries[index]) for line in lines)] for index, label in enumerate(labels)]
+    print_table(["", *(f"{line.name}, {line.metric}" for line in lines)], rows)
     print()
 
 

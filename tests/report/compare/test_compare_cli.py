@@ -2,7 +2,10 @@
 
 import pytest
 
+from tiltflow.cli.compare import print_comparison
 from tiltflow.cli.main import main
+from tiltflow.report.compare.record import read_comparison
+from tiltflow.report.compare.summary import summarise
 
 
 def said(capsys, *arguments):
@@ -24,6 +27,27 @@ def test_compare_prints_the_table_and_the_paths(finished_run, other_run, tmp_pat
         f"compare/{name}" for name in ("table.csv", "table.md", "table.tex", "compare.html")
     ]
     assert all((tmp_path / line).is_file() for line in lines[-4:])
+
+
+def test_many_algorithms_are_rows_with_a_few_tasks_side_by_side(make_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tiltflow.cli.compare._TASKS", 2)
+    names = ("qipo-ot", "qipo-diff", "bc-flow", "iql", "fql", "rebrac", "td3-bc")
+    tasks = [f"ogbench/cube-single-play-singletask-task{number}-v0" for number in (1, 2, 3)]
+    comparison = read_comparison(
+        [
+            make_run(tmp_path / f"{name}-{index}", algorithm=name, task_name=task, seeds=1, dimensions=1)
+            for name in names
+            for index, task in enumerate(tasks)
+        ]
+    )
+    print_comparison(comparison, summarise(comparison))
+    out = capsys.readouterr().out
+    heads = [line for line in out.splitlines() if line.startswith(" ")]
+    assert [head.count(", success (%)") for head in heads] == [2, 1, 0, 0]
+    assert [head.count(" of 3 tasks, points") for head in heads] == [0, 0, 2, 2]
+    for name in names:
+        assert len([line for line in out.splitlines() if line.split()[:1] == [name]]) == 4
+    assert "for 21 pairs of columns, are on the page" in out
 
 
 @pytest.mark.parametrize("allowed", [False, True])
