@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from tiltflow.report.compare.summary import Summary
     from tiltflow.report.compare.tables import Line
 
-_COLUMNS = 6
-"""Columns that a terminal shows side by side, with their pairs; of more, each is a row."""
 _TASKS = 4
 """Tasks or aggregates side by side where each column is a row."""
 
@@ -58,11 +56,17 @@ class Compare:
 
 def print_comparison(comparison: "Comparison", summary: "Summary") -> None:
     """Scores, aggregates and what they mean, as wide as a terminal bears."""
-    from tiltflow.report.compare.tables import aggregate_lines, improvement_rows, legend, task_lines
+    from tiltflow.report.compare.tables import (
+        SIDE_BY_SIDE,
+        aggregate_lines,
+        improvement_rows,
+        legend,
+        task_lines,
+    )
 
     labels = [column.label for column in comparison.columns]
     tasks, aggregates = task_lines(comparison), aggregate_lines(comparison, summary)
-    if len(labels) <= _COLUMNS:
+    if len(labels) <= SIDE_BY_SIDE:
         _print_lines(labels, [*tasks, *aggregates])
         if rows := improvement_rows(summary):
             print_table(["probability of improvement", "%", "tasks"], rows)

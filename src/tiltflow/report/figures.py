@@ -177,11 +177,14 @@ def metric_curve(runs: Sequence[Run], stage: str, name: str) -> Panel:
     )
 
 
-def draw_curve(axes: Axes, curve: Curve, look: Look, marked: bool, each_seed: bool = True) -> None:
-    """Each seed thin (unless there is no room for it), their mean thick, the band behind."""
+def draw_curve(
+    axes: Axes, curve: Curve, look: Look, marked: bool, each_seed: bool = True, band: bool = True
+) -> None:
+    """Each seed thin and the band behind (unless there is no room for them), their mean thick."""
     colour = look.colour.light
-    axes.fill_between(curve.steps, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
-    if len(curve.steps) == 1:  # a band of no width cannot be seen
+    if band:
+        axes.fill_between(curve.steps, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
+    if band and len(curve.steps) == 1:  # a band of no width cannot be seen
         axes.vlines(curve.steps, curve.low, curve.high, color=colour, alpha=0.6)
     if each_seed and curve.seeds.shape[1] > 1:
         axes.plot(curve.steps, curve.seeds, color=colour, linewidth=0.7, alpha=0.7)

@@ -57,7 +57,7 @@ def test_different_data_need_the_option(make_run, finished_run, tmp_path, capsys
     code, out, err = said(capsys, other, finished_run, "--out", tmp_path / "out", *option)
     if allowed:
         assert (code, err) == (0, "")
-        assert "§ runs in this row were trained on different data" in out
+        assert "§ runs on this task were trained on different data" in out
     else:
         assert (code, out) == (2, "")
         assert err.startswith("error: ")

@@ -1,6 +1,7 @@
 """compare.html, as it is written and in a real Chromium."""
 
 import re
+from xml.etree import ElementTree
 
 import pytest
 from browser import assert_fits, needs_chromium
@@ -11,6 +12,7 @@ from tiltflow.report.command import train_command
 from tiltflow.report.compare.page import write_comparison
 from tiltflow.report.compare.record import read_comparison
 from tiltflow.report.compare.summary import summarise
+from tiltflow.report.compare.tables import task_lines
 
 FILES = {"table.csv", "table.md", "table.tex", "compare.html"}
 
@@ -77,6 +79,20 @@ def test_what_is_odd_is_said_above_the_table(folders):
     assert "Not finished, scored by the evaluations so far: bc-flow on d4rl/hopper-medium-replay-v2." in text
     assert "trained on different data, shown together because --allow-different-data was given" in text
     assert "weights_of_a_very_long_name" in text
+
+
+def test_of_many_columns_each_is_a_row_of_the_table_with_every_score(folders, odd):
+    markup = (folders["odd"] / "compare.html").read_text().replace("<wbr>", "")
+    grid = ElementTree.fromstring(re.search(r'<table class="grid">.*?</table>', markup, re.DOTALL)[0])
+    heads = ["".join(head.itertext()) for head in grid.findall("thead/tr/th")]
+    rows = grid.findall("tbody/tr")
+    lines = task_lines(odd)
+    assert heads[0] == "algorithm"
+    assert heads[1 : 1 + len(lines)] == [line.name + line.metric for line in lines]
+    assert len(rows) == len(odd.columns)
+    for index, row in enumerate(rows):
+        found = [cell.text for cell in row[1 : 1 + len(lines)]]
+        assert found == [line.entries[index].number for line in lines]
 
 
 def test_no_published_number_is_said_too(usual, tmp_path):

@@ -89,7 +89,7 @@ def test_marks_of_what_is_odd_stand_in_the_cell_and_are_explained(odd):
     assert "1 seed" in short.basis
     explained = " ".join(legend(odd))
     assert "† not finished" in explained
-    assert "§ runs in this row were trained on different data" in explained
+    assert "§ runs on this task were trained on different data" in explained
     assert "With one seed" in explained
 
 

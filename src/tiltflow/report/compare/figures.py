@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from tiltflow.report import words
 from tiltflow.report.compare.record import Comparison
 from tiltflow.report.compare.summary import GAMMA, Aggregate, Estimate, Summary
+from tiltflow.report.compare.tables import SIDE_BY_SIDE
 from tiltflow.report.figures import PANEL, WIDE, Panel, axis_label, capital, draw_curve, steps_axis
 from tiltflow.report.svg import CARD, MANY_LOOKS, MUTED, Look, draw
 from tiltflow.tasks import Task
@@ -45,7 +46,8 @@ def task_curve(comparison: Comparison, task: Task, place: int) -> Panel:
 
     def paint(axes: Axes) -> None:
         for label, curve in shown:
-            draw_curve(axes, curve, look[label], marked=True, each_seed=len(shown) <= FEW_CURVES)
+            few, some = len(shown) <= FEW_CURVES, len(shown) <= SIDE_BY_SIDE
+            draw_curve(axes, curve, look[label], marked=True, each_seed=few, band=some)
         first, last = (f(f(curve.steps) for _, curve in shown) for f in (min, max))
         steps_axis(axes, first, last)
         axes.set_ylabel(axis_label(task.metric, task.unit))
@@ -147,13 +149,15 @@ def _shortened(text: str) -> str:
 def profile_curves(comparison: Comparison, summary: Summary) -> Panel:
     """The share of runs above each score, with its 95 % band."""
     look = looks(comparison)
+    banded = len(summary.profiles) <= SIDE_BY_SIDE
 
     def paint(axes: Axes) -> None:
         for label, profile in summary.profiles.items():
             colour, every = look[label].colour.light, max(1, len(profile.thresholds) // 8)
-            axes.fill_between(
-                profile.thresholds, profile.low, profile.high, color=colour, alpha=0.14, linewidth=0
-            )
+            if banded:
+                axes.fill_between(
+                    profile.thresholds, profile.low, profile.high, color=colour, alpha=0.14, linewidth=0
+                )
             axes.plot(
                 profile.thresholds, profile.share, look[label].line, color=colour, linewidth=2,
                 marker=look[label].marker, markevery=every, markersize=5,
@@ -172,6 +176,10 @@ def profile_curves(comparison: Comparison, summary: Summary) -> Panel:
         draw("profile", (PANEL[0], 240), paint),
         f"Line chart of the share of runs that score above a threshold. {'; '.join(told)}.",
         "Higher is better everywhere; where two curves cross, neither algorithm is better throughout. "
-        "Band: 95 % interval from the stratified bootstrap.",
+        + (
+            "Band: 95 % interval from the stratified bootstrap."
+            if banded
+            else "Bands are left out for their number."
+        ),
         wide=draw("profile-wide", (WIDE[0], 330), paint),
     )

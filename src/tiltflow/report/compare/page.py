@@ -58,6 +58,7 @@ def _context(comparison: Comparison, summary: Summary) -> dict[str, Any]:
             figures.task_curve(comparison, task, index) for index, task in enumerate(comparison.tasks)
         ],
         "few_curves": figures.FEW_CURVES,
+        "side_by_side": tables.SIDE_BY_SIDE,
         "summary": summary,
         "aggregates": [figures.aggregate_dots(comparison, a) for a in summary.aggregates],
         "profiles": figures.profile_curves(comparison, summary) if summary.profiles else None,

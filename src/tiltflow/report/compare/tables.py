@@ -12,6 +12,8 @@ from tiltflow.tasks import Task
 
 UNFINISHED, EFFORT, DATA = "†", "‡", "§"
 NO_SCORE = "–"
+SIDE_BY_SIDE = 6
+"""Columns that a screen shows side by side; of more, each is a row, and their curves have no bands."""
 
 
 class Entry(NamedTuple):
@@ -115,9 +117,9 @@ def legend(comparison: Comparison) -> list[str]:
     if any(not cell.finished for cell in cells):
         lines.append(f"{UNFINISHED} not finished: scored by the evaluations so far.")
     if any(comparison.effort_differs(task) for task in comparison.tasks):
-        lines.append(f"{EFFORT} other gradient steps or episodes of each seed than others in the row.")
+        lines.append(f"{EFFORT} other gradient steps or episodes of each seed than others on the task.")
     if comparison.different_data:
-        lines.append(f"{DATA} runs in this row were trained on different data.")
+        lines.append(f"{DATA} runs on this task were trained on different data.")
     return lines
 
 
