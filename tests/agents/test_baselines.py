@@ -160,3 +160,19 @@ def test_fql_measures_q_in_units_of_the_datas_where_it_is_asked_to():
             assert led == pytest.approx(-float(metrics["q_policy"]) / size, rel=1e-3, abs=1e-6)
     assert losses[1.0, True] == pytest.approx(losses[50.0, True], rel=1e-3, abs=1e-6)
     assert losses[50.0, False] == pytest.approx(50 * losses[1.0, False], rel=1e-3, abs=1e-6)
+
+
+def test_the_policy_of_fql_follows_the_trained_critic_and_its_backup_the_target():
+    config = small("fql", normalize_q=False)
+    config = replace(config, critic=replace(config.critic, learning_rate=0.0))
+    trained, target = learning(known_critic(2.0)), known_critic(-6.0)
+    states = [
+        start("fql", config)._replace(critic=trained._replace(q=trained.q._replace(average=average)))
+        for average in (trained.q.model, target.q.model)
+    ]
+    (same, _), (other, metrics) = ((step("fql", config, state)) for state in states)
+    for a, b in zip(*(jax.tree.leaves(after.policy.model) for after in (same, other)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    first = step("fql", config, states[0])[1]
+    assert metrics["q_policy"] == first["q_policy"]
+    assert metrics["target_mean"] != first["target_mean"]

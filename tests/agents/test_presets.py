@@ -37,6 +37,8 @@ def test_the_values_that_fql_gives_in_its_readme():
 def test_networks_of_the_public_code_for_ogbench_are_gelu(name):
     for part in vars(preset(name, "ogbench/cube-single-play-singletask-task2-v0")).values():
         assert getattr(part, "network", None) is None or part.network.activation == "gelu"
+    critic = preset(name, "ogbench/cube-single-play-singletask-task2-v0").critic
+    assert critic.network.layer_norm == "behind"
 
 
 def test_td3_bc_and_rebrac_share_a_config_but_not_presets():

@@ -5,8 +5,9 @@
     critic    y      = r + γ(1 − d)·Q'(s', μ(s', z'))
 
 ODE(s, z) is where the flow's Euler steps carry the noise z; its gradient is not taken. Only μ is played, and
-cut off to the actions' box. q is mean |Q'| of the data's actions, or 1 (`normalize_q=False`, as published
-for OGBench, with an α for each domain).
+cut off to the actions' box. Q is the mean of the trained ensemble, Q' the target's, joined as configured.
+q is mean |Q'| of the data's actions, or 1 (`normalize_q=False`, as published for OGBench, with an α for each
+domain).
 
 Departs from the paper: times enter by a cosine series instead of as one number; the distances are means
 over an action's entries, as in the public code; q is of the data's actions, where that takes the policy's;
