@@ -152,7 +152,7 @@ def test_a_saved_state_acts_as_before(made, key, tmp_path):
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_an_exported_policy_acts_as_the_agent(name, key):
     agent, init, run = make(name)
-    units = Units(jnp.full(3, 0.5), jnp.full(3, 2.0))
+    units = Units(jnp.full(3, 0.5), jnp.full(3, 2.0), jnp.array(10.0))
     state = RunState(run(init(key), key), units)
     policy = jax.export.deserialize(bytearray(export_policy(agent, state, SPEC.observation_size)))
     for rows in (1, 7):

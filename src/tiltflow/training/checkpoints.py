@@ -13,7 +13,7 @@ from tiltflow.errors import UserError
 from tiltflow.files import atomic_file
 from tiltflow.training.config import differences
 
-FORMAT = 1
+FORMAT = 2
 _NAME = re.compile(r"step-(\d{10})\.ckpt")
 
 

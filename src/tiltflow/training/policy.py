@@ -16,13 +16,14 @@ LIMIT = 10.0
 
 
 class Units(NamedTuple):
-    """Shift and scale of observations, from the data set; what lies further than 10 units is cut off."""
+    """Shift and scale of observations, and the size beyond which an entry is cut off afterwards."""
 
     mean: Float[Array, " o"]
     std: Float[Array, " o"]
+    limit: Float[Array, ""]
 
     def __call__(self, observations: Float[Array, "*batch o"]) -> Float[Array, "*batch o"]:
-        return jnp.clip((observations - self.mean) / self.std, -LIMIT, LIMIT)
+        return jnp.clip((observations - self.mean) / self.std, -self.limit, self.limit)
 
 
 class RunState(NamedTuple):
@@ -33,21 +34,22 @@ class RunState(NamedTuple):
 
 
 def identity_units(spec: Spec) -> Units:
-    """Units that leave observations as they are."""
+    """Units that leave observations as they are, however large."""
     size = (spec.observation_size,)
-    return Units(jnp.zeros(size), jnp.ones(size))
+    return Units(jnp.zeros(size), jnp.ones(size), jnp.array(jnp.inf))
 
 
 def data_units(data: Transitions) -> Units:
     """Mean and standard deviation of each entry, the latter at least a tenth of the entries' median.
 
     An entry that hardly varies in the data would otherwise be blown up, and throw the policy off wherever
-    it takes another value.
+    it takes another value. What lies further than 10 units from the mean is cut off.
     """
     mean = data.observations.mean(axis=0, dtype=np.float64)
     std = data.observations.std(axis=0, dtype=np.float64)
     floor = 0.1 * np.median(std) or 1.0
-    return Units(jnp.asarray(mean, jnp.float32), jnp.asarray(np.maximum(std, floor), jnp.float32))
+    std = np.maximum(std, floor)
+    return Units(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32), jnp.array(LIMIT))
 
 
 def init_state(agent: Agent, units: Units, keys: PRNGKeyArray) -> RunState:

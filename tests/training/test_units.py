@@ -1,0 +1,41 @@
+"""Units of observations: what a run does to them before any network sees them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tiltflow.data.transitions import Spec, Transitions
+from tiltflow.training.policy import data_units, identity_units
+
+
+def transitions(observations):
+    rows = len(observations)
+    return Transitions(
+        observations=observations,
+        actions=np.zeros((rows, 1), np.float32),
+        rewards=np.zeros(rows, np.float32),
+        next_observations=observations,
+        terminations=np.zeros(rows, bool),
+        ends=np.zeros(rows, bool),
+    )
+
+
+def test_without_normalisation_observations_stay_as_they_are_however_large():
+    """Positions in a maze are further than 10 m from its corner."""
+    observations = jnp.array([[21.0, -300.0], [0.5, 1e6]])
+    np.testing.assert_array_equal(identity_units(Spec(2, 1))(observations), observations)
+
+
+def test_normalised_observations_have_mean_zero_and_deviation_one_and_end_at_ten():
+    data = np.asarray(jax.random.normal(jax.random.key(0), (5000, 2))) * [3.0, 40.0] + [7.0, -90.0]
+    units = data_units(transitions(data.astype(np.float32)))
+    seen = np.asarray(units(jnp.asarray(data)))
+    np.testing.assert_allclose(seen.mean(axis=0), 0.0, atol=1e-4)
+    np.testing.assert_allclose(seen.std(axis=0), 1.0, rtol=1e-4)
+    assert units(jnp.array([[1e9, -1e9]])).tolist() == [[10.0, -10.0]]
+
+
+def test_an_entry_that_hardly_varies_is_not_blown_up():
+    data = np.asarray(jax.random.normal(jax.random.key(0), (5000, 3))) * [1.0, 1.0, 1e-6]
+    units = data_units(transitions(data.astype(np.float32)))
+    assert 0.09 < float(units.std[2]) < 0.11
