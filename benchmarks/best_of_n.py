@@ -72,7 +72,7 @@ def main() -> None:
         "episodes": arguments.episodes,
         "per_seed": [float(np.mean(values)) for values in per_seed],
         "mean": float(np.mean([np.mean(values) for values in per_seed])),
-        "ci95": bootstrap_interval(per_seed),
+        "ci95": bootstrap_interval([values[None] for values in per_seed]),
     }
     print(json.dumps(record, indent=2))
 

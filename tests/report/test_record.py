@@ -37,7 +37,7 @@ def test_the_band_of_the_score_is_the_interval_of_every_evaluation(finished_run)
     assert list(run.scores) == ["behaviour", "improvement"]
     curve = run.scores["improvement"]
     successes = 100.0 * np.array(run.evaluations[5]["successes"])
-    assert (curve.low[4], curve.high[4]) == bootstrap_interval(list(successes), resamples=2000)
+    assert (curve.low[4], curve.high[4]) == bootstrap_interval(list(successes[:, None]), resamples=2000)
     np.testing.assert_allclose(curve.mean[4], successes.mean())
 
 

@@ -24,44 +24,53 @@ def iqm(values: Sequence[float] | Float[np.ndarray, " n"]) -> float:
 
 
 def bootstrap_interval(
-    per_seed: Sequence[Float[np.ndarray, " _"]],
+    per_seed: Sequence[Float[np.ndarray, "_ _"]],
     confidence: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile interval of the mean over seeds, by a two-level bootstrap.
+    """Percentile interval of the mean over seeds, by a three-level bootstrap.
 
-    Each resample draws seeds with replacement and, within each drawn seed, episodes with replacement;
-    seeds count alike however many episodes they have. With one seed the interval tells of the episodes
-    of that one policy, not of what another seed would have given. Raises ValueError without episodes.
+    `per_seed` holds the scores of each seed's episodes, a row for each evaluation. Each resample draws
+    seeds with replacement, within each drawn seed evaluations, and within each of these episodes: the
+    policy moves between two evaluations by more than the chance of the episodes, which a pool of all
+    episodes would hide. Seeds count alike however many episodes they have. With one seed the interval
+    tells of the policies of that one training, not of what another seed would have given. Raises
+    ValueError without episodes.
     """
-    if not per_seed or any(len(values) == 0 for values in per_seed):
+    if not per_seed or any(np.size(values) == 0 for values in per_seed):
         raise ValueError("a bootstrap needs at least one seed, and at least one episode in each")
     rng = np.random.default_rng(seed)
     drawn = rng.integers(len(per_seed), size=(resamples, len(per_seed)))
     means = np.empty(drawn.shape)
     for index, values in enumerate(per_seed):
         chosen = drawn == index
-        rows = rng.integers(len(values), size=(int(chosen.sum()), len(values)))
-        means[chosen] = np.asarray(values, np.float64)[rows].mean(axis=1)
+        evaluations, episodes = np.shape(values)
+        rows = rng.integers(evaluations, size=(int(chosen.sum()), evaluations, 1))
+        columns = rng.integers(episodes, size=(*rows.shape[:2], episodes))
+        means[chosen] = np.asarray(values, np.float64)[rows, columns].mean(axis=(1, 2))
     tail = (1 - confidence) / 2
     low, high = np.quantile(means.mean(axis=1), [tail, 1 - tail])
     return float(low), float(high)
 
 
-def last_episodes(evaluations: Sequence[dict[str, Any]]) -> tuple[list[Episodes], list[int]]:
-    """The episodes of each seed in the last three evaluations of the final stage, and their steps.
+def last_evaluations(evaluations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last three evaluations of the final stage, or as many as there are.
 
     `evaluations` are lines of evaluations.jsonl. Those of an earlier stage (the behaviour policy of
     qipo-ot, say) are evaluations of another policy and are never mixed in.
     """
     final = [record for record in evaluations if record["stage"] == evaluations[-1]["stage"]]
-    last = final[-LAST_EVALUATIONS:]
+    return final[-LAST_EVALUATIONS:]
+
+
+def episodes_of_seeds(evaluations: Sequence[dict[str, Any]]) -> list[Episodes]:
+    """The episodes of each seed in these lines of evaluations.jsonl, one evaluation behind the other."""
     joined = (
-        [list(chain.from_iterable(values)) for values in zip(*(r[key] for r in last), strict=True)]
+        [list(chain.from_iterable(values)) for values in zip(*(r[key] for r in evaluations), strict=True)]
         for key in ("returns", "successes", "lengths")
     )
-    return [Episodes(*columns) for columns in zip(*joined, strict=True)], [r["step"] for r in last]
+    return [Episodes(*columns) for columns in zip(*joined, strict=True)]
 
 
 def result_record(
@@ -75,13 +84,14 @@ def result_record(
 
     `evaluations` are lines of evaluations.jsonl. `seeds` is their number, `episodes` the number behind
     each seed's score, `evaluated_steps` the gradient steps at which they were played, `mean_return` their
-    mean undiscounted return. `mean`, `iqm` and `ci95` (two-level bootstrap of the mean) are over seeds,
+    mean undiscounted return. `mean`, `iqm` and `ci95` (three-level bootstrap of the mean) are over seeds,
     and so is `std` (n − 1 in the denominator; null for one seed). Raises ValueError without evaluations.
     """
     if not evaluations:
         raise ValueError("a result needs at least one evaluation")
-    episodes, evaluated_steps = last_episodes(evaluations)
-    scores = [score(task, of_seed) for of_seed in episodes]
+    last = last_evaluations(evaluations)
+    per_evaluation = [[score(task, of_seed) for of_seed in episodes_of_seeds([r])] for r in last]
+    scores = [np.stack(rows) for rows in zip(*per_evaluation, strict=True)]
     per_seed = np.array([values.mean() for values in scores])
     return {
         "algorithm": algorithm,
@@ -89,14 +99,14 @@ def result_record(
         "metric": task.metric,
         "unit": task.unit,
         "seeds": len(scores),
-        "episodes": len(scores[0]),
-        "evaluated_steps": evaluated_steps,
+        "episodes": scores[0].size,
+        "evaluated_steps": [record["step"] for record in last],
         "per_seed": per_seed.tolist(),
         "mean": float(per_seed.mean()),
         "std": float(per_seed.std(ddof=1)) if len(per_seed) > 1 else None,
         "iqm": iqm(per_seed),
         "ci95": list(bootstrap_interval(scores)),
-        "mean_return": float(np.mean([np.mean(of_seed.returns) for of_seed in episodes])),
+        "mean_return": float(np.mean([record["returns"] for record in last])),
         "steps": steps,
         "train_seconds": train_seconds,
         "steps_per_second": steps / train_seconds if train_seconds > 0 else None,

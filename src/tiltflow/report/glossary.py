@@ -125,8 +125,8 @@ TERMS = {
     "return": "Sum of rewards over one episode, not discounted.",
     "score": "Mean over the episodes of the last three evaluations of the final stage; never the best "
     "evaluation. Seeds count alike.",
-    "95 % interval": "Percentile interval of the mean by a two-level bootstrap: seeds are drawn with "
-    "replacement, then episodes within each drawn seed, 10 000 times.",
+    "95 % interval": "Percentile interval of the mean by a three-level bootstrap: seeds are drawn with "
+    "replacement, then evaluations of each drawn seed, then episodes of these, 10 000 times.",
     "IQM": "Interquartile mean over seeds: the mean without the lowest and the highest quarter; with fewer "
     "than four seeds, the mean.",
     "W₁": "Wasserstein distance between the policy's and the data's actions in one dimension: how far, on "

@@ -13,7 +13,12 @@ from jaxtyping import Float, Int
 from tiltflow.errors import UserError
 from tiltflow.evaluation.rollouts import Episodes
 from tiltflow.evaluation.scores import score
-from tiltflow.evaluation.statistics import bootstrap_interval, last_episodes, result_record
+from tiltflow.evaluation.statistics import (
+    bootstrap_interval,
+    episodes_of_seeds,
+    last_evaluations,
+    result_record,
+)
 from tiltflow.files import read_json, read_json_lines
 from tiltflow.tasks import Task, find_task
 
@@ -115,14 +120,11 @@ class Run:
         return {stage: self._scores([r for r in self.evaluations if r["stage"] == stage]) for stage in stages}
 
     def _scores(self, records: list[dict[str, Any]]) -> Curve:
-        per_episode = [
-            [
-                score(self.task, Episodes(*columns))
-                for columns in zip(r["returns"], r["successes"], r["lengths"], strict=True)
-            ]
-            for r in records
+        per_episode = [[score(self.task, of_seed) for of_seed in episodes_of_seeds([r])] for r in records]
+        intervals = [
+            bootstrap_interval([values[None] for values in seeds], resamples=CURVE_RESAMPLES)
+            for seeds in per_episode
         ]
-        intervals = [bootstrap_interval(values, resamples=CURVE_RESAMPLES) for values in per_episode]
         low, high = np.array(intervals).T
         seeds = np.array([[values.mean() for values in row] for row in per_episode])
         return Curve(np.array([r["step"] for r in records]), seeds, low, high)
@@ -130,7 +132,7 @@ class Run:
     @cached_property
     def last_episodes(self) -> list[Episodes]:
         """Of each seed, the episodes behind the result."""
-        return last_episodes(self.evaluations)[0] if self.evaluations else []
+        return episodes_of_seeds(last_evaluations(self.evaluations)) if self.evaluations else []
 
 
 def read_run(folder: Path) -> Run:

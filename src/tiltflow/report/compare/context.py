@@ -78,7 +78,7 @@ def verdict(comparison: Comparison, summary: Summary) -> str:
         task = comparison.tasks[0]
         results = {column.label: cell.result for column, cell in comparison.row(task)}
         means = {label: result["mean"] for label, result in results.items()}
-        # With one seed the interval is of its episodes alone.
+        # With one seed the interval says nothing of another training.
         intervals = {
             label: tuple(result["ci95"]) if result["seeds"] > 1 else None for label, result in results.items()
         }

@@ -113,7 +113,9 @@ def legend(comparison: Comparison) -> list[str]:
         "aggregates: stratified bootstrap over seeds."
     ]
     if any(cell.result["seeds"] == 1 for cell in cells):
-        lines.append("With one seed the interval is about the episodes of that one policy only.")
+        lines.append(
+            "With one seed the interval is about the evaluations and episodes of that one training only."
+        )
     if any(not cell.finished for cell in cells):
         lines.append(f"{UNFINISHED} not finished: scored by the evaluations so far.")
     if any(comparison.effort_differs(task) for task in comparison.tasks):
