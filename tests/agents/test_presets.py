@@ -41,6 +41,25 @@ def test_networks_of_the_public_code_for_ogbench_are_gelu(name):
     assert critic.network.layer_norm == "behind"
 
 
+def test_fql_in_adroit_has_the_networks_of_its_public_code_too():
+    config = preset("fql", "d4rl/pen-human-v1")
+    assert (config.flow.network.activation, config.critic.network.activation) == ("gelu", "gelu")
+    assert config.critic.network.layer_norm == "behind"
+
+
+def test_layer_normalisation_tells_rebrac_from_td3_bc_on_every_task():
+    for task in NAMES:
+        assert preset("td3-bc", task).critic.network.layer_norm == "none"
+        assert preset("rebrac", task).critic.network.layer_norm == "behind"
+
+
+def test_ifqls_candidates_are_not_idqls():
+    for task in NAMES:
+        assert preset("idql", task).num_candidates == ALGORITHMS["idql"].config.num_candidates == 64
+        assert not find_preset("idql", ALGORITHMS["idql"].config, task).found
+    assert preset("ifql", "ogbench/humanoidmaze-medium-navigate-singletask-v0").num_candidates == 32
+
+
 def test_td3_bc_and_rebrac_share_a_config_but_not_presets():
     task = "ogbench/cube-double-play-singletask-v0"
     td3, rebrac = preset("td3-bc", task), preset("rebrac", task)

@@ -44,7 +44,8 @@ class FlowConfig:
     decay: Literal["cosine", "none"] = "cosine"
     """How the policy's step size falls over each stage: along half a cosine to zero, or not."""
     ema: float = 0.999
-    """Decay per step of the averaged parameters, from which every sample is drawn (0: no averaging)."""
+    """Decay per step of the averaged parameters, from which the actions that are played are drawn
+    (0: no averaging)."""
     solver: SolverName = "midpoint"
     """Fixed-step integrator of the samples."""
     num_steps: int = 5

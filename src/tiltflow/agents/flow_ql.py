@@ -9,8 +9,11 @@ is double Q-learning, y = r + γ(1 − d)·min_j Q'_j(s', a'), a' ~ π(·|s'), t
 
 Departs from the paper: diffusion-ql has the variance-preserving path in continuous time, predicts its
 velocity and samples by DPM-Solver++, where the authors take denoising steps with fresh noise in each; the
-matching loss is a mean over the action's entries; Q is the target ensemble's, joined; playing the best of
-several actions by Q is an option and not, as in the authors' code, a draw by softmax of Q.
+matching loss is a mean over the action's entries. Q is the target ensemble's, joined, over mean |Q| of the
+data's actions; the authors take one trained network at random, over mean |Q| of the policy's actions by the
+other. What is played has averaged parameters, the authors' only the backup; no gradient is clipped, and no
+task has their maximum over several next actions in the backup. Playing the best of several actions by Q is
+an option and not, as in the authors' code, a draw by softmax of Q.
 """
 
 import jax

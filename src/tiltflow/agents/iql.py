@@ -11,7 +11,7 @@ Departs from the paper: the variance is constant and the mean not squashed, as i
 OGBench, where the authors learn one variance per entry and squash the mean; α is in units of the
 advantage's standard deviation over the batch unless `energy_scale="none"`; nothing decays but by choice.
 The public code for OGBench also differs in this: its weights read the trained Q, ours, as the authors', the
-target's.
+target's. Rewards keep their scale, which the authors change for D4RL's locomotion and mazes.
 """
 
 import jax.numpy as jnp

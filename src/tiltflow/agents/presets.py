@@ -87,7 +87,8 @@ def presets(algorithm: str, default: AgentConfig) -> Iterator[Preset]:
         yield _of_domain(algorithm, domain, row, default)
     if isinstance(default, FQLConfig):
         for name, alpha in _ADROIT.items():
-            config = replace(_with_critic(default, aggregate="min"), alpha=float(alpha), normalize_q=False)
+            config = _with_critic(default, aggregate="min", network=_of_critic(default.critic.network))
+            config = replace(config, flow=_gelu_flow(config.flow), alpha=float(alpha), normalize_q=False)
             yield Preset(algorithm, f"d4rl/{name}-", config, True, _FQL)
     if not isinstance(default, BCConfig) and default.critic.kind != "policy":
         for robot in ("hopper", "halfcheetah", "walker2d", "ant"):
@@ -115,11 +116,15 @@ def _of_domain(algorithm: str, domain: str, row: _Domain, default: AgentConfig) 
             config = replace(base, actor_penalty=float(of_actor), critic_penalty=float(of_critic))
             config = replace(config, actor=replace(base.actor, network=_gelu(base.actor.network)))
             return _sourced(algorithm, tasks, config, row.rebrac_source)
-        case BestOfNConfig():
+        case BestOfNConfig() if algorithm == "ifql":
             config = replace(base, flow=_gelu_flow(base.flow), num_candidates=row.candidates)
             return _sourced(algorithm, tasks, config, row.candidates_source)
     return Preset(
-        algorithm, tasks, base, False, "ours: the defaults, with the discount of FQL's README, GELU critics"
+        algorithm,
+        tasks,
+        base,
+        False,
+        "ours: the defaults, with the discount and the critics' networks of FQL",
     )
 
 
@@ -129,9 +134,10 @@ def _sourced(algorithm: str, tasks: str, config: AgentConfig, source: str | None
 
 
 # All networks of FQL's code, its own and those of its baselines, have this non-linearity; its critics' hidden
-# layers are normalised behind it.
+# layers are normalised behind it. What an algorithm is defined without, as td3-bc, it stays without.
 def _of_critic(network: NetworkConfig) -> NetworkConfig:
-    return replace(_gelu(network), layer_norm="behind")
+    normalised = network.layer_norm != "none"
+    return replace(_gelu(network), layer_norm="behind" if normalised else "none")
 
 
 def _gelu(network: NetworkConfig) -> NetworkConfig:

@@ -13,7 +13,8 @@ The critic is Q-learning inside the support of μ (critics.py, in-support softma
 Departs from the paper: the energy network is trained when the critic is finished, instead of beside it;
 β is in units of the mean spread of Q over the behaviour's actions of a state (`energy_scale`), as in QIPO,
 instead of scaling rewards by domain; the diffusion predicts its velocity and samples by DPM-Solver++ (2M);
-networks are plain perceptrons; s is 1, the exact tilt, where the authors report the best of several.
+networks are plain perceptrons; the parameters of μ and f are averaged and the step size of μ decays; s is 1,
+the exact tilt, where the authors report the best of several.
 """
 
 from dataclasses import asdict

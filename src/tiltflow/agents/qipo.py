@@ -17,7 +17,10 @@ Departs from the paper:
 - One action of each state's support is drawn by its weight and counts fully (`weights`), where the published
   sum has all M + 1 with their weights: the same loss in expectation, from more states at equal cost.
 - QIPO-Diff predicts the velocity of its path, not the noise: the same score, learned better near the data.
-- Q is the target ensemble's; the critic's steps, M, K_renew and every learning rate are our choice.
+- The critic is IQL's, an expectile of the data's own actions, where the paper has Q-learning after QGPO,
+  inside the support of the behaviour (`critic.kind`): that needs M actions of every next state.
+- Q is the target ensemble's; the critic's steps, M, K_renew and each learning rate are our choice, and so are
+  the cosine decay of the policy's step size and the average of its parameters.
 - `improvement="tilted-path"` matches no support action z itself but x ~ N(z − δσ²∇E(z), σ²I), δ the part of
   β that is added, drawn anew in every step and weighted exactly (guidance/displaced.py): z is drawn (or
   weighted) as above, and its x has the ratio of both weights as a factor. The policy becomes
@@ -25,8 +28,8 @@ Departs from the paper:
   know of; its energy is that of the action it is played as, −Q(s, clip(x)), so that Q is never asked about
   an action outside its box. Support from the present policy is smooth already: with `current` the smoothing
   adds up over renewals, with `behaviour` it does not, and with `mixture` the weights neglect it.
-The published form is `annealed=False, energy_scale="none", reference="current", weights="factors"`, for
-QIPO-Diff with `flow.prediction="noise"`.
+The published form is `annealed=False, energy_scale="none", reference="current", weights="factors"` and
+`critic.kind="in-support-softmax"`, for QIPO-Diff with `flow.prediction="noise"`.
 """
 
 from typing import NamedTuple
@@ -143,7 +146,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         return config.beta * improvement / (improvements if config.annealed else 1)
 
     # 1. K1 steps: plain matching of the data's actions.
-    # 2. K2 steps: Q-learning inside the support of the behaviour; Q is fixed from then on.
+    # 2. K2 steps: Q-learning, with the configured backup; Q is fixed from then on.
 
     def keep_behaviour(state: QIPOState, sample: Columns, key: PRNGKeyArray) -> QIPOState:
         return state._replace(behaviour=state.policy.average)
@@ -206,12 +209,13 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         policy, metrics = gradient_step(state.policy, improvement_optimizer, loss, ema=config.improvement_ema)
         report = {
             "ess": jnp.mean(effective_sample_size(weights)),
-            "q_data": -jnp.mean(energies[:, 0]),
             "q_support": -jnp.mean(energies),
             "q_weighted": -jnp.sum(matched * counted) / jnp.sum(counted),
             "renewals": state.renewals,
             "beta": after,
         }
+        if config.include_data_action:
+            report["q_data"] = -jnp.mean(energies[:, 0])
         return state._replace(policy=policy), {**metrics, **report}
 
     def act(state: QIPOState, observations: Array, key: PRNGKeyArray) -> Array:

@@ -108,7 +108,12 @@ ALGORITHMS: dict[str, Algorithm] = {
         Algorithm(
             "rebrac",
             "ReBRAC: TD3+BC with a penalty in the backup too, and layer normalisation",
-            TD3BCConfig(actor_penalty=0.1, critic_penalty=0.01, distance="sum"),
+            TD3BCConfig(
+                critic=CriticConfig(kind="policy", network=replace(_PLAIN, layer_norm="behind")),
+                actor_penalty=0.1,
+                critic_penalty=0.01,
+                distance="sum",
+            ),
             "tiltflow.agents.td3_bc",
         ),
         Algorithm(

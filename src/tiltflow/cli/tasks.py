@@ -72,6 +72,9 @@ def _describe(task: Task) -> None:
         )
         rows.append((algorithm.name, changed or "–", ("found: " if preset.found else "") + preset.source))
     print_table(("algorithm", "preset", "source"), rows)
+    if task.family == "ogbench":
+        print("\nThe code behind presets that were found takes observations as they are: with")
+        print("--normalize-observations False, tiltflow does so too.")
     print()
     entries = published(task.name)
     scores = [(entry.algorithm, f"{entry.score:g}", entry.protocol, entry.source) for entry in entries]
