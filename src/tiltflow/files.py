@@ -62,12 +62,30 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} cannot be read as JSON: {error}") from error
 
 
+def read_object(path: Path, *keys: str) -> dict[str, Any]:
+    """Read a JSON file that holds an object with these keys. Raises UserError naming the file and the key."""
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise UserError(
+            f"{path} is damaged: it holds no JSON object. Restore it from a copy, or train into a new folder."
+        )
+    for key in keys:
+        if key not in record:
+            raise UserError(
+                f"{path} is damaged: it has no {key!r}. Restore it from a copy, or train into a new folder."
+            )
+    return record
+
+
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """Read a JSON-lines file; a last line that a crash cut off is left out. A missing file is empty."""
     if not path.exists():
         return []
     records = []
-    lines = path.read_text().splitlines()
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as lines of JSON: {error}") from error
     for number, line in enumerate(lines, start=1):
         try:
             records.append(json.loads(line))

@@ -18,6 +18,7 @@ from tiltflow.errors import Interrupted, TrainingDiverged, UserError
 from tiltflow.files import write_json
 from tiltflow.training import checkpoints
 from tiltflow.training.config import to_dict
+from tiltflow.training.evaluate import evaluate
 from tiltflow.training.run import resume, train
 
 
@@ -150,6 +151,18 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(small_config, tr
     warnings = [event["text"] for event in messages if event["event"] == "message"]
     assert any("damaged" in text and newest.name in text for text in warnings)
     assert final_bodies(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_a_run_whose_checkpoints_cannot_be_read_is_left_as_it_is(small_config, trained, tmp_path, damage):
+    run = shutil.copytree(trained(small_config("bc-flow")), tmp_path / "run")
+    for path in checkpoints.found(run / "seeds/0/checkpoints"):
+        path.unlink() if damage == "missing" else path.write_bytes(path.read_bytes()[:-100])
+    kept = {path: path.read_bytes() for path in run.rglob("*.json*")}
+    for act in (resume, evaluate):
+        with pytest.raises(UserError, match=r"No checkpoint of .* can be read"):
+            act(run)
+    assert {path: path.read_bytes() for path in run.rglob("*.json*")} == kept
 
 
 def test_a_diverging_run_names_stage_step_and_metric_and_keeps_the_last_good_checkpoint(

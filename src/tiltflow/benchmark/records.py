@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from tiltflow.benchmark.plan import Plan, Run
 from tiltflow.errors import UserError
-from tiltflow.files import read_json, write_json
+from tiltflow.files import read_json, read_object, write_json
 from tiltflow.training.config import differences, from_dict, to_dict
 
 FILE = "benchmark.json"
@@ -53,7 +53,7 @@ def read_records(plan: Plan, out: Path) -> dict[Run, Record]:
         folder, entry = out / run.folder, stored.get(str(run.folder), {})
         seconds, step = entry.get("seconds", 0.0), steps_kept(folder)
         if finished(folder):
-            result = read_json(folder / "result.json")
+            result = read_object(folder / "result.json", "metric", "unit", "steps", "mean")
             kept = {key: result[key] for key in ("metric", "unit")}
             records[run] = Record("finished", result["steps"], seconds, score=result["mean"], **kept)
         elif entry.get("state") == "failed":
@@ -80,7 +80,17 @@ def finished_runs(out: Path) -> list[Run]:
 
 
 def _stored(out: Path) -> list[dict[str, Any]]:
-    return read_json(out / FILE)["runs"] if (out / FILE).exists() else []
+    if not (out / FILE).exists():
+        return []
+    entries = read_object(out / FILE, "runs")["runs"]
+    for number, entry in enumerate(entries):
+        missing = [key for key in ("task", "agent", "seed", "folder") if key not in entry]
+        if missing:
+            raise UserError(
+                f"{out / FILE} is damaged: run {number} has no {missing[0]!r}. Delete the file: the runs are "
+                "found again in their folders, only the seconds that they took are lost."
+            )
+    return entries
 
 
 def check_unchanged(plan: Plan, out: Path) -> None:
@@ -103,6 +113,7 @@ def check_unchanged(plan: Plan, out: Path) -> None:
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise UserError(
             f"{folder}{more} was begun with other settings than those of this command: "
-            f"{'; '.join(found)} (begun ≠ wanted). Give the same options as then, or another folder with "
+            f"{'; '.join(found)} (begun ≠ wanted). Give the same options as then; where no option gives it, "
+            "the preset has changed since: delete the run to train it again, or give another folder with "
             "--out."
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import comb
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,7 +30,7 @@ class Compare:
     """
 
     folders: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN [RUN …]")]
-    """The run folders."""
+    """The run folders; the folder of a benchmark stands for its runs."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("compare")
     """Folder to write to; only the four files named above are written, other files are left alone."""
     allow_different_data: bool = False
@@ -43,14 +44,18 @@ class Compare:
             raise UserError("Give at least one run folder: tiltflow compare RUN [RUN …].")
         if self.out.exists() and not self.out.is_dir():
             raise UserError(f"--out {self.out} is a file; give a folder, new or not.")
+        from tiltflow.report.compare.checks import runs_in
         from tiltflow.report.compare.page import write_comparison
         from tiltflow.report.compare.record import read_comparison
         from tiltflow.report.compare.summary import summarise
 
-        comparison = read_comparison(self.folders, self.allow_different_data)
+        runs, waiting = zip(*map(runs_in, self.folders), strict=True)
+        comparison = read_comparison(chain.from_iterable(runs), self.allow_different_data)
         summary = summarise(comparison)
         written = write_comparison(comparison, summary, self.out)
         print_comparison(comparison, summary)
+        if left_out := list(chain.from_iterable(waiting)):
+            print(f"Left out, for they have no evaluation yet: {', '.join(map(str, left_out))}.\n")
         print(*written, sep="\n")
 
 

@@ -19,10 +19,13 @@ from tiltflow.evaluation.statistics import (
     last_evaluations,
     result_record,
 )
-from tiltflow.files import read_json, read_json_lines
+from tiltflow.files import read_json_lines, read_object
 from tiltflow.tasks import Task, find_task
+from tiltflow.training.config import FORMAT
 
 CURVE_RESAMPLES = 2000
+CONFIG_KEYS = ("format", "algorithm", "task", "agent", "seed", "seeds")
+RESULT_KEYS = ("metric", "unit", "seeds", "episodes", "per_seed", "mean", "iqm", "ci95", "steps")
 
 
 class Curve(NamedTuple):
@@ -142,13 +145,18 @@ def read_run(folder: Path) -> Run:
         raise UserError(
             f"{folder} is no run folder: it {what}. Give the folder that `tiltflow train` wrote (its --out)."
         )
-    config = read_json(folder / "config.json")
+    config = read_object(folder / "config.json", *CONFIG_KEYS)
+    if config["format"] != FORMAT:
+        raise UserError(
+            f"{folder / 'config.json'} has format {config['format']!r}; this version of tiltflow reads "
+            f"{FORMAT}."
+        )
     chunks = read_json_lines(folder / "metrics.jsonl")
     evaluations = read_json_lines(folder / "evaluations.jsonl")
     task = find_task(config["task"], config.get("env"))
     finished = (folder / "result.json").exists()
     if finished:
-        result = read_json(folder / "result.json")
+        result = read_object(folder / "result.json", *RESULT_KEYS)
     elif evaluations:
         seconds = sum(chunk["seconds"] for chunk in chunks)
         steps = max(record["step"] for record in [*chunks, *evaluations])
@@ -156,10 +164,12 @@ def read_run(folder: Path) -> Run:
     else:
         result = None
     environment = folder / "environment.json"
+    if environment.exists() and not isinstance(read_object(environment, "data")["data"], dict):
+        raise UserError(f"{environment} is damaged: 'data' holds no JSON object. Restore it from a copy.")
     return Run(
         name=folder.resolve().name,
         config=config,
-        environment=read_json(environment) if environment.exists() else {},
+        environment=read_object(environment) if environment.exists() else {},
         chunks=chunks,
         evaluations=evaluations,
         task=task,

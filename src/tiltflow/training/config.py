@@ -63,6 +63,8 @@ def to_dict(config: TrainConfig) -> dict[str, Any]:
 
 def from_dict(record: dict[str, Any], source: str) -> TrainConfig:
     """The inverse of `to_dict`. Raises UserError naming `source` and the key that does not fit."""
+    if not isinstance(record, dict):
+        raise UserError(f"{source} is damaged: it holds no JSON object.")
     record = dict(record)
     version = record.pop("format", None)
     if version != FORMAT:
@@ -71,7 +73,10 @@ def from_dict(record: dict[str, Any], source: str) -> TrainConfig:
     agent_type = types.get(record.pop("agent_type", None))
     if agent_type is None:
         raise UserError(f"{source} names no known agent config under the key 'agent_type'.")
-    return _build(TrainConfig, {**record, "agent": _build(agent_type, record["agent"], source)}, source)
+    agent = record.get("agent")
+    if not isinstance(agent, dict):
+        raise UserError(f"{source} is damaged: the key 'agent' holds no JSON object.")
+    return _build(TrainConfig, {**record, "agent": _build(agent_type, agent, source)}, source)
 
 
 def _build(kind: type, record: dict[str, Any], source: str) -> Any:

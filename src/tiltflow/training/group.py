@@ -80,9 +80,16 @@ def check_environment(config: TrainConfig, spec: Spec) -> None:
         )
 
 
-def seed_groups(config: TrainConfig) -> list[list[int]]:
-    """Seeds that train together: all of them on an accelerator, each alone on a CPU."""
+def seed_groups(config: TrainConfig, run: Path) -> list[list[int]]:
+    """Seeds that train together: all of them on an accelerator, each alone on a CPU.
+
+    What a run has begun with it keeps, wherever it goes on or is read.
+    """
     seeds = config.seed_numbers
+    if logs.group_folder(run, seeds).is_dir():
+        return [seeds]
+    if logs.group_folder(run, seeds[:1]).is_dir():
+        return [[seed] for seed in seeds]
     vmapped = config.parallel == "vmap" or (config.parallel == "auto" and jax.default_backend() != "cpu")
     return [seeds] if vmapped else [[seed] for seed in seeds]
 
@@ -96,8 +103,19 @@ def make_agent(config: TrainConfig, spec: Spec) -> tuple[Agent, Schedule]:
 def restore_group(
     config: TrainConfig, run_folder: Path, seeds: list[int], checksum: str, state: RunState
 ) -> tuple[RunState, int, float, list[str]]:
-    """The newest state of a group, its step, the seconds trained so far, and problems with checkpoints."""
-    path, problems = checkpoints.latest(logs.group_folder(run_folder, seeds) / "checkpoints")
+    """The newest state of a group, its step, the seconds trained so far, and problems with checkpoints.
+
+    Without any checkpoint this is the fresh state. Raises UserError where there is one and none can be read,
+    or where there is none any more: to begin afresh would take the logs of what was trained with it.
+    """
+    folder = logs.group_folder(run_folder, seeds)
+    path, problems = checkpoints.latest(folder / "checkpoints")
+    if path is None and (problems or (run_folder / "result.json").exists()):
+        what = " ".join(problems) or f"{folder / 'checkpoints'} holds none, and the run was finished."
+        raise UserError(
+            f"No checkpoint of {run_folder} can be read: {what} Nothing was changed. Restore the folder from "
+            "a copy, or train into a new one with --out."
+        )
     if path is None:
         return state, 0, 0.0, problems
     state, head = checkpoints.restore(path, state, fingerprint(config, checksum, seeds))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from tiltflow.agents.base import Agent
 from tiltflow.data.transitions import Spec
 from tiltflow.errors import UserError
-from tiltflow.files import read_json
+from tiltflow.files import read_object
 from tiltflow.training.config import TrainConfig
 from tiltflow.training.evaluator import of_one_seed
 from tiltflow.training.group import make_agent, read_config, restore_group, seed_groups
@@ -31,18 +31,26 @@ def read_learned(run: Path, observe: Observe) -> Learned:
     Raises UserError where a seed has none, or seeds have come to different steps.
     """
     config = read_config(run)
-    provenance = read_json(run / "environment.json")["data"]
-    checksum, spec = provenance["checksum"], Spec(provenance["observation_size"], provenance["action_size"])
+    path = run / "environment.json"
+    data = read_object(path, "data")["data"]
+    try:
+        checksum, spec = data["checksum"], Spec(data["observation_size"], data["action_size"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged: 'data' has no {error}. Restore it from a copy.") from error
     agent, _ = make_agent(config, spec)
     states, steps = [], dict[int, int]()
-    for seeds in seed_groups(config):
+    for seeds in seed_groups(config, run):
         fresh = init_state(agent, identity_units(spec), seed_keys(seeds, INIT))
         state, step, _, problems = restore_group(config, run, seeds, checksum, fresh)
         for problem in problems:
             observe({"event": "message", "level": "warning", "text": problem})
         steps |= dict.fromkeys(seeds, step)
         states += [of_one_seed(state, seeds, index) for index in range(len(seeds))]
-    if min(steps.values()) == 0 or len(set(steps.values())) > 1:
+    if max(steps.values()) == 0:
+        raise UserError(
+            f"{run} has no checkpoint yet, and so no policy. Train it with: tiltflow train --resume {run}"
+        )
+    if len(set(steps.values())) > 1:
         reached = ", ".join(f"seed {seed}: {step:,}" for seed, step in steps.items())
         raise UserError(
             f"The policies of {run} are not those of one training: every seed needs a checkpoint of the same "

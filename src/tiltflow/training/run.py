@@ -90,7 +90,7 @@ def _train(config: TrainConfig, run: Path, dataset: Dataset, observe: Observe, i
         observe({"event": "message", "level": "warning", "text": str(finding)})
     task = find_task(config.task, config.env)
     _, schedule = make_agent(config, dataset.train.spec)
-    groups = seed_groups(config)
+    groups = seed_groups(config, run)
     with stop_on_signals() as stop:
         write_json(run / "environment.json", _environment(dataset))
         observe(

@@ -4,6 +4,7 @@ import pytest
 
 from tiltflow.cli.compare import print_comparison
 from tiltflow.cli.main import main
+from tiltflow.files import write_json
 from tiltflow.report.compare.record import read_comparison
 from tiltflow.report.compare.summary import summarise
 
@@ -27,6 +28,30 @@ def test_compare_prints_the_table_and_the_paths(finished_run, other_run, tmp_pat
         f"compare/{name}" for name in ("table.csv", "table.md", "table.tex", "compare.html")
     ]
     assert all((tmp_path / line).is_file() for line in lines[-4:])
+
+
+def test_the_folder_of_a_benchmark_stands_for_its_evaluated_runs(make_run, tmp_path, capsys):
+    bench = tmp_path / "bench"
+    made = [
+        make_run(bench / "cube" / name / "seed-0", algorithm=name, seeds=1, dimensions=1, **state)
+        for name, state in (
+            ("iql", {}),
+            ("bc-flow", {"finished": False}),
+            ("fql", {"finished": False, "evaluated": False}),
+        )
+    ]
+    entries = [{"folder": str(folder.relative_to(bench))} for folder in made]
+    write_json(bench / "benchmark.json", {"format": 1, "suite": "toy", "runs": entries})
+    code, out, err = said(capsys, bench, "--out", tmp_path / "out")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0].split()[-2:] == ["iql", "bc-flow"]
+    assert f"Left out, for they have no evaluation yet: {made[2]}." in out
+
+    (made[0] / "evaluations.jsonl").unlink()
+    (made[1] / "evaluations.jsonl").unlink()
+    code, _, err = said(capsys, bench, "--out", tmp_path / "out")
+    assert code == 2
+    assert "has been evaluated yet" in err
 
 
 def test_many_algorithms_are_rows_with_a_few_tasks_side_by_side(make_run, tmp_path, capsys, monkeypatch):

@@ -189,6 +189,7 @@ def test_what_is_no_run_is_refused(tmp_path):
         (lambda record: json.dumps([1]), "no JSON object"),
         (lambda record: json.dumps({k: v for k, v in record.items() if k != "stage"}), "no 'stage'"),
         (lambda record: json.dumps(record | {"returns": []}), "'returns'"),
+        (lambda record: json.dumps(record | {"returns": [["x"] * 50] * 3}), "no number"),
         (lambda record: json.dumps(record | {"successes": [[True]]}), "'successes'"),
         (lambda record: json.dumps(record | {"lengths": None}), "'lengths'"),
         (lambda record: json.dumps(record | {k: record[k][:1] for k in ("returns", "successes", "lengths")}),
@@ -203,6 +204,32 @@ def test_damaged_evaluations_are_refused_with_their_line(run, damage, told):
     text = refusal(path.parent)
     assert f"{path}, line 2" in text
     assert told in text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("config.json", b"[]", "no JSON object"),
+        ("config.json", b'{"format": 1, "seeds": 3}', "no 'algorithm'"),
+        ("config.json", b'{"format": 1, "seeds": 3, "algorithm": "iql", "task": "file/own"}', "no 'agent'"),
+        ("result.json", b"{}", "no 'metric'"),
+        ("environment.json", b"[]", "no JSON object"),
+        ("environment.json", b'{"data": 3}', "'data'"),
+        ("evaluations.jsonl", b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_other_damaged_files_are_refused_by_name(run, name, content, told):
+    folder = run("run")
+    (folder / name).write_bytes(content)
+    text = refusal(folder)
+    assert str(folder / name) in text
+    assert told in text
+
+
+def test_a_run_of_another_format_is_refused(run):
+    path = run("run") / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    assert "has format 99" in refusal(path.parent)
 
 
 def test_a_last_line_that_a_crash_cut_off_is_left_out(run):

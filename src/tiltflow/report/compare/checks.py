@@ -4,10 +4,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tiltflow.errors import UserError
-from tiltflow.files import read_json, read_json_lines
+from tiltflow.files import read_json_lines, read_object
 from tiltflow.report.record import Run, read_run
 
 EPISODE_KEYS = ("returns", "successes", "lengths")
+
+
+def runs_in(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The run folders that a folder stands for: itself, or the runs of the benchmark that it holds.
+
+    Of a benchmark those that have evaluations, in its order, and apart from them those that have none yet.
+    Raises UserError where none has.
+    """
+    if not (folder / "benchmark.json").is_file():
+        return [folder], []
+    entries = read_object(folder / "benchmark.json", "runs")["runs"]
+    runs = [folder / entry["folder"] for entry in entries]
+    evaluated = [run for run in runs if read_json_lines(run / "evaluations.jsonl")]
+    if not evaluated:
+        raise UserError(f"No run of the benchmark in {folder} has been evaluated yet: nothing to compare.")
+    return evaluated, [run for run in runs if run not in evaluated]
 
 
 def read_evaluated_run(folder: Path) -> Run:
@@ -30,7 +46,7 @@ def _check_evaluations(folder: Path) -> None:
             f"{path} {state}: the run has not been evaluated yet and has nothing to compare. "
             f"Continue it with `tiltflow train --resume {folder}`, or leave it out."
         )
-    seeds = read_json(folder / "config.json").get("seeds")
+    seeds = read_object(folder / "config.json", "seeds")["seeds"]
     for number, record in enumerate(records, start=1):
         if fault := _fault(record, seeds):
             raise UserError(
@@ -49,6 +65,8 @@ def _fault(record: object, seeds: int) -> str:
         return "'returns' is no list of the returns of each seed"
     if len(returns) != seeds:
         return f"it has episodes of {len(returns)} seed{'s' * (len(returns) > 1)}, config.json has {seeds}"
+    if not all(isinstance(value, int | float) for row in returns for value in row):
+        return "'returns' holds what is no number"
     shape = [len(row) for row in returns]
     for key in EPISODE_KEYS[1:]:
         values = record[key]
