@@ -23,7 +23,8 @@ EXTRAS = {
 def how_to_install(package: str) -> str:
     """The sentence that says how to install an optional package."""
     python = " (on Python 3.11 or 3.12)" if package == "ogbench" else ""
-    return f"Install it with: pip install 'tiltflow[{EXTRAS.get(package, 'envs')}]'{python}"
+    extra = EXTRAS.get(package, "envs")
+    return f"Install it from tiltflow's own folder: pip install -c constraints.txt '.[{extra}]'{python}"
 
 
 def need(*packages: str) -> None:

@@ -36,7 +36,7 @@ def test_a_missing_package_names_its_extra(module, extra):
     assert exit_code(error) == 2
     text = " ".join(paragraph(error).split())
     assert f"needs the package {module.partition('.')[0]}" in text
-    assert f"pip install 'tiltflow[{extra}]'" in text
+    assert f"pip install -c constraints.txt '.[{extra}]'" in text
 
 
 def test_a_paragraph_is_wrapped_to_the_terminal_and_keeps_paths_whole(monkeypatch):

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import tyro
 
+from tiltflow.errors import UserError
+
 
 @dataclass(frozen=True)
 class Export:
@@ -22,6 +24,8 @@ class Export:
 
     def run(self) -> None:
         """Write the files, print their paths and the lines that call the first of them."""
+        if self.out is not None and self.out.exists() and not self.out.is_dir():
+            raise UserError(f"--out {self.out} is a file; give a folder, new or not.")
         from tiltflow.training.display import show_progress
         from tiltflow.training.export import export_run
 

@@ -28,7 +28,8 @@ class Tasks:
 
     def run(self) -> None:
         """Print the table. Raises UserError where no task is left."""
-        if any(task.name == self.text for task in list_tasks()):
+        own = self.text.startswith(("minari/", "file/"))
+        if own or any(task.name == self.text for task in list_tasks()):
             _describe(find_task(self.text))
             return
         tasks = [task for task in list_tasks() if self.text in task.name]
@@ -51,17 +52,20 @@ def _rows(tasks: Sequence[Task]) -> list[tuple[str, str, str, str]]:
         if task.family == "ogbench":
             place = name.partition("-singletask")[0]
             name = f"{place}-singletask[-task1…5]-v0"
-        score = task.metric if task.unit == task.metric else f"{task.metric}, {task.unit}"
         source = "collect" if collectable(task) else "file or folder"
-        rows.setdefault(name, (name, score, f"{task.horizon} steps", source))
+        rows.setdefault(name, (name, _score(task), f"{task.horizon} steps", source))
     return list(rows.values())
+
+
+def _score(task: Task) -> str:
+    return task.metric if task.unit == task.metric else f"{task.metric}, {task.unit}"
 
 
 def _describe(task: Task) -> None:
     """Print what a task is, the preset of each algorithm on it, and what others have published."""
     from tiltflow.evaluation.published import published
 
-    print(f"{task.name}: {task.description}; {task.metric} in {task.unit}, {task.horizon} steps\n")
+    print(f"{task.name}: {task.description}; {_score(task)}, {task.horizon} steps\n")
     print("Presets, where they differ from the algorithm's defaults (train ALGORITHM --task TASK --help):")
     rows = []
     for algorithm in ALGORITHMS.values():

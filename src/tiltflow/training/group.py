@@ -44,7 +44,10 @@ def read_config(run: Path) -> TrainConfig:
     """The config of a run folder. Raises UserError where `run` is none."""
     path = run / "config.json"
     if not path.exists():
-        raise UserError(f"{run} is not a run folder: it has no config.json.")
+        what = "it has no config.json" if run.is_dir() else "there is no such folder"
+        raise UserError(
+            f"{run} is not a run folder: {what}. Give the folder that `tiltflow train` wrote (its --out)."
+        )
     return from_dict(read_json(path), str(path))
 
 

@@ -116,7 +116,7 @@ def _critics(learned: Learned, other_run: Path | None, observe: Observe) -> tupl
             if ours != theirs:
                 raise UserError(
                     f"The critic of {other_run} does not suit this policy: its {what} is {theirs}, not "
-                    f"{ours}."
+                    f"{ours}. Train it as the policy was, or name another run by --critic."
                 )
     critics = [getattr(state.agent, "critic", None) for state in source.states]
     if critics[0] is None:

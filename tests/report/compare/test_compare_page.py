@@ -9,6 +9,7 @@ from pages import Page, assert_readable_unseen, assert_whole
 
 from tiltflow.errors import UserError
 from tiltflow.report.command import train_command
+from tiltflow.report.compare.context import verdict
 from tiltflow.report.compare.page import write_comparison
 from tiltflow.report.compare.record import read_comparison
 from tiltflow.report.compare.summary import summarise
@@ -49,6 +50,16 @@ def test_the_page_says_who_leads_and_on_what(folders, usual):
         f"qipo-ot has the highest IQM of 2 tasks: {value:.1f}. Its 95 % interval lies above bc-flow." in text
     )
     assert "With 3 seeds intervals are too narrow" in text
+
+
+def test_two_seeds_are_not_said_to_tell(make_run, tmp_path):
+    runs = [
+        make_run(tmp_path / name, algorithm=name, seeds=2, level=level, dimensions=1)
+        for name, level in (("bc-flow", 0.1), ("qipo-ot", 0.9))
+    ]
+    comparison = read_comparison(runs)
+    text = verdict(comparison, summarise(comparison))
+    assert "lies above bc-flow, but with 2 seeds intervals are far too narrow to tell." in text
 
 
 def test_every_cell_command_and_source_of_data_is_on_the_page(folders, usual):

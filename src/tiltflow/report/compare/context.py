@@ -11,6 +11,9 @@ from tiltflow.report.compare.tables import interval_text, number
 from tiltflow.report.record import Run
 from tiltflow.tasks import Task
 
+ENOUGH_SEEDS = 3
+"""Seeds below which no interval is said to be clear of another: of two seeds it misses the mean too often."""
+
 
 class PublishedTable(NamedTuple):
     """Published scores: algorithms with the number of their source, a row a task, sources, notes."""
@@ -93,7 +96,9 @@ def verdict(comparison: Comparison, summary: Summary) -> str:
     near = [label for label in others if (other := intervals[label]) is None or other[1] >= own[0]]
     if near:
         return text + f"Its 95 % interval is not clear of {_some(near)}."
-    return text + f"Its 95 % interval lies above {_some(others)}."
+    fewest = min(cell.result["seeds"] for cell in comparison.cells.values())
+    doubt = f", but with {fewest} seeds intervals are far too narrow to tell" if fewest < ENOUGH_SEEDS else ""
+    return text + f"Its 95 % interval lies above {_some(others)}{doubt}."
 
 
 def _some(labels: list[str]) -> str:
