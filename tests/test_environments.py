@@ -157,7 +157,7 @@ def test_a_missing_package_names_the_extra(monkeypatch, tmp_path, name, package,
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     (tmp_path / "own/swing-v0/data").mkdir(parents=True)
     (tmp_path / "own/swing-v0/data/metadata.json").write_text("{}")
-    with pytest.raises(UserError, match=rf"pip install 'tiltflow\[{extra}\]'"):
+    with pytest.raises(UserError, match=rf"pip install -c constraints.txt '\.\[{extra}\]'"):
         make_environment(find_task(name))
 
 

@@ -76,7 +76,7 @@ def test_coverage_with_few_seeds_is_what_the_documentation_states(seeds, stated)
     for trial in range(trials):
         rates = rng.normal(0.5, 0.1, size=(seeds, 1)) + rng.normal(0.0, 0.05, size=(seeds, 3))
         episodes = 100.0 * (rng.random((seeds, 3, 50)) < rates[..., None])
-        low, high = bootstrap_interval(list(episodes), resamples=300, seed=trial)
+        low, high = bootstrap_interval(list(episodes), resamples=150, seed=trial)
         covered += low <= 50.0 <= high
     assert covered / trials == pytest.approx(stated, abs=0.06)
 

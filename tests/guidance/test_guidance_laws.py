@@ -45,7 +45,7 @@ def distance(drawn, truth) -> float:
 def test_exact_methods_are_near_the_truth_as_resampled_data_are_and_unguided_ones_are_not(method, size, seed):
     problem, truth = mixture_problem(size, seed)
     floor = distance(fit_problem("resample", problem).sample(DRAWN), truth)
-    steps = 1_000 if method == "unguided" else 8_000
+    steps = 1_000 if method == "unguided" else 5_000
     fitted = fit_problem(method, problem, replace(METHODS[method].config, steps=steps))
     ratio = distance(fitted.sample(DRAWN), truth) / floor
     limit = {"cep": 4.0, "unguided": 4.0}.get(method, 3.0 if size == 8 else 2.0)
