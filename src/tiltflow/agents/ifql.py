@@ -9,8 +9,7 @@ Departs from the public code of IFQL: the flow's parameters are averaged and its
 Departs from IDQL: the diffusion has the variance-preserving path in continuous time, predicts its velocity
 with a plain perceptron and samples by DPM-Solver++, where the authors take 5 denoising steps of a residual
 network with dropout; a = argmax of Q, which the authors use for their tables, and not a draw by the
-implicit weights. Rewards keep their scale, which
-IDQL's authors change for D4RL.
+implicit weights. Rewards keep their scale, which IDQL's authors change for D4RL.
 """
 
 from jaxtyping import PRNGKeyArray

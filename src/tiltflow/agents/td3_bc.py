@@ -11,8 +11,8 @@ with c_critic = 0 in TD3+BC, whose α is 1/c_actor. The actor takes one step eve
 Departs from the papers: Q in the actor's loss is the target ensemble's, joined as in the backup (TD3+BC: its
 first member); the target critic is averaged at each of the critic's steps, the authors' at the actor's
 alone; where the data does not say what the next action is (a time limit, or rows that are not in order),
-rebrac's penalty of that row is left out. Where no preset does, penalties are not
-chosen for each data set, as ReBRAC's are.
+rebrac's penalty of that row is left out. Where no preset does, penalties are not chosen for each data set,
+as ReBRAC's are.
 """
 
 import jax

@@ -47,7 +47,7 @@ def steps_kept(folder: Path) -> int:
 
 def read_records(plan: Plan, out: Path) -> dict[Run, Record]:
     """The record of every run of the plan, in the order of the queue."""
-    stored = {entry["folder"]: entry for entry in _stored(out)}
+    stored = {entry["folder"]: entry for entry in stored_runs(out)}
     records = {}
     for run in plan.runs():
         folder, entry = out / run.folder, stored.get(str(run.folder), {})
@@ -69,17 +69,18 @@ def write_records(suite: str, records: Mapping[Run, Record], out: Path) -> None:
         {**run._asdict(), "folder": str(run.folder), **asdict(record)} for run, record in records.items()
     ]
     ours = {entry["folder"] for entry in entries}
-    others = [entry for entry in _stored(out) if entry["folder"] not in ours]
+    others = [entry for entry in stored_runs(out) if entry["folder"] not in ours]
     write_json(out / FILE, {"format": 1, "suite": suite, "runs": [*entries, *others]})
 
 
 def finished_runs(out: Path) -> list[Run]:
     """Every finished run that benchmark.json knows, of this command and of earlier ones."""
-    runs = [Run(entry["task"], entry["agent"], entry["seed"]) for entry in _stored(out)]
+    runs = [Run(entry["task"], entry["agent"], entry["seed"]) for entry in stored_runs(out)]
     return [run for run in runs if finished(out / run.folder)]
 
 
-def _stored(out: Path) -> list[dict[str, Any]]:
+def stored_runs(out: Path) -> list[dict[str, Any]]:
+    """The runs that benchmark.json knows; none without it. Raises UserError where it is damaged."""
     if not (out / FILE).exists():
         return []
     entries = read_object(out / FILE, "runs")["runs"]

@@ -163,13 +163,14 @@ def read_run(folder: Path) -> Run:
         result = result_record(task, config["algorithm"], evaluations, steps, seconds)
     else:
         result = None
-    environment = folder / "environment.json"
-    if environment.exists() and not isinstance(read_object(environment, "data")["data"], dict):
-        raise UserError(f"{environment} is damaged: 'data' holds no JSON object. Restore it from a copy.")
+    path = folder / "environment.json"
+    environment = read_object(path, "data") if path.exists() else {}
+    if not isinstance(environment.get("data", {}), dict):
+        raise UserError(f"{path} is damaged: 'data' holds no JSON object. Restore it from a copy.")
     return Run(
         name=folder.resolve().name,
         config=config,
-        environment=read_object(environment) if environment.exists() else {},
+        environment=environment,
         chunks=chunks,
         evaluations=evaluations,
         task=task,

@@ -40,7 +40,8 @@ def test_the_folder_of_a_benchmark_stands_for_its_evaluated_runs(make_run, tmp_p
             ("fql", {"finished": False, "evaluated": False}),
         )
     ]
-    entries = [{"folder": str(folder.relative_to(bench))} for folder in made]
+    run = {"task": "ogbench/cube-single-play-singletask-task2-v0", "agent": "any", "seed": 0}
+    entries = [run | {"folder": str(folder.relative_to(bench))} for folder in made]
     write_json(bench / "benchmark.json", {"format": 1, "suite": "toy", "runs": entries})
     code, out, err = said(capsys, bench, "--out", tmp_path / "out")
     assert (code, err) == (0, "")
@@ -52,6 +53,11 @@ def test_the_folder_of_a_benchmark_stands_for_its_evaluated_runs(make_run, tmp_p
     code, _, err = said(capsys, bench, "--out", tmp_path / "out")
     assert code == 2
     assert "has been evaluated yet" in err
+
+    write_json(bench / "benchmark.json", {"format": 1, "suite": "toy", "runs": [run]})
+    code, _, err = said(capsys, bench, "--out", tmp_path / "out")
+    assert code == 2
+    assert "benchmark.json is damaged: run 0 has no 'folder'" in err
 
 
 def test_many_algorithms_are_rows_with_a_few_tasks_side_by_side(make_run, tmp_path, capsys, monkeypatch):

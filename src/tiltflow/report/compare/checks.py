@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from tiltflow.benchmark.records import FILE as BENCHMARK
+from tiltflow.benchmark.records import stored_runs
 from tiltflow.errors import UserError
 from tiltflow.files import read_json_lines, read_object
 from tiltflow.report.record import Run, read_run
@@ -16,10 +18,9 @@ def runs_in(folder: Path) -> tuple[list[Path], list[Path]]:
     Of a benchmark those that have evaluations, in its order, and apart from them those that have none yet.
     Raises UserError where none has.
     """
-    if not (folder / "benchmark.json").is_file():
+    if not (folder / BENCHMARK).is_file():
         return [folder], []
-    entries = read_object(folder / "benchmark.json", "runs")["runs"]
-    runs = [folder / entry["folder"] for entry in entries]
+    runs = [folder / entry["folder"] for entry in stored_runs(folder)]
     evaluated = [run for run in runs if read_json_lines(run / "evaluations.jsonl")]
     if not evaluated:
         raise UserError(f"No run of the benchmark in {folder} has been evaluated yet: nothing to compare.")
