@@ -182,3 +182,17 @@ def test_an_environment_of_a_users_module(tmp_path, monkeypatch):
     assert environment.reset(0).shape == (3,)
     with pytest.raises(UserError, match=r"Did you mean 'MyArm-v0'"):
         make_environment(find_task("file/arm", "my_robot_envs:MyAmr-v0"))
+
+
+@pytest.mark.parametrize(("limit", "steps"), [(1200, 1200), (None, 1000)])
+def test_an_own_environment_has_its_own_limit_or_1000_steps(limit, steps):
+    gymnasium.register(
+        f"Swing{steps}-v0", "gymnasium.envs.classic_control:PendulumEnv", max_episode_steps=limit
+    )
+    environment = make_environment(find_task("file/swing", f"Swing{steps}-v0"))
+    environment.reset(0)
+    taken, over = 0, False
+    while not over:
+        *_, terminated, truncated, _ = environment.step(np.zeros(1))
+        taken, over = taken + 1, terminated or truncated
+    assert taken == steps

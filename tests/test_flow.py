@@ -8,6 +8,8 @@ import optax
 import pytest
 
 from laws import assert_mean, assert_moments, normal, random_energy, random_mixture, sample
+from tiltflow.agents.configs import FlowConfig
+from tiltflow.errors import UserError
 from tiltflow.exact import predict, tilt
 from tiltflow.flow import Flow, matching_loss
 from tiltflow.metrics import sliced_wasserstein
@@ -185,3 +187,16 @@ def test_a_small_flow_trained_on_weighted_data_samples_the_tilt(problem, key):
         for points in (drawn, columns["data"][rows])
     )
     assert distance < 2 * floor, (distance, floor)
+
+
+@pytest.mark.parametrize("path", ["ot", "vp", "cosine"])
+@pytest.mark.parametrize("prediction", ["velocity", "noise", "data", "score"])
+def test_every_sampler_that_a_config_allows_gives_numbers(path, prediction):
+    key = jax.random.key(0)
+    flow = Flow(TimeNetwork(key, 2, 0, width=8, depth=1), PATHS[path], prediction)
+    for solver in ("euler", "midpoint", "heun", "rk4", "dpm-solver++"):
+        try:
+            FlowConfig(path=path, prediction=prediction, solver=solver)
+        except UserError:
+            continue
+        assert np.isfinite(flow.sample(key, (16, 2), num_steps=3, solver=solver)).all(), solver

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from tiltflow.errors import UserError, nearest
 from tiltflow.packages import require
-from tiltflow.tasks import Task
+from tiltflow.tasks import OPEN, Task
 
 Observation = Float[np.ndarray, " o"]
 Action = Float[np.ndarray, " a"]
@@ -93,8 +93,9 @@ def make_environment(task: Task, data: Path | None = None) -> Environment:
     Raises UserError where the library is not installed or the task names no environment.
     """
     environment = make_gymnasium(task, data)
-    draws_globally = task.family in ("file", "minari") or "teleport" in task.environment
-    return Environment(environment, task.horizon, draws_globally)
+    draws_globally = task.family in OPEN or "teleport" in task.environment
+    own_limit = getattr(environment.spec, "max_episode_steps", None) if task.family in OPEN else None
+    return Environment(environment, own_limit or task.horizon, draws_globally)
 
 
 def make_gymnasium(task: Task, data: Path | None = None) -> Any:
@@ -111,7 +112,7 @@ def make_gymnasium(task: Task, data: Path | None = None) -> Any:
             f"The task {task.name} names no environment. Give --env with a Gymnasium id, such as Hopper-v5."
         )
     arguments = _ANT if task.family == "d4rl" and task.environment.startswith("Ant-") else {}
-    horizon = {} if task.family in ("minari", "file") else {"max_episode_steps": task.horizon}
+    horizon = {} if task.family in OPEN else {"max_episode_steps": task.horizon}
     environment = _make(task.environment, **arguments, **horizon)
     if task.environment.startswith("PointMaze") and task.family in ("pointmaze", "d4rl"):
         from tiltflow.mazes import GOAL_CELLS, FixedGoal

@@ -75,6 +75,9 @@ _POINT_MAZES = {
 }
 _DEFAULT_HORIZON = 1000
 
+OPEN = ("file", "minari")
+"""Families of any data set with any environment, whose own limit is the horizon where it has one."""
+
 
 def find_task(name: str, environment: str | None = None) -> Task:
     """The task called `name`; `environment` is a Gymnasium id, for `file/` and `minari/` names only.

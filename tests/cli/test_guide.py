@@ -86,6 +86,10 @@ def test_conditions_are_sampled_at(files, capsys):
         (["--energy", "0", "--steps", "0"], "steps = 0"),
         (["--energy", "0", "--method", "efn"], "Did you mean 'efm'"),
         (["--energy", "0", "--condition", "1"], "go together"),
+        (["--energy", "0", "--anneal", "4"], "--anneal: --method efm does not read that"),
+        (["--energy", "0", "--labels", "1"], "--labels: --method efm does not read that"),
+        (["--energy", "0", "--method", "cg", "--weights", "data"], "--weights: --method cg does not"),
+        (["--energy", "0", "--method", "ed", "--path", "ot"], "prediction = noise leaves the velocity"),
     ],
 )
 def test_bad_usage_is_one_paragraph_with_exit_code_2(files, capsys, monkeypatch, words, text):

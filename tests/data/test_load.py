@@ -149,7 +149,13 @@ def test_ogbench_validation_is_optional_and_positions_are_not(navigate, tmp_path
     with np.load(navigate / "pointmaze-medium-navigate-v0.npz") as file:
         columns = dict(file)
     write_npz(tmp_path / "mine.npz", columns)
-    assert load_dataset(task, tmp_path / "mine.npz").validation is None
+    alone = load_dataset(task, tmp_path / "mine.npz")
+    assert alone.validation is None
+    # A validation part that comes later does not make other data of what was trained on.
+    write_npz(tmp_path / "mine-val.npz", {key: column[:500] for key, column in columns.items()})
+    both = load_dataset(task, tmp_path / "mine.npz")
+    assert both.validation is not None
+    assert both.checksum == alone.checksum
     del columns["qpos"]
     write_npz(tmp_path / "mine.npz", columns)
     with pytest.raises(UserError, match=r"mine\.npz, key 'qpos': is missing"):
@@ -206,6 +212,14 @@ def test_minari_data_and_environment_fit_each_other(tmp_path, monkeypatch, name,
             np.testing.assert_allclose(observation, expected, rtol=1e-4, atol=1e-5)
             assert got == pytest.approx(reward, rel=1e-4, abs=1e-5)
         assert truncated
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_minari_data_of_discrete_actions_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    record("CartPole-v1", "own/pole-v0", episodes=1, steps=5)
+    with pytest.raises(UserError, match=r"'action_space': is Discrete\(2\); only continuous actions"):
+        load_dataset(find_task("minari/own/pole-v0"), None)
 
 
 def test_a_minari_data_set_that_is_not_there(tmp_path):

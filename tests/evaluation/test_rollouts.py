@@ -105,3 +105,15 @@ def test_an_action_that_is_not_finite_is_reported(environments):
 def test_no_environments_are_refused():
     with pytest.raises(ValueError, match="at least one environment"):
         rollout([], swaying, [1])
+
+
+def test_seeds_of_any_size_are_played(environments):
+    seen = set()
+
+    def watching(observations, episode_seeds, times):
+        seen.update(episode_seeds.tolist())
+        return swaying(observations, episode_seeds, times)
+
+    seed = 5_001_000_000
+    assert rollout(environments[:1], watching, [seed]) == rollout(environments[:1], watching, [seed])
+    assert seen == {seed % 2**32}

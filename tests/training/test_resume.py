@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tiltflow.data.arrays import write_npz
 from tiltflow.errors import Interrupted, TrainingDiverged, UserError
 from tiltflow.files import write_json
 from tiltflow.training import checkpoints
 from tiltflow.training.config import to_dict
 from tiltflow.training.evaluate import evaluate
+from tiltflow.training.guided import Guidance
 from tiltflow.training.run import resume, train
 
 
@@ -164,6 +166,39 @@ def test_a_run_whose_checkpoints_cannot_be_read_is_left_as_it_is(small_config, t
     with pytest.raises(UserError, match=r"No checkpoint of .* can be read"):
         evaluate(run)
     assert {path: path.read_bytes() for path in run.rglob("*.json*")} == kept
+
+
+def test_a_run_whose_data_have_changed_is_left_as_it_is(small_config, trained, tmp_path, pendulum):
+    run = shutil.copytree(trained(small_config("bc-flow")), tmp_path / "run")
+    with np.load(pendulum) as file:
+        columns = dict(file)
+    columns["rewards"] = columns["rewards"] + 1.0
+    write_npz(tmp_path / "other.npz", columns)
+    config = small_config("bc-flow", data=str(tmp_path / "other.npz"))
+    kept = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=r"other\.npz is not what .* was trained on: its checksum is"):
+        resume(run, config=config)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == kept
+
+
+def test_a_critic_that_is_not_finished_improves_no_policy(small_config, trained, tmp_path):
+    """Of QIPO after its behaviour stage, whose critic is as it was drawn."""
+    run = shutil.copytree(trained(small_config("qipo-ot")), tmp_path / "run")
+    for path in checkpoints.found(run / "seeds/0/checkpoints")[1:]:
+        path.unlink()
+    messages = []
+    with pytest.raises(UserError, match=r"not trained: it is finished after step 160, .* is of step 100"):
+        evaluate(run, 1, messages.append, Guidance("best-of-n", (4.0,)))
+    assert "not finished: this is its state after step 100 of 200" in messages[0]["text"]
+
+
+def test_pruning_leaves_the_checkpoint_that_was_just_written(tmp_path):
+    """A damaged one of a later step, passed over at the start, is no reason to delete the new one."""
+    state = np.arange(3.0)
+    for step in (10, 40, 20, 30):
+        checkpoints.save(tmp_path, state, {"step": step}, keep=1)
+        assert (tmp_path / checkpoints.name(step)).exists()
+    assert [path.name for path in checkpoints.found(tmp_path)] == [checkpoints.name(30), checkpoints.name(40)]
 
 
 def test_a_diverging_run_names_stage_step_and_metric_and_keeps_the_last_good_checkpoint(

@@ -1,5 +1,6 @@
 """Stages taken over from another run: the bits of training them anew, and none where they would differ."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ from tests.training.test_resume import final_bodies, logged
 
 from tiltflow.errors import UserError
 from tiltflow.training.config import TrainConfig
-from tiltflow.training.run import train
+from tiltflow.training.run import resume, train
 
 
 def varied(small_config, algorithm: str, *, beta: float | None = None, **changes) -> TrainConfig:
@@ -31,7 +32,8 @@ def test_a_run_with_reused_stages_has_the_bits_of_one_without(
     small_config, trained, tmp_path, first, second, taken
 ):
     # The source is evaluated at other steps than the run, and in more episodes.
-    source = trained(varied(small_config, first, evaluations=3, episodes=2))
+    source = tmp_path / "source"
+    shutil.copytree(trained(varied(small_config, first, evaluations=3, episodes=2)), source)
     changes = {"beta": 2.5, "evaluations": 2, "episodes": 1}
     whole = trained(varied(small_config, second, **changes))
     messages = []
@@ -41,6 +43,8 @@ def test_a_run_with_reused_stages_has_the_bits_of_one_without(
     assert [stage for stage in ("behaviour", "critic") if any(f"stage {stage} " in t for t in texts)] == taken
     assert final_bodies(again) == final_bodies(whole)
     assert logged(again) == logged(whole)
+    shutil.rmtree(source)
+    resume(again)  # which has taken what it needs
 
 
 @pytest.mark.slow

@@ -39,3 +39,9 @@ def test_an_entry_that_hardly_varies_is_not_blown_up():
     data = np.asarray(jax.random.normal(jax.random.key(0), (5000, 3))) * [1.0, 1.0, 1e-6]
     units = data_units(transitions(data.astype(np.float32)))
     assert 0.09 < float(units.std[2]) < 0.11
+
+
+def test_entries_that_never_vary_are_of_no_matter_to_the_others():
+    data = np.asarray(jax.random.normal(jax.random.key(0), (5000, 5))) * [0.05, 0.0, 0.0, 0.0, 0.05]
+    seen = np.asarray(data_units(transitions(data.astype(np.float32)))(jnp.asarray(data)))
+    np.testing.assert_allclose(seen.std(axis=0), [1.0, 0.0, 0.0, 0.0, 1.0], rtol=1e-3)

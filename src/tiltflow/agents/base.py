@@ -7,7 +7,6 @@ from typing import Any
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.configs import CriticConfig, FlowConfig
-from tiltflow.critics import Critic
 from tiltflow.errors import UserError
 from tiltflow.flow import Generator
 from tiltflow.optimize import Columns, Update
@@ -46,11 +45,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Parts:
-    """What improvement at test time works with: the policy's generative model, its sampler, its critic."""
+    """What improvement at test time needs: the generative model, its sampler, the config of the critic."""
 
     flow: Generator
     sampler: FlowConfig
-    critic: Critic | None = None
     critic_config: CriticConfig | None = None
 
 
@@ -67,8 +65,8 @@ class Agent:
 
 
 def flow_parts(config: Any) -> Callable[[State], Parts]:
-    """The parts of a policy that is a flow: its averaged parameters, and the critic beside it."""
-    return lambda state: Parts(state.policy.average, config.flow, state.critic, config.critic)
+    """The parts of a policy that is a flow: its averaged parameters, and the critic's config."""
+    return lambda state: Parts(state.policy.average, config.flow, config.critic)
 
 
 def split_steps(total: int, shares: Mapping[str, float], fixed: Mapping[str, int | None]) -> dict[str, int]:

@@ -6,6 +6,7 @@ The text after each field is its help on the command line.
 from dataclasses import dataclass
 from typing import Literal
 
+from tiltflow.agents.checks import check_numbers
 from tiltflow.agents.configs import (
     BCConfig,
     CriticConfig,
@@ -47,6 +48,9 @@ class ActorConfig:
     batch_size: int = 256
     """Transitions of one gradient step."""
 
+    def __post_init__(self) -> None:
+        check_numbers(self)
+
 
 @dataclass(frozen=True)
 class IQLConfig:
@@ -64,6 +68,7 @@ class IQLConfig:
     """Gradient steps of policy and critic; without it the whole of --steps."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.critic.kind != "expectile":
             raise UserError(f"critic.kind = {self.critic.kind}: iql has V of the expectile critic alone.")
 
@@ -90,13 +95,12 @@ class TD3BCConfig:
     """Gradient steps of policy and critic; without it the whole of --steps."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.critic.kind != "policy":
             raise UserError(
                 f"critic.kind = {self.critic.kind}: the critic of td3-bc and rebrac values their own next "
                 "actions. Choose policy."
             )
-        if self.actor_every < 1:
-            raise UserError(f"actor_every = {self.actor_every}: it must be at least 1.")
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,7 @@ class FQLConfig:
     """Gradient steps of policy and critic; without it the whole of --steps."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.critic.kind != "policy":
             raise UserError(
                 f"critic.kind = {self.critic.kind}: the critic of fql values the one-step policy's own next "
@@ -164,6 +169,7 @@ class QGPOConfig:
     """Gradient steps of the energy stage; without it a share of --steps."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.critic.kind == "policy":
             raise UserError(
                 "critic.kind = policy: the critic of qgpo is finished before its policy. Choose expectile or "

@@ -7,6 +7,7 @@ The text after each field is its help on the command line.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tiltflow.agents.checks import check_numbers, check_sampler
 from tiltflow.errors import UserError
 
 SolverName = Literal["euler", "midpoint", "heun", "rk4", "dpm-solver++"]
@@ -26,6 +27,9 @@ class NetworkConfig:
     """Non-linearity of the hidden layers."""
     layer_norm: Literal["none", "before", "behind"] = "none"
     """Layer normalisation of each hidden layer, before or behind its non-linearity."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,10 @@ class FlowConfig:
     """Fixed-step integrator of the samples."""
     num_steps: int = 5
     """Steps of the solver for one sample (midpoint and Heun evaluate the network twice a step)."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+        check_sampler(self.path, self.prediction, self.solver)
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,9 @@ class CriticConfig:
     num_support_actions: int = 16
     """Support actions of each next state (kind = in-support-softmax)."""
 
+    def __post_init__(self) -> None:
+        check_numbers(self)
+
 
 @dataclass(frozen=True)
 class BCConfig:
@@ -87,6 +98,9 @@ class BCConfig:
     flow: FlowConfig = FlowConfig()
     behaviour_steps: int | None = None
     """Gradient steps; without it the whole of --steps."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
 
 
 @dataclass(frozen=True)
@@ -134,6 +148,7 @@ class QIPOConfig:
     """Gradient steps of the improvement stage (K3); without it a share of --steps."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.data_share is not None and not (self.include_data_action and 0 < self.data_share < 1):
             raise UserError(
                 f"data_share = {self.data_share}: it must lie between 0 and 1, with include_data_action."
@@ -188,16 +203,13 @@ class FlowQConfig:
             )
         if not 0 <= self.sigma < 1:
             raise UserError(f"sigma = {self.sigma}: it must lie in [0, 1).")
-        if self.next_action_steps < 1:
-            raise UserError(f"next_action_steps = {self.next_action_steps}: it must be at least 1.")
 
 
 def check_actor_critic(config: Any) -> None:
-    """Raise UserError where the critic or the candidates do not suit training both side by side."""
+    """Raise UserError where a number cannot be, or the critic does not suit training both side by side."""
+    check_numbers(config)
     if config.critic.kind == "in-support-softmax":
         raise UserError(
             "critic.kind = in-support-softmax needs a behaviour policy that is finished before the critic: "
             "choose policy or expectile."
         )
-    if getattr(config, "num_candidates", 1) < 1:
-        raise UserError(f"num_candidates = {config.num_candidates}: it must be at least 1.")

@@ -3,15 +3,15 @@
 V and Q are learned from the data's actions alone (critics.py, expectile); the policy is a Gaussian around
 μ(s) of constant, unit variance, fitted to the data's actions by
 
-    L_π = E[ min(exp(α·(Q'(s, a) − V(s))), w_max)·|a − μ(s)|²/2 ],
+    L_π = E[ min(exp(α·(Q(s, a) − V(s))), w_max)·|a − μ(s)|²/2 ],
 
 and plays its mean, cut off to the actions' box.
 
 Departs from the paper: the variance is constant and the mean not squashed, as in the public code for
-OGBench, where the authors learn one variance per entry and squash the mean; α is in units of the
-advantage's standard deviation over the batch unless `energy_scale="none"`; nothing decays but by choice.
-The public code for OGBench also differs in this: its weights read the trained Q, ours, as the authors', the
-target's. Rewards keep their scale, which the authors change for D4RL's locomotion and mazes.
+OGBench, where the authors learn one variance per entry and squash the mean; the weights read the trained Q,
+as that code's, where the authors' read the target's; α is in units of the advantage's standard deviation
+over the batch unless `energy_scale="none"`; nothing decays but by choice. Rewards keep their scale, which
+the authors change for D4RL's locomotion and mazes.
 """
 
 import jax.numpy as jnp
@@ -21,15 +21,15 @@ from tiltflow.agents.actor import Actor, begin_actor
 from tiltflow.agents.actor_critic import ActorCriticState, Stepped, build_actor_critic, policy_optimizer
 from tiltflow.agents.base import Agent
 from tiltflow.agents.baseline_configs import IQLConfig
-from tiltflow.critics import Critic, q_value
+from tiltflow.critics import Critic, join, q_values
 from tiltflow.data.transitions import Spec
 from tiltflow.optimize import Columns, Metrics, gradient_step
 
 
 def advantage_weights(critic: Critic, batch: Columns, config: IQLConfig) -> Float[Array, " n"]:
-    """min(exp(α·(Q'(s, a) − V(s))), w_max) of the data's actions."""
+    """min(exp(α·(Q(s, a) − V(s))), w_max) of the data's actions, with the trained ensemble's Q."""
     assert critic.value is not None
-    q = q_value(critic, batch["observations"], batch["actions"], config.critic)
+    q = join(q_values(critic.q.model, batch["observations"], batch["actions"]), config.critic)
     advantage = q - critic.value.model(batch["observations"])[..., 0]
     unit = jnp.maximum(jnp.std(advantage), 1e-6) if config.energy_scale == "advantage" else 1.0
     return jnp.minimum(jnp.exp(config.alpha * advantage / unit), config.max_weight)

@@ -128,7 +128,7 @@ def build(config: QGPOConfig, spec: Spec, steps: int) -> Agent:
         return sample_actions(guided(state), observations, key, spec, config.flow)
 
     def parts(state: QGPOState) -> Parts:
-        return Parts(guided(state), config.flow, state.critic, config.critic)
+        return Parts(guided(state), config.flow, config.critic)
 
     energy_stage = Stage(
         "energy",

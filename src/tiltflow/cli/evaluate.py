@@ -21,7 +21,8 @@ class Evaluate:
     of N actions, or by the gradient of Q at the noisy action, at its one-step clean estimate, or through
     that estimate with its Jacobian. One setting is played as it is; of several, the one is played whose
     actions have the highest value at states of the validation data (each critic of the ensemble choosing,
-    the others valuing): settings are never compared by playing them.
+    the others valuing): settings are never compared by playing them. Candidates that the policy itself
+    chooses among (ifql, idql) are left out: --guidance takes their place.
     """
 
     folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]

@@ -9,7 +9,7 @@ import tyro
 
 from tiltflow.cli.bars import progress_bar
 from tiltflow.errors import UserError
-from tiltflow.guidance.configs import METHODS, FitConfig, MethodName, find_method
+from tiltflow.guidance.configs import METHODS, FitConfig, MethodName, find_method, unread_settings
 
 if TYPE_CHECKING:
     from tiltflow.guidance.problem import Fitted
@@ -100,6 +100,12 @@ def _check_usage(guide: Guide) -> None:
         raise UserError("Give --energy (low is good) or --score (high is good), not both.")
     if guide.energy is None and guide.score is None and guide.method != "unguided":
         raise UserError("Give --energy FILE|COLUMN (low is good) or --score FILE|COLUMN (high is good).")
+    unread = unread_settings(find_method(guide.method), guide.config)
+    if guide.labels is not None and guide.method not in ("cg", "cfg"):
+        unread.append("labels")
+    if unread:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in unread)
+        raise UserError(f"{options}: --method {guide.method} does not read that. Leave it out.")
     if guide.beta is not None and guide.target_ess is not None:
         raise UserError("Give --beta or --target-ess, not both: each determines the other.")
     if (guide.condition is None) != (guide.at is None):

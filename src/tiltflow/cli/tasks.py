@@ -11,7 +11,7 @@ from tiltflow.agents.presets import find_preset
 from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import UserError
-from tiltflow.tasks import Task, collectable, find_task, list_tasks
+from tiltflow.tasks import OPEN, Task, collectable, find_task, list_tasks
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ def _describe(task: Task) -> None:
     """Print what a task is, the preset of each algorithm on it, and what others have published."""
     from tiltflow.evaluation.published import published
 
-    print(f"{task.name}: {task.description}; {_score(task)}, {task.horizon} steps\n")
+    own = "the environment's own limit of steps, or " if task.family in OPEN else ""
+    print(f"{task.name}: {task.description}; {_score(task)}, {own}{task.horizon} steps\n")
     print("Presets, where they differ from the algorithm's defaults (train ALGORITHM --task TASK --help):")
     rows = []
     for algorithm in ALGORITHMS.values():

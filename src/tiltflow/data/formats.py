@@ -1,5 +1,6 @@
 """The three layouts of columns, told apart by their keys, and how each becomes transitions."""
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -38,8 +39,9 @@ def missing_keys(file: str, columns: Columns, layout: Layout) -> list[Finding]:
 
 
 def from_transitions(columns: Columns) -> Transitions:
-    """Our own layout: the columns as they are."""
-    return _transitions(**{key: columns[key] for key in REQUIRED["transitions"]})
+    """Our own layout: the columns as they are, but that the last row ends an episode."""
+    transitions = _transitions(**{key: columns[key] for key in REQUIRED["transitions"]})
+    return replace(transitions, ends=np.append(transitions.ends[:-1], True))
 
 
 def from_steps(columns: Columns, horizon: int) -> Transitions:

@@ -26,7 +26,7 @@ from tiltflow.tasks import Task
 
 @dataclass(frozen=True)
 class Dataset:
-    """Audited transitions of a task. `checksum` is the SHA-256 of all arrays, `source` their file(s)."""
+    """Audited transitions of a task. `checksum` is the SHA-256 of `train`, `source` the file(s)."""
 
     train: Transitions
     validation: Transitions | None
@@ -50,7 +50,7 @@ def load_dataset(task: Task, path: Path | None) -> Dataset:
     else:
         train, source, findings = _load_files(task, path)
         validation = None
-    return Dataset(train, validation, _checksum(train, validation), source, tuple(findings))
+    return Dataset(train, validation, _checksum(train), source, tuple(findings))
 
 
 def audit(path: Path) -> list[Finding]:
@@ -88,7 +88,10 @@ def _audit_episodes(file: str, columns: Columns) -> list[Finding]:
         return []
     ends = np.logical_or.reduce([flag.astype(bool) for flag in flags])
     if not ends.any():
-        text = "no row ends an episode. Mark the last row of each episode, time limits included."
+        how = "each episode, time limits included"
+        if layout_of(columns) == "steps":
+            how = "each: true ends in 'terminals', time limits in 'timeouts'"
+        text = f"no row ends an episode. Mark the last row of {how}."
         return [Finding("warning", file, keys[0], None, text)]
     if not ends[-1]:
         text = "the last episode has no end; the last row is taken for one."
@@ -129,6 +132,9 @@ def _load_files(task: Task, path: Path | None) -> tuple[Transitions, str, list[F
         if task.dataset.startswith("ant-"):
             findings += _drop_contact_forces(str(file), columns)
         layout = layout_of(columns)
+        if task.family == "file" and layout == "steps" and "timeouts" not in columns:
+            text = f"is missing: time limits are taken to fall every {task.horizon} steps after an end."
+            findings.append(Finding("warning", str(file), "timeouts", None, text))
         parts.append(
             from_transitions(columns) if layout == "transitions" else from_steps(columns, task.horizon)
         )
@@ -159,9 +165,8 @@ def _join(parts: list[Transitions]) -> Transitions:
     return Transitions(**{key: np.concatenate([column[key] for column in columns]) for key in columns[0]})
 
 
-def _checksum(train: Transitions, validation: Transitions | None) -> str:
+def _checksum(train: Transitions) -> str:
     digest = hashlib.sha256()
-    for part in (train, validation):
-        for column in part.columns().values() if part else ():
-            digest.update(np.ascontiguousarray(column).tobytes())
+    for column in train.columns().values():
+        digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()

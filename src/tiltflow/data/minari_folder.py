@@ -34,6 +34,12 @@ def load_minari(task: Task, path: Path | None) -> tuple[Transitions, str, list[F
 def read_minari(folder: Path) -> tuple[dict[str, np.ndarray], list[Finding]]:
     """The columns of `Transitions` of a Minari folder and what is wrong with them."""
     dataset = _open(folder)
+    space = dataset.action_space
+    if not hasattr(space, "high") or not np.all(np.isfinite([space.low, space.high])):
+        text = f"is {space}; only continuous actions with finite bounds can be used."
+        return {}, [Finding("error", str(folder), "action_space", None, text)]
+    if not dataset.total_episodes:
+        return {}, [Finding("error", str(folder), None, None, "holds no episode. Copy or make it again.")]
     try:
         episodes = [_episode_columns(dataset, episode) for episode in dataset.iterate_episodes()]
     except (OSError, KeyError, ValueError, TypeError) as error:

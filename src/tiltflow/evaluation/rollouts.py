@@ -59,7 +59,7 @@ def rollout(
     finished = 0
     while playing:
         for slot, episode in playing.items():
-            episode_seeds[slot], times[slot] = seeds[episode], lengths[episode]
+            episode_seeds[slot], times[slot] = seeds[episode] % 2**32, lengths[episode]
         actions = np.asarray(policy(observations, episode_seeds, times))
         for slot, episode in list(playing.items()):
             if not np.isfinite(actions[slot]).all():

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from tiltflow.agents.checks import check_numbers, check_sampler
 from tiltflow.agents.configs import NetworkConfig, PathName, SolverName
 from tiltflow.errors import UserError, nearest
 
@@ -60,14 +61,8 @@ class FitConfig:
     """Steps in which flowq and tilted-path reach β, each tilting samples of the one before."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "num_steps", "anneal"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} = {getattr(self, name)}: it must be at least 1.")
-        for name in ("learning_rate", "class_temperature"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise UserError(f"{name} = {getattr(self, name)}: it must be positive.")
-        if not 0 <= self.ema < 1:
-            raise UserError(f"ema = {self.ema}: it must lie in [0, 1).")
+        check_numbers(self)
+        check_sampler(self.path, self.prediction, self.solver)
         if not 0 <= self.sigma <= 1:
             raise UserError(f"sigma = {self.sigma}: it must lie in [0, 1], in units of the data's spread.")
         if not 0 <= self.displacement < float("inf"):
@@ -165,6 +160,26 @@ METHODS: dict[str, Method] = {
         ),
     )
 }
+
+
+_FLOWQ = ("reading", "schedule", "velocity_factor", "hessian", "displacement")
+_SPECIAL: dict[str, tuple[MethodName, ...]] = {
+    **dict.fromkeys(_FLOWQ, ("flowq",)),
+    **dict.fromkeys(("sigma", "anneal"), ("flowq", "tilted-path")),
+    "weights": ("efm", "ed", "tilted-path", "cep"),
+    "contrast": ("cep",),
+    "class_temperature": ("cg", "cfg"),
+    "unconditional_share": ("cfg",),
+}
+
+
+def unread_settings(method: Method, config: FitConfig) -> list[str]:
+    """The settings of other methods that differ from this one's defaults, and that it does not read."""
+    return [
+        name
+        for name, readers in _SPECIAL.items()
+        if method.name not in readers and getattr(config, name) != getattr(method.config, name)
+    ]
 
 
 def find_method(name: str) -> Method:

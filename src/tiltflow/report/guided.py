@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tiltflow import __version__
+from tiltflow.errors import TrainingDiverged
 from tiltflow.files import atomic_file, write_json
 from tiltflow.guidance.problem import Fitted
 from tiltflow.guidance.resampling import draw_rows
@@ -32,6 +33,11 @@ def write_results(fitted: Fitted, n: int, seed: int, at: Any, out: Path, *, sour
     start = time.perf_counter()
     samples = fitted.sample(n, key, condition=at)
     seconds = time.perf_counter() - start
+    if not np.isfinite(samples).all():
+        raise TrainingDiverged(
+            f"{(~np.isfinite(samples)).any(axis=1).sum():,} of {n:,} samples are not finite; nothing was "
+            f"written to {out}. Lower --learning-rate or --beta, or raise --num-steps."
+        )
     problem = fitted.problem
     metrics: dict[str, Any] = {
         "method": fitted.method.name,

@@ -34,7 +34,8 @@ def save(folder: Path, state: Any, header: dict[str, Any], *, keep: int) -> Path
     head = {"format": FORMAT, **header, "bytes": len(body), "crc32": zlib.crc32(body)}
     with atomic_file(path) as file:
         file.write(json.dumps(head).encode() + b"\n" + body)
-    for old in found(folder)[:-keep]:
+    older = [other for other in found(folder) if other.name < path.name]
+    for old in older[: max(len(older) - keep + 1, 0)]:
         if not header_of(old).get("stage_end"):
             old.unlink(missing_ok=True)
     return path
@@ -78,18 +79,25 @@ def read(path: Path) -> tuple[dict[str, Any], bytes]:
 def restore(path: Path, like: Any, expected: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The state of a checkpoint, in the structure of `like`, and its header.
 
-    Raises UserError where the header's "run" differs from `expected` (another config, data or seed),
-    naming every key that differs.
+    Raises UserError as `check` does.
     """
     head, body = read(path)
-    changed = differences(head["run"], expected)
+    check(path, head, expected)
+    return eqx.tree_deserialise_leaves(io.BytesIO(body), like), head
+
+
+def check(path: Path, head: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Raise UserError where the header's "run" differs from `expected` (another config, data or seed).
+
+    It names every key that differs.
+    """
+    changed = differences(head.get("run", {}), expected)
     if changed:
         raise UserError(
             f"{path} was written by a different run; it cannot be continued with this one. "
             f"Checkpoint ≠ run in {'; '.join(changed)}. Restore the run's config.json and data, or train "
             "into a new folder."
         )
-    return eqx.tree_deserialise_leaves(io.BytesIO(body), like), head
 
 
 def latest(folder: Path) -> tuple[Path | None, list[str]]:

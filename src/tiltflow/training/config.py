@@ -28,7 +28,8 @@ class TrainConfig:
     steps: int = 200_000
     """Gradient steps in all stages together."""
     evaluations: int = 10
-    """Evaluations of the policy in its last stage, equally spaced, the last one at the end."""
+    """Evaluations of the policy in its last stage, equally spaced, at most one a chunk, the last one at its
+    end; another one at the end of an earlier stage that changes the policy."""
     episodes: int = 50
     """Episodes of each evaluation."""
     chunk: int = 1000
@@ -48,8 +49,8 @@ class TrainConfig:
         for name in ("seeds", "steps", "evaluations", "episodes", "chunk", "checkpoint_every", "keep"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} = {getattr(self, name)}: it must be at least 1.")
-        if self.seed < 0:
-            raise UserError(f"seed = {self.seed}: it must not be negative.")
+        if not 0 <= self.seed <= 2**32 - self.seeds:
+            raise UserError(f"seed = {self.seed}: it must lie between 0 and 2³² − seeds.")
 
     @property
     def seed_numbers(self) -> list[int]:
@@ -91,7 +92,7 @@ def _build(kind: type, record: dict[str, Any], source: str) -> Any:
     }
     try:
         return kind(**values)
-    except TypeError as error:
+    except (TypeError, UserError) as error:
         raise UserError(f"{source} does not describe a {kind.__name__}: {error}") from error
 
 

@@ -103,12 +103,12 @@ def make_agent(config: TrainConfig, spec: Spec) -> tuple[Agent, Schedule]:
     return agent, Schedule(agent.stages, config)
 
 
-def restore_group(
-    config: TrainConfig, run_folder: Path, seeds: list[int], checksum: str, state: RunState
-) -> tuple[RunState, int, float, list[str]]:
-    """The newest state of a group, its step, the seconds trained so far, and problems with checkpoints.
+def find_checkpoint(
+    config: TrainConfig, run_folder: Path, seeds: list[int], checksum: str
+) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint of a group that can be read, or None without any, and problems with newer ones.
 
-    Without any checkpoint this is the fresh state. Raises UserError where there is one and none can be read,
+    Raises UserError where it is of another config, data or seeds; where there are some and none can be read;
     or where there is none any more: to begin afresh would take the logs of what was trained with it.
     """
     folder = logs.group_folder(run_folder, seeds)
@@ -119,6 +119,19 @@ def restore_group(
             f"No checkpoint of {run_folder} can be read: {what} Nothing was changed. Restore the folder from "
             "a copy, or train into a new one with --out."
         )
+    if path is not None:
+        checkpoints.check(path, checkpoints.header_of(path), fingerprint(config, checksum, seeds))
+    return path, problems
+
+
+def restore_group(
+    config: TrainConfig, run_folder: Path, seeds: list[int], checksum: str, state: RunState
+) -> tuple[RunState, int, float, list[str]]:
+    """The newest state of a group, its step, the seconds trained so far, and problems with checkpoints.
+
+    Without any checkpoint this is the fresh state. Raises UserError as `find_checkpoint` does.
+    """
+    path, problems = find_checkpoint(config, run_folder, seeds, checksum)
     if path is None:
         return state, 0, 0.0, problems
     state, head = checkpoints.restore(path, state, fingerprint(config, checksum, seeds))
@@ -143,11 +156,11 @@ def train_group(
     spec = dataset.train.spec
     agent, schedule = make_agent(config, spec)
     units = data_units(dataset.train) if config.normalize_observations else identity_units(spec)
-    state = init_state(agent, units, seed_keys(seeds, INIT))
-    source, reusable = _source(config, seeds, schedule, spec, dataset.checksum, state)
+    fresh = init_state(agent, units, seed_keys(seeds, INIT))
+    state, start, trained_before, problems = restore_group(config, run_folder, seeds, dataset.checksum, fresh)
+    source, reusable = _source(config, seeds, schedule, start, spec, dataset.checksum, fresh)
     folder = logs.group_folder(run_folder, seeds)
     folder.mkdir(parents=True, exist_ok=True)
-    state, start, trained_before, problems = restore_group(config, run_folder, seeds, dataset.checksum, state)
     for problem in problems:
         observe({"event": "message", "level": "warning", "text": problem})
     logs.cut(folder, start)
@@ -185,7 +198,7 @@ def train_group(
     def evaluate(here: Position, length: int) -> None:
         nonlocal played
         clock = time.perf_counter()
-        number = len(read_json_lines(folder / logs.EVALUATIONS))
+        number = schedule.evaluations_before(here.step + length)
         episodes = evaluator.play(loop.state, config.episodes, number * config.episodes)
         played += time.perf_counter() - clock
         record = {
@@ -225,10 +238,20 @@ def train_group(
 
 
 def _source(
-    config: TrainConfig, seeds: list[int], schedule: Schedule, spec: Spec, checksum: str, fresh: RunState
+    config: TrainConfig,
+    seeds: list[int],
+    schedule: Schedule,
+    start: int,
+    spec: Spec,
+    checksum: str,
+    fresh: RunState,
 ) -> tuple[reuse.Source | None, dict[int, Path]]:
-    """The run to take stages from, and those that fit. Raises UserError where none does."""
-    if config.reuse is None:
+    """The run to take stages from, and those that fit. Raises UserError where none does.
+
+    A run that goes on at step `start` in or behind its last stage but one has nothing left to take.
+    """
+    last_taken = schedule.begin(len(schedule.stages) - 2) if len(schedule.stages) > 1 else 0
+    if config.reuse is None or start > last_taken:
         return None, {}
     theirs = read_config(Path(config.reuse))
     agent, their_schedule = make_agent(theirs, spec)

@@ -90,7 +90,7 @@ def guide(learned: Learned, guidance: Guidance, observe: Observe) -> tuple[Learn
         values = [
             _value(act(setting), states, dataset.validation, config.seed_numbers) for setting in settings
         ]
-    setting = settings[int(np.argmax(values))] if values else settings[0]
+    setting = best_setting(settings, values) if values else settings[0]
     record = {
         "guidance": guidance.kind,
         "setting": setting,
@@ -100,6 +100,14 @@ def guide(learned: Learned, guidance: Guidance, observe: Observe) -> tuple[Learn
     }
     agent = replace(learned.agent, act=act(setting), parts=None)
     return learned._replace(agent=agent, states=states), record
+
+
+def best_setting(settings: tuple[float, ...], values: list[float]) -> float:
+    """The setting of the highest value that is a number. Raises UserError where none is."""
+    finite = [(value, setting) for value, setting in zip(values, settings, strict=True) if np.isfinite(value)]
+    if not finite:
+        raise UserError(f"The actions of every setting ({', '.join(map(str, settings))}) are not finite.")
+    return max(finite, key=lambda pair: pair[0])[1]
 
 
 def _critics(learned: Learned, other_run: Path | None, observe: Observe) -> tuple[list[Critic], CriticConfig]:
@@ -124,6 +132,15 @@ def _critics(learned: Learned, other_run: Path | None, observe: Observe) -> tupl
             f"{source.config.algorithm} has no critic: name a run that has one, with the same seeds, by "
             "--critic RUN."
         )
+    schedule = source.schedule
+    for index, stage in enumerate(schedule.stages):
+        finished = schedule.begin(index + 1)
+        if "critic" in stage.owns and source.step < finished:
+            raise UserError(
+                f"The critic of {other_run or 'this run'} is not trained: it is finished after step "
+                f"{finished:,}, and the newest checkpoint is of step {source.step:,}. Go on with: tiltflow "
+                "train --resume RUN"
+            )
     return critics, source.config.agent.critic  # type: ignore[union-attr, return-value]
 
 

@@ -12,6 +12,7 @@ from tiltflow.training.evaluator import of_one_seed
 from tiltflow.training.group import make_agent, read_config, restore_group, seed_groups
 from tiltflow.training.loop import INIT, Observe, seed_keys
 from tiltflow.training.policy import RunState, identity_units, init_state
+from tiltflow.training.schedule import Schedule
 
 
 class Learned(NamedTuple):
@@ -19,6 +20,7 @@ class Learned(NamedTuple):
 
     config: TrainConfig
     agent: Agent
+    schedule: Schedule
     spec: Spec
     checksum: str
     states: list[RunState]
@@ -26,7 +28,7 @@ class Learned(NamedTuple):
 
 
 def read_learned(run: Path, observe: Observe) -> Learned:
-    """The newest checkpoints of a run; `observe` is told of those that cannot be read.
+    """The newest checkpoints of a run; `observe` is told what is damaged or unfinished.
 
     Raises UserError where a seed has none, or seeds have come to different steps.
     """
@@ -37,7 +39,7 @@ def read_learned(run: Path, observe: Observe) -> Learned:
         checksum, spec = data["checksum"], Spec(data["observation_size"], data["action_size"])
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged: 'data' has no {error}. Restore it from a copy.") from error
-    agent, _ = make_agent(config, spec)
+    agent, schedule = make_agent(config, spec)
     states, steps = [], dict[int, int]()
     for seeds in seed_groups(config, run):
         fresh = init_state(agent, identity_units(spec), seed_keys(seeds, INIT))
@@ -56,4 +58,7 @@ def read_learned(run: Path, observe: Observe) -> Learned:
             f"The policies of {run} are not those of one training: every seed needs a checkpoint of the same "
             f"step, and the newest are of {reached}. Train to the end with: tiltflow train --resume {run}"
         )
-    return Learned(config, agent, spec, checksum, states, step)
+    if step < schedule.steps:
+        text = f"{run} is not finished: this is its state after step {step:,} of {schedule.steps:,}."
+        observe({"event": "message", "level": "warning", "text": text})
+    return Learned(config, agent, schedule, spec, checksum, states, step)

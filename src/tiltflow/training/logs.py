@@ -5,6 +5,7 @@ the format of the run's, with the values of the group's seeds.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ def group_folder(run: Path, seeds: list[int]) -> Path:
 
 
 def append(path: Path, record: Record) -> None:
-    """Add one line, at once."""
+    """Add one line, on the disk before any checkpoint that follows it."""
     with path.open("a") as file:
         file.write(json.dumps(record) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def cut(folder: Path, step: int) -> None:

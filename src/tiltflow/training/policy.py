@@ -40,14 +40,14 @@ def identity_units(spec: Spec) -> Units:
 
 
 def data_units(data: Transitions) -> Units:
-    """Mean and standard deviation of each entry, the latter at least a tenth of the entries' median.
+    """Mean and standard deviation of each entry, the latter at least a tenth of the median of what varies.
 
     An entry that hardly varies in the data would otherwise be blown up, and throw the policy off wherever
     it takes another value. What lies further than 10 units from the mean is cut off.
     """
     mean = data.observations.mean(axis=0, dtype=np.float64)
     std = data.observations.std(axis=0, dtype=np.float64)
-    floor = 0.1 * np.median(std) or 1.0
+    floor = 0.1 * np.median(std[std > 0]) if std.any() else 1.0
     std = np.maximum(std, floor)
     return Units(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32), jnp.array(LIMIT))
 

@@ -40,10 +40,6 @@ def _identity(stage: Stage, schedule: Schedule) -> dict[str, Any]:
     }
 
 
-def _begin(schedule: Schedule, index: int) -> int:
-    return sum(stage.steps for stage in schedule.stages[:index])
-
-
 def find(
     source: Source, schedule: Schedule, seeds: list[int], checksum: str, fresh: RunState
 ) -> dict[int, Path]:
@@ -56,7 +52,7 @@ def find(
     found: dict[int, Path] = {}
     pairs = zip(schedule.stages[:-1], source.schedule.stages, strict=False)
     for index, (ours, theirs) in enumerate(pairs):
-        end = _begin(source.schedule, index) + theirs.steps
+        end = source.schedule.begin(index) + theirs.steps
         path = logs.group_folder(source.run, seeds) / "checkpoints" / checkpoints.name(end)
         if not ours.owns or not path.exists():
             continue
@@ -94,7 +90,7 @@ def take_metrics(source: Source, schedule: Schedule, index: int, seeds: list[int
     or in another environment.
     """
     name = schedule.stages[index].name
-    shift = _begin(schedule, index) - _begin(source.schedule, index)
+    shift = schedule.begin(index) - source.schedule.begin(index)
     seconds = 0.0
     for record in read_json_lines(logs.group_folder(source.run, seeds) / logs.METRICS):
         if record["stage"] == name:

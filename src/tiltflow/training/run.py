@@ -12,13 +12,14 @@ import numpy as np
 from tiltflow.data.load import Dataset
 from tiltflow.errors import UserError
 from tiltflow.evaluation.statistics import result_record
-from tiltflow.files import atomic_file, read_json_lines, write_json
+from tiltflow.files import atomic_file, read_json_lines, read_object, write_json
 from tiltflow.packages import how_to_install
 from tiltflow.tasks import find_task
 from tiltflow.training import logs
 from tiltflow.training.config import TrainConfig, to_dict
 from tiltflow.training.group import (
     check_environment,
+    find_checkpoint,
     load_data,
     make_agent,
     read_config,
@@ -66,12 +67,16 @@ def resume(
 ) -> Path:
     """Continue the run in folder `run` from its checkpoints to the bits of an uninterrupted one.
 
-    `config` takes the place of its own: the data may lie elsewhere by now.
+    `config` takes the place of its own: the data may lie elsewhere by now. Raises what `train` does, and
+    UserError where the data are others or no checkpoint can be read; the folder then stays as it was.
     """
     stored = read_config(run)
     config = config or stored
     dataset = load_data(config)
     with locked(run):
+        _refuse_other_data(run, dataset)
+        for seeds in seed_groups(config, run):
+            find_checkpoint(config, run, seeds, dataset.checksum)
         if config != stored:
             write_json(run / "config.json", to_dict(config))
         return _train(config, run, dataset, observe, in_this_process)
@@ -85,6 +90,19 @@ def _refuse_run(folder: Path) -> None:
         )
 
 
+def _refuse_other_data(run: Path, dataset: Dataset) -> None:
+    path = run / "environment.json"
+    if not path.exists():  # the run was stopped before it began
+        return
+    trained_on = read_object(path, "data")["data"]
+    if isinstance(trained_on, dict) and trained_on.get("checksum") != dataset.checksum:
+        raise UserError(
+            f"{dataset.source} is not what {run} was trained on: its checksum is {dataset.checksum}, and "
+            f"{path} has {trained_on.get('checksum')}. Restore the data, or train into a new folder with "
+            "--out. Nothing was changed."
+        )
+
+
 def _train(config: TrainConfig, run: Path, dataset: Dataset, observe: Observe, in_this_process: bool) -> Path:
     for finding in dataset.findings:
         observe({"event": "message", "level": "warning", "text": str(finding)})
@@ -92,7 +110,8 @@ def _train(config: TrainConfig, run: Path, dataset: Dataset, observe: Observe, i
     _, schedule = make_agent(config, dataset.train.spec)
     groups = seed_groups(config, run)
     with stop_on_signals() as stop:
-        write_json(run / "environment.json", _environment(dataset))
+        if not all((run / name).exists() for name in ("result.json", "environment.json")):
+            write_json(run / "environment.json", _environment(dataset))
         observe(
             {
                 "event": "started",

@@ -38,6 +38,10 @@ class Schedule:
             begun += stage.steps
         raise ValueError("a schedule needs at least one stage")
 
+    def begin(self, index: int) -> int:
+        """Gradient steps of the run before stage number `index`."""
+        return sum(stage.steps for stage in self.stages[:index])
+
     def ends_stage(self, step: int) -> bool:
         """Whether a stage is complete after `step` gradient steps of the run."""
         return step in itertools.accumulate(stage.steps for stage in self.stages)
@@ -82,6 +86,10 @@ class Schedule:
             return end == stage.steps
         count = self.config.evaluations
         return end * count // stage.steps > before.stage_step * count // stage.steps
+
+    def evaluations_before(self, step: int) -> int:
+        """How often the policy has been evaluated before the edge after `step` gradient steps."""
+        return sum(self.evaluates(here, n) for here, n in self.chunks(0) if here.step + n < step)
 
     def saves(self, before: Position, length: int) -> bool:
         """Whether a checkpoint follows the chunk of that length that began at `before`."""
