@@ -74,7 +74,11 @@ def test_a_failing_run_stops_no_other_and_is_named_with_its_reason_and_log(faili
 def test_a_run_is_an_ordinary_run_folder_and_its_score_is_summarised(failing):
     _, out, process = failing
     result = json.loads((out / folder(UMAZE) / "result.json").read_text())
-    (row,) = csv.DictReader((out / "summary.csv").open())
+    row, failed = csv.DictReader((out / "summary.csv").open())
+    assert (failed["task"], failed["mean"], failed["failed"]) == ("pointmaze/medium-v0", "", "1")
+    assert (row["failed"], row["steps"]) == ("0", str(STEPS))
+    checksum = json.loads((out / folder(UMAZE) / "environment.json").read_text())["data"]["checksum"]
+    assert row["data_checksum"] == checksum
     assert float(row["mean"]) == result["mean"]
     assert (row["unit"], row["seeds"], row["episodes"]) == ("%", "1", "1")
     assert f"{result['mean']:.1f}" in process.stdout

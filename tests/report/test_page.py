@@ -89,10 +89,23 @@ def test_behaviour_cloning_has_no_weights_to_show(page_of):
 def test_a_comparison_names_the_best_and_whether_intervals_overlap(page_of, other_run, make_run, tmp_path):
     text = page_of("two runs").text
     assert "bc-flow against qipo-ot on cube-single-play-v0" in text
-    assert "Its 95 % interval lies above that of bc-flow." in text
+    assert "qipo-ot has the highest success" in text
+    assert "Its 95 % interval lies above bc-flow." in text
     twin = make_run(tmp_path / "twin", algorithm="bc-flow", level=0.14)
     text = Page(write_demo_report([other_run, twin], tmp_path / "twins.html")).text
-    assert "Its 95 % interval overlaps that of bc-flow (twin)." in text
+    assert "Its 95 % interval is not clear of bc-flow (twin)." in text
+
+
+def test_two_seeds_and_other_data_are_said_where_runs_are_compared(make_run, tmp_path):
+    """Two seeds are what `tiltflow demo` trains."""
+    runs = [
+        make_run(tmp_path / name, algorithm=name, seeds=2, level=level, checksum=data * 16)
+        for name, level, data in (("bc-flow", 0.1, "beef"), ("iql", 0.9, "cafe"))
+    ]
+    text = Page(write_demo_report(runs, tmp_path / "two.html")).text
+    assert "lies above bc-flow, but with 2 seeds intervals are far too narrow to tell." in text
+    assert "The runs are not on equal terms." in text
+    assert "trained on different data" in text
 
 
 def test_runs_on_different_tasks_are_not_compared(finished_run, make_run, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tiltflow.benchmark.board import Board
 from tiltflow.benchmark.plan import Plan, Run
-from tiltflow.benchmark.records import LOG, finished_runs, write_records
+from tiltflow.benchmark.records import LOG, write_records
 from tiltflow.benchmark.summary import summarise, write_summary
 from tiltflow.training.config import to_dict
 from tiltflow.training.pool import Job, run_jobs
@@ -37,7 +37,7 @@ def work_off(suite: str, plan: Plan, out: Path, board: Board, show: Show, stop: 
                 if event["event"] in ("launched", "exited"):
                     write_records(suite, board.records, out)
                 if event["event"] == "exited" and board.records[queue[index]].state == "finished":
-                    write_summary(summarise(finished_runs(out), out), out)
+                    write_summary(summarise(out), out)
                 show(queue[index], event)
     finally:
         board.leave(time.monotonic())

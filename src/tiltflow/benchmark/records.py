@@ -57,7 +57,7 @@ def read_records(plan: Plan, out: Path) -> dict[Run, Record]:
             kept = {key: result[key] for key in ("metric", "unit")}
             records[run] = Record("finished", result["steps"], seconds, score=result["mean"], **kept)
         elif entry.get("state") == "failed":
-            records[run] = Record("failed", step, seconds, entry["reason"])
+            records[run] = Record("failed", step, seconds, entry.get("reason"))
         else:
             records[run] = Record("interrupted" if step else "waiting", step, seconds)
     return records
@@ -73,24 +73,22 @@ def write_records(suite: str, records: Mapping[Run, Record], out: Path) -> None:
     write_json(out / FILE, {"format": 1, "suite": suite, "runs": [*entries, *others]})
 
 
-def finished_runs(out: Path) -> list[Run]:
-    """Every finished run that benchmark.json knows, of this command and of earlier ones."""
-    runs = [Run(entry["task"], entry["agent"], entry["seed"]) for entry in stored_runs(out)]
-    return [run for run in runs if finished(out / run.folder)]
-
-
 def stored_runs(out: Path) -> list[dict[str, Any]]:
     """The runs that benchmark.json knows; none without it. Raises UserError where it is damaged."""
     if not (out / FILE).exists():
         return []
     entries = read_object(out / FILE, "runs")["runs"]
-    for number, entry in enumerate(entries):
-        missing = [key for key in ("task", "agent", "seed", "folder") if key not in entry]
-        if missing:
-            raise UserError(
-                f"{out / FILE} is damaged: run {number} has no {missing[0]!r}. Delete the file: the runs are "
-                "found again in their folders, only the seconds that they took are lost."
-            )
+    fault = "" if isinstance(entries, list) else "'runs' is no list"
+    for number, entry in enumerate(entries if not fault else []):
+        if not isinstance(entry, dict):
+            fault = f"run {number} is no JSON object"
+        elif missing := [key for key in ("task", "agent", "seed", "folder") if key not in entry]:
+            fault = f"run {number} has no {missing[0]!r}"
+    if fault:
+        raise UserError(
+            f"{out / FILE} is damaged: {fault}. Delete the file: the runs are found again in their folders, "
+            "only the seconds that they took are lost."
+        )
     return entries
 
 

@@ -1,41 +1,98 @@
-"""The scores of the finished runs, seeds of the same task and agent together."""
+"""The scores of the finished runs, seeds of one task, agent and data together; and what is not in them."""
 
 import csv
 import io
-from collections.abc import Iterable
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from tiltflow.benchmark.plan import Run
-from tiltflow.files import read_json_lines, write_text
+from tiltflow.benchmark.records import finished, stored_runs
+from tiltflow.errors import UserError
+from tiltflow.files import read_json_lines, read_object, write_text
 from tiltflow.tasks import find_task
 from tiltflow.training import logs
 
 FILE = "summary.csv"
+COLUMNS = (
+    "task", "agent", "metric", "unit", "mean", "ci95_low", "ci95_high", "seeds", "episodes", "steps",
+    "failed", "data_checksum",
+)  # fmt: skip
 
 
-def summarise(runs: Iterable[Run], out: Path) -> list[dict[str, Any]]:
-    """A result record for each task and agent, over the seeds in `runs`, all of which are finished."""
+class Scores(NamedTuple):
+    """What a benchmark has come to."""
+
+    results: list[dict[str, Any]]
+    """A result record for each task, agent and data, with the `data_checksum`."""
+    failed: Counter[tuple[str, str]]
+    """Failed runs of each task and agent, which no score tells of."""
+    problems: list[str]
+    """Finished runs that cannot be read, and why."""
+
+
+def summarise(out: Path) -> Scores:
+    """The scores of all runs that benchmark.json knows, of this command and of earlier ones.
+
+    A finished run whose files are damaged is left out and named: it must not stop the others.
+    """
     from tiltflow.evaluation.statistics import result_record
 
-    groups: dict[tuple[str, str], list[Path]] = {}
-    for run in runs:
-        groups.setdefault((run.task, run.agent), []).append(out / run.folder)
+    groups: dict[tuple[str, str, str], list[list[dict[str, Any]]]] = {}
+    failed, problems = Counter[tuple[str, str]](), []
+    for entry in stored_runs(out):
+        folder = out / entry["folder"]
+        if not finished(folder):
+            failed[entry["task"], entry["agent"]] += entry.get("state") == "failed"
+            continue
+        try:
+            find_task(entry["task"])
+            checksum = _checksum(folder)
+            evaluations = read_json_lines(folder / logs.EVALUATIONS)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        if evaluations:
+            groups.setdefault((entry["task"], entry["agent"], checksum), []).append(evaluations)
+        else:
+            problems.append(f"{folder / logs.EVALUATIONS} has no evaluation, though the run is finished.")
     results = []
-    for (task, agent), folders in groups.items():
-        evaluations = logs.join([read_json_lines(folder / logs.EVALUATIONS) for folder in folders])
-        results.append(result_record(find_task(task), agent, evaluations, evaluations[-1]["step"], 0.0))
-    return results
+    for (task, agent, checksum), of_seeds in groups.items():
+        try:
+            evaluations = logs.join(of_seeds)
+            record = result_record(find_task(task), agent, evaluations, evaluations[-1]["step"], 0.0)
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            problems.append(f"The evaluations of {agent} on {task} cannot be joined ({error!r}).")
+            continue
+        results.append(record | {"data_checksum": checksum})
+    return Scores(results, failed, problems)
 
 
-def write_summary(results: list[dict[str, Any]], out: Path) -> Path:
-    """Write summary.csv: a row for each task and agent, scores in the unit that the row names."""
+def _checksum(folder: Path) -> str:
+    data = read_object(folder / "environment.json", "data")["data"]
+    return str(data.get("checksum", "")) if isinstance(data, dict) else ""
+
+
+def write_summary(scores: Scores, out: Path) -> Path:
+    """Write summary.csv: a row for each task, agent and data, scores in the unit that the row names.
+
+    Where all runs of a task and agent have failed, the row has no score.
+    """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("task", "agent", "metric", "unit", "mean", "ci95_low", "ci95_high", "seeds", "episodes"))
-    for result in results:
-        names = ("task", "algorithm", "metric", "unit", "mean")
+    writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for result in scores.results:
         low, high = result["ci95"]
-        writer.writerow([*(result[name] for name in names), low, high, result["seeds"], result["episodes"]])
+        place = result["task"], result["algorithm"]
+        more = {
+            "agent": result["algorithm"],
+            "ci95_low": low,
+            "ci95_high": high,
+            "failed": scores.failed[place],
+        }
+        writer.writerow(result | more)
+    scored = {(result["task"], result["algorithm"]) for result in scores.results}
+    for (task, agent), count in scores.failed.items():
+        if count and (task, agent) not in scored:
+            writer.writerow({"task": task, "agent": agent, "seeds": 0, "failed": count})
     write_text(out / FILE, text.getvalue())
     return out / FILE

@@ -12,6 +12,7 @@ from typing import Any
 
 from tiltflow.benchmark.records import steps_kept
 from tiltflow.files import read_json
+from tiltflow.training import logs
 from tiltflow.training.config import TrainConfig, from_dict
 from tiltflow.training.stopping import locked
 from tiltflow.training.worker import Send, serve
@@ -39,7 +40,8 @@ def train_run(config: TrainConfig, folder: Path, send: Send) -> dict[str, Any]:
         with locked(folder):
             # What an attempt leaves that came to nothing may be of other settings.
             shutil.rmtree(folder / "seeds", ignore_errors=True)
-            (folder / "config.json").unlink(missing_ok=True)
+            for name in ("config.json", "environment.json", *logs.NAMES):
+                (folder / name).unlink(missing_ok=True)
         train(config, folder, observe, in_this_process=True)
     return read_json(folder / "result.json")
 

@@ -16,7 +16,6 @@ from tiltflow.benchmark.records import (
     LOG,
     Record,
     check_unchanged,
-    finished_runs,
     read_records,
     write_records,
 )
@@ -151,12 +150,12 @@ class Benchmark:
             stop.check()
         return board.records
 
-    def _compare(self, finished: list[Run], results: Sequence[dict[str, Any]]) -> None:
+    def _compare(self, results: Sequence[dict[str, Any]]) -> None:
         """Print the scores and write the page that compares the runs, or say why there is none."""
         try:
             from tiltflow.cli.compare import Compare
 
-            Compare(tuple(self.out / run.folder for run in finished), self.out / "compare").run()
+            Compare((self.out,), self.out / "compare").run()
         except (ModuleNotFoundError, UserError) as error:
             _print_scores(results)
             print(f"\nNo page was written that compares the runs: {error}", file=sys.stderr)
@@ -165,17 +164,19 @@ class Benchmark:
         """Write and print the scores; name what failed."""
         from tiltflow.benchmark.summary import summarise, write_summary
 
-        finished = finished_runs(self.out)
-        if finished:
-            results = summarise(finished, self.out)
+        scores = summarise(self.out)
+        if scores.results:
             print()
-            self._compare(finished, results)
-            print(write_summary(results, self.out))
+            self._compare(scores.results)
+            print(write_summary(scores, self.out))
+        for problem in scores.problems:
+            print(f"\nLeft out of the scores: {problem}", file=sys.stderr)
         failed = {run: record for run, record in records.items() if record.state == "failed"}
         if failed:
             print(f"\n{len(failed)} of {len(records)} runs failed:", file=sys.stderr)
             for run, record in failed.items():
                 print(f"{run}: {record.reason}\n  {self.out / run.folder / LOG}", file=sys.stderr)
+        if failed or scores.problems:
             raise SystemExit(1)
 
 
@@ -202,10 +203,11 @@ def _print_scores(results: Sequence[dict[str, Any]]) -> None:
             mean_text(result),
             interval_text(result),
             f"{result['seeds']} × {result['episodes']}",
+            result["data_checksum"][:8],
         )
         for result in results
     ]
-    print_table(("task", "agent", "metric", "mean", "95 % interval", "seeds × episodes"), rows)
+    print_table(("task", "agent", "metric", "mean", "95 % interval", "seeds × episodes", "data"), rows)
 
 
 def parse(arguments: Sequence[str]) -> Benchmark:

@@ -49,13 +49,11 @@ class Compare:
         from tiltflow.report.compare.record import read_comparison
         from tiltflow.report.compare.summary import summarise
 
-        runs, waiting = zip(*map(runs_in, self.folders), strict=True)
-        comparison = read_comparison(chain.from_iterable(runs), self.allow_different_data)
+        runs, left_out = map(chain.from_iterable, zip(*map(runs_in, self.folders), strict=True))
+        comparison = read_comparison(runs, self.allow_different_data, left_out)
         summary = summarise(comparison)
         written = write_comparison(comparison, summary, self.out)
         print_comparison(comparison, summary)
-        if left_out := list(chain.from_iterable(waiting)):
-            print(f"Left out, for they have no evaluation yet: {', '.join(map(str, left_out))}.\n")
         print(*written, sep="\n")
 
 
@@ -65,6 +63,7 @@ def print_comparison(comparison: "Comparison", summary: "Summary") -> None:
         SIDE_BY_SIDE,
         aggregate_lines,
         improvement_rows,
+        left_out_lines,
         legend,
         task_lines,
     )
@@ -83,7 +82,7 @@ def print_comparison(comparison: "Comparison", summary: "Summary") -> None:
         print(
             f"Probabilities of improvement, for {comb(len(labels), 2)} pairs of columns, are on the page.\n"
         )
-    print(*legend(comparison), *summary.notes, sep="\n")
+    print(*legend(comparison), *left_out_lines(comparison), *summary.notes, sep="\n")
     print()
 
 

@@ -35,11 +35,11 @@ class _Table(NamedTuple):
 
 
 _GENERATIVE_RL = (
-    "opendilab/GenerativeRL, grl_pipelines/benchmark/README.md",
+    "github.com/opendilab/GenerativeRL, grl_pipelines/benchmark/README.md",
     "as the source collected it from the papers; which evaluations count is not said",
     ("sfbc", "diffusion-ql", "qgpo", "idql", "srpo"),
 )
-_CORL = ("corl-team/CORL, README.md, last scores", "last evaluation, reproduced by the source")
+_CORL = ("github.com/corl-team/CORL, README.md, last scores", "last evaluation, reproduced by the source")
 _LEADERBOARD = (
     "wizwand.com, Energy-Weighted Flow Matching for Offline Reinforcement Learning",
     "as a leaderboard collected it from the paper; which evaluations count is not said",

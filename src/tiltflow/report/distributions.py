@@ -27,12 +27,15 @@ def episode_histogram(
     edges = np.histogram_bin_edges(everything, 30)
     own = values(run)
     success = np.array([s for episodes in run.last_episodes for s in episodes.successes])
-    groups = [(own[success], "success", ""), (own[~success], "no success", "////")]
-    told = [f"{words.plural(len(part), 'episode')} with {kind}" for part, kind, _ in groups if len(part)]
+    groups = [(own, "", "")]
+    told = [words.plural(len(own), "episode")]
+    if success.any():
+        groups = [(own[success], "success", ""), (own[~success], "no success", "////")]
+        told = [f"{words.plural(len(part), 'episode')} with {kind}" for part, kind, _ in groups if len(part)]
 
     def paint(axes: Axes) -> None:
         bottom = np.zeros(len(edges) - 1)
-        for part, kind, hatch in groups if success.any() else [(own, "", "")]:
+        for part, kind, hatch in groups:
             heights = np.histogram(part, edges)[0]
             axes.bar(
                 edges[:-1], heights, np.diff(edges), bottom, align="edge", label=kind, hatch=hatch,

@@ -16,6 +16,7 @@ from tiltflow.report.command import train_command
 from tiltflow.report.figures import Panel
 from tiltflow.report.record import Run, read_run
 from tiltflow.report.svg import COLOURS, LOOKS, Look
+from tiltflow.report.verdict import verdict
 
 
 class Card(NamedTuple):
@@ -89,6 +90,7 @@ def _context(runs: list[Run]) -> dict[str, Any]:
         "several": len(runs) > 1,
         "cards": [_card(run, label, look) for run, label, look in zip(runs, labels, LOOKS, strict=False)],
         "verdict": _verdict(runs, labels),
+        "different_data": not _same_data(runs),
         "fewest_seeds": min(run.config["seeds"] for run in runs),
         "score_curve": figures.score_curve(runs),
         "score_bars": figures.score_bars(runs),
@@ -134,18 +136,21 @@ def _card(run: Run, label: str, look: Look) -> Card:
 
 def _verdict(runs: list[Run], labels: list[str]) -> str:
     """Which run scores highest, and whether its interval is clear of the others'."""
-    scored = [(run.result, label) for run, label in zip(runs, labels, strict=True) if run.result]
-    if len(scored) < 2:
-        return ""
-    (best, name), *others = sorted(scored, key=lambda pair: -pair[0]["mean"])
-    near = [label for result, label in others if result["ci95"][1] >= best["ci95"][0]]
-    lead = words.score(best["mean"] - others[0][0]["mean"])
-    unit = {"%": " percentage points", "points": " points"}.get(best["unit"], "")
-    text = f"{name} scores highest, {lead}{unit} above {others[0][1]}. "
-    if near:
-        return text + f"Its 95 % interval overlaps that of {words.listing(near)}."
-    those = "that" if len(others) == 1 else "those"
-    return text + f"Its 95 % interval lies above {those} of {words.listing([label for _, label in others])}."
+    results = {label: run.result for run, label in zip(runs, labels, strict=True) if run.result}
+    equal = all(run.finished for run in runs) and _same_data(runs)
+    task = runs[0].task
+    return verdict(
+        task.metric,
+        words.unit(task.unit),
+        {label: result["mean"] for label, result in results.items()},
+        {label: tuple(result["ci95"]) if result["seeds"] > 1 else None for label, result in results.items()},
+        min((result["seeds"] for result in results.values()), default=0),
+        on_equal_terms=equal,
+    )
+
+
+def _same_data(runs: list[Run]) -> bool:
+    return len({run.environment.get("data", {}).get("checksum") for run in runs}) == 1
 
 
 def _logged(runs: list[Run]) -> list[tuple[str, str]]:

@@ -20,12 +20,16 @@ from tiltflow.evaluation.statistics import (
     result_record,
 )
 from tiltflow.files import read_json_lines, read_object
+from tiltflow.report.lines import read_evaluations
 from tiltflow.tasks import Task, find_task
 from tiltflow.training.config import FORMAT
 
 CURVE_RESAMPLES = 2000
 CONFIG_KEYS = ("format", "algorithm", "task", "agent", "seed", "seeds")
-RESULT_KEYS = ("metric", "unit", "seeds", "episodes", "per_seed", "mean", "iqm", "ci95", "steps")
+RESULT_KEYS = (
+    "metric", "unit", "seeds", "episodes", "per_seed", "mean", "std", "iqm", "ci95", "mean_return", "steps",
+    "evaluated_steps", "train_seconds",
+)  # fmt: skip
 
 
 class Curve(NamedTuple):
@@ -152,7 +156,7 @@ def read_run(folder: Path) -> Run:
             f"{FORMAT}."
         )
     chunks = read_json_lines(folder / "metrics.jsonl")
-    evaluations = read_json_lines(folder / "evaluations.jsonl")
+    evaluations = read_evaluations(folder, config["seeds"])
     task = find_task(config["task"], config.get("env"))
     finished = (folder / "result.json").exists()
     if finished:

@@ -1,6 +1,7 @@
 """`tiltflow compare` on the command line."""
 
 import pytest
+from pages import Page
 
 from tiltflow.cli.compare import print_comparison
 from tiltflow.cli.main import main
@@ -38,15 +39,24 @@ def test_the_folder_of_a_benchmark_stands_for_its_evaluated_runs(make_run, tmp_p
             ("iql", {}),
             ("bc-flow", {"finished": False}),
             ("fql", {"finished": False, "evaluated": False}),
+            ("rebrac", {"finished": False}),
         )
     ]
-    run = {"task": "ogbench/cube-single-play-singletask-task2-v0", "agent": "any", "seed": 0}
-    entries = [run | {"folder": str(folder.relative_to(bench))} for folder in made]
+    run = {"task": "ogbench/cube-single-play-singletask-task2-v0", "seed": 0}
+    entries = [
+        run | {"agent": folder.parent.name, "folder": str(folder.relative_to(bench)), "state": "running"}
+        for folder in made
+    ]
+    entries[3]["state"] = "failed"
     write_json(bench / "benchmark.json", {"format": 1, "suite": "toy", "runs": entries})
     code, out, err = said(capsys, bench, "--out", tmp_path / "out")
     assert (code, err) == (0, "")
     assert out.splitlines()[0].split()[-2:] == ["iql", "bc-flow"]
-    assert f"Left out, for they have no evaluation yet: {made[2]}." in out
+    said_of = {line.partition(": ")[0]: line for line in out.splitlines() if line.startswith("Left out")}
+    assert "fql on ogbench/cube" in said_of["Left out, without an evaluation yet"]
+    assert "rebrac on ogbench/cube" in said_of["Left out, failed"]
+    page = Page(tmp_path / "out/compare.html").text
+    assert all(line in page for line in said_of.values())
 
     (made[0] / "evaluations.jsonl").unlink()
     (made[1] / "evaluations.jsonl").unlink()
@@ -57,7 +67,10 @@ def test_the_folder_of_a_benchmark_stands_for_its_evaluated_runs(make_run, tmp_p
     write_json(bench / "benchmark.json", {"format": 1, "suite": "toy", "runs": [run]})
     code, _, err = said(capsys, bench, "--out", tmp_path / "out")
     assert code == 2
-    assert "benchmark.json is damaged: run 0 has no 'folder'" in err
+    assert "benchmark.json is damaged: run 0 has no 'agent'" in err
+    for runs, fault in ((None, "'runs' is no list"), ([1], "run 0 is no JSON object")):
+        write_json(bench / "benchmark.json", {"format": 1, "suite": "toy", "runs": runs})
+        assert fault in said(capsys, bench, "--out", tmp_path / "out")[2]
 
 
 def test_many_algorithms_are_rows_with_a_few_tasks_side_by_side(make_run, tmp_path, capsys, monkeypatch):

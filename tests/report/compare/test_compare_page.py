@@ -8,12 +8,13 @@ from browser import assert_fits, needs_chromium
 from pages import Page, assert_readable_unseen, assert_whole
 
 from tiltflow.errors import UserError
+from tiltflow.files import read_json_lines, write_json_lines
 from tiltflow.report.command import train_command
 from tiltflow.report.compare.context import verdict
 from tiltflow.report.compare.page import write_comparison
 from tiltflow.report.compare.record import read_comparison
 from tiltflow.report.compare.summary import summarise
-from tiltflow.report.compare.tables import task_lines
+from tiltflow.report.compare.tables import legend, short_steps, task_lines
 
 FILES = {"table.csv", "table.md", "table.tex", "compare.html"}
 
@@ -60,6 +61,44 @@ def test_two_seeds_are_not_said_to_tell(make_run, tmp_path):
     comparison = read_comparison(runs)
     text = verdict(comparison, summarise(comparison))
     assert "lies above bc-flow, but with 2 seeds intervals are far too narrow to tell." in text
+
+
+def test_columns_that_are_level_are_not_ranked(make_run, tmp_path):
+    """At nothing, say, which short budgets come to."""
+    runs = [
+        make_run(tmp_path / name, algorithm=name, seeds=2, dimensions=1) for name in ("bc-flow", "qipo-ot")
+    ]
+    for run in runs:
+        lines = read_json_lines(run / "evaluations.jsonl")
+        none = [[False] * len(row) for row in lines[-1]["successes"]]
+        write_json_lines(run / "evaluations.jsonl", [line | {"successes": none} for line in lines])
+    comparison = read_comparison(runs)
+    assert verdict(comparison, summarise(comparison)).startswith("All have the same success: 0.0\u202f%.")
+    (line,) = task_lines(comparison)
+    assert [(entry.number, entry.best) for entry in line.entries] == [("0.0", False)] * 2
+    assert any("no width" in text for text in legend(comparison))
+
+
+def test_what_rests_on_two_seeds_is_not_bold_among_probabilities(make_run, tmp_path):
+    found = {}
+    for seeds in (2, 3):
+        runs = [
+            make_run(tmp_path / f"{name}-{seeds}", algorithm=name, seeds=seeds, level=level, dimensions=1)
+            for name, level in (("bc-flow", 0.05), ("iql", 0.95))
+        ]
+        comparison = read_comparison(runs)
+        write_comparison(comparison, summarise(comparison), tmp_path / str(seeds))
+        markup = (tmp_path / str(seeds) / "compare.html").read_text()
+        section = markup[markup.index('id="improvement"') : markup.index('id="published"')]
+        found[seeds] = section.count('class="best"')
+    assert found == {2: 0, 3: 2}
+
+
+def test_a_cell_that_is_not_finished_says_where_it_stands(odd):
+    short = odd.cells["d4rl/hopper-medium-replay-v2", "bc-flow"]
+    entries = {line.name: line.entries for line in task_lines(odd)}["d4rl/hopper-medium-replay-v2"]
+    assert f"after {short_steps(short.result['steps'])} steps, stage behaviour" in entries[-2].basis
+    assert "not on equal terms" in verdict(odd, summarise(odd))
 
 
 def test_every_cell_command_and_source_of_data_is_on_the_page(folders, usual):

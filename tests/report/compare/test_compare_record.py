@@ -9,6 +9,7 @@ import pytest
 from tiltflow.errors import UserError
 from tiltflow.files import read_json, read_json_lines, write_json, write_json_lines
 from tiltflow.report.compare.record import read_comparison
+from tiltflow.report.record import RESULT_KEYS
 
 CUBE = "ogbench/cube-single-play-singletask-task2-v0"
 HOPPER = "d4rl/hopper-medium-v2"
@@ -68,22 +69,37 @@ def test_a_seed_counts_once(run):
 
 
 def test_unfinished_runs_are_joined_at_the_evaluations_that_all_have(run):
-    one, two = run("one"), run("two", first_seed=3, finished=False)
+    one, two = run("one", finished=False), run("two", first_seed=3, finished=False)
+    records = read_json_lines(two / "evaluations.jsonl")[:-1]
+    write_json_lines(two / "evaluations.jsonl", records)
     (cell,) = read_comparison([one, two]).cells.values()
     assert not cell.finished
-    steps = [record["step"] for record in read_json_lines(two / "evaluations.jsonl")]
+    steps = [record["step"] for record in records]
     assert cell.result["evaluated_steps"] == steps[-3:]
+    assert cell.result["steps"] == steps[-1]
     assert cell.result["seeds"] == 6
 
 
+def test_a_seed_that_is_not_finished_takes_nothing_from_those_that_are(run):
+    one, two = run("one"), run("two", first_seed=3, finished=False)
+    comparison = read_comparison([two, one])
+    (cell,) = comparison.cells.values()
+    (alone,) = read_comparison([one]).cells.values()
+    assert cell.result == alone.result
+    assert [out.name for out in comparison.left_out] == [f"bc-flow on {CUBE}, seeds 3, 4, 5"]
+    assert "not finished" in comparison.left_out[0].why
+
+
 def test_policies_of_different_stages_are_not_joined(run):
-    qipo = partial(run, algorithm="qipo-ot")
+    qipo = partial(run, algorithm="qipo-ot", finished=False)
     one, two = qipo("one"), qipo("two", first_seed=3)
     write_json_lines(two / "evaluations.jsonl", read_json_lines(two / "evaluations.jsonl")[:1])
-    (two / "result.json").unlink()
-    text = refusal(one, two)
-    assert "'improvement'" in text
-    assert "'behaviour'" in text
+    comparison = read_comparison([two, one])
+    (cell,) = comparison.cells.values()
+    assert cell.seed_numbers == [0, 1, 2]
+    (out,) = comparison.left_out
+    assert out.name.endswith("seeds 3, 4, 5")
+    assert "in the stage improvement" in out.why
 
 
 def test_runs_that_share_no_evaluation_are_not_joined(run):
@@ -213,6 +229,7 @@ def test_damaged_evaluations_are_refused_with_their_line(run, damage, told):
         ("config.json", b'{"format": 1, "seeds": 3}', "no 'algorithm'"),
         ("config.json", b'{"format": 1, "seeds": 3, "algorithm": "iql", "task": "file/own"}', "no 'agent'"),
         ("result.json", b"{}", "no 'metric'"),
+        ("result.json", json.dumps(dict.fromkeys(RESULT_KEYS[:-1], 1)).encode(), "no 'train_seconds'"),
         ("environment.json", b"[]", "no JSON object"),
         ("environment.json", b'{"data": 3}', "'data'"),
         ("evaluations.jsonl", b"\xff\xfe", "cannot be read"),

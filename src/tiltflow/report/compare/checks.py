@@ -2,78 +2,61 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tiltflow.benchmark.records import FILE as BENCHMARK
-from tiltflow.benchmark.records import stored_runs
+from tiltflow.benchmark.records import finished, stored_runs
 from tiltflow.errors import UserError
-from tiltflow.files import read_json_lines, read_object
+from tiltflow.files import read_json_lines
 from tiltflow.report.record import Run, read_run
 
-EPISODE_KEYS = ("returns", "successes", "lengths")
+
+class LeftOut(NamedTuple):
+    """A run that is not in the table, and why."""
+
+    name: str
+    why: str
 
 
-def runs_in(folder: Path) -> tuple[list[Path], list[Path]]:
+def runs_in(folder: Path) -> tuple[list[Path], list[LeftOut]]:
     """The run folders that a folder stands for: itself, or the runs of the benchmark that it holds.
 
-    Of a benchmark those that have evaluations, in its order, and apart from them those that have none yet.
-    Raises UserError where none has.
+    Of a benchmark those that have evaluations, in its order, and apart from them those that have none yet
+    and those that failed, whose last evaluations are of no policy that the algorithm ends with. Raises
+    UserError where nothing is left.
     """
     if not (folder / BENCHMARK).is_file():
         return [folder], []
-    runs = [folder / entry["folder"] for entry in stored_runs(folder)]
-    evaluated = [run for run in runs if read_json_lines(run / "evaluations.jsonl")]
-    if not evaluated:
+    runs, left_out = [], []
+    for entry in stored_runs(folder):
+        run, name = folder / entry["folder"], run_name(entry["agent"], entry["task"], [entry["seed"]])
+        if entry.get("state") == "failed" and not finished(run):
+            left_out.append(LeftOut(name, "failed"))
+        elif read_json_lines(run / "evaluations.jsonl"):
+            runs.append(run)
+        else:
+            left_out.append(LeftOut(name, "without an evaluation yet"))
+    if not runs:
         raise UserError(f"No run of the benchmark in {folder} has been evaluated yet: nothing to compare.")
-    return evaluated, [run for run in runs if run not in evaluated]
+    return runs, left_out
+
+
+def run_name(algorithm: str, task: str, seeds: Sequence[int]) -> str:
+    """A run in words."""
+    return f"{algorithm} on {task}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def read_evaluated_run(folder: Path) -> Run:
-    """Read a run folder whose evaluations are whole.
-
-    Raises UserError naming the file where the folder is no run, has no evaluations, or where a line of
-    evaluations.jsonl lacks a key or does not have as many seeds as config.json says.
-    """
-    if (folder / "config.json").is_file():  # else read_run says what is missing
-        _check_evaluations(folder)
-    return read_run(folder)
-
-
-def _check_evaluations(folder: Path) -> None:
-    path = folder / "evaluations.jsonl"
-    records = read_json_lines(path)
-    if not records:
+    """Read a run folder that has evaluations. Raises UserError as `read_run` does, and where it has none."""
+    run = read_run(folder)
+    if not run.evaluations:
+        path = folder / "evaluations.jsonl"
         state = "is empty" if path.exists() else "does not exist"
         raise UserError(
             f"{path} {state}: the run has not been evaluated yet and has nothing to compare. "
             f"Continue it with `tiltflow train --resume {folder}`, or leave it out."
         )
-    seeds = read_object(folder / "config.json", "seeds")["seeds"]
-    for number, record in enumerate(records, start=1):
-        if fault := _fault(record, seeds):
-            raise UserError(
-                f"{path}, line {number}, is damaged: {fault}. Leave the run out, or train it again."
-            )
-
-
-def _fault(record: object, seeds: int) -> str:
-    if not isinstance(record, dict):
-        return "it is no JSON object"
-    for key in ("step", "stage", *EPISODE_KEYS):
-        if key not in record:
-            return f"it has no {key!r}"
-    returns = record["returns"]
-    if not isinstance(returns, list) or not returns or not all(isinstance(r, list) and r for r in returns):
-        return "'returns' is no list of the returns of each seed"
-    if len(returns) != seeds:
-        return f"it has episodes of {len(returns)} seed{'s' * (len(returns) > 1)}, config.json has {seeds}"
-    if not all(isinstance(value, int | float) for row in returns for value in row):
-        return "'returns' holds what is no number"
-    shape = [len(row) for row in returns]
-    for key in EPISODE_KEYS[1:]:
-        values = record[key]
-        if not isinstance(values, list) or [len(r) if isinstance(r, list) else 0 for r in values] != shape:
-            return f"{key!r} and 'returns' are not of the same episodes"
-    return ""
+    return run
 
 
 def check_comparable(runs: Sequence[tuple[Path, Run]], allow_different_data: bool) -> list[str]:

@@ -5,14 +5,13 @@ from typing import NamedTuple
 from tiltflow.evaluation.published import PublishedScore, published
 from tiltflow.report import words
 from tiltflow.report.command import train_command
-from tiltflow.report.compare.record import Cell, Comparison
+from tiltflow.report.compare.record import Comparison
 from tiltflow.report.compare.summary import Summary
-from tiltflow.report.compare.tables import interval_text, number
+from tiltflow.report.compare.tables import NO_SCORE, Entry, number
 from tiltflow.report.record import Run
+from tiltflow.report.verdict import Interval
+from tiltflow.report.verdict import verdict as say
 from tiltflow.tasks import Task
-
-ENOUGH_SEEDS = 3
-"""Seeds below which no interval is said to be clear of another: of two seeds it misses the mean too often."""
 
 
 class PublishedTable(NamedTuple):
@@ -58,51 +57,39 @@ def title(comparison: Comparison) -> tuple[list[str], str]:
 
 def leader(comparison: Comparison, summary: Summary) -> str | None:
     """The column with the highest IQM; without aggregates the highest mean on the one task there is."""
-    if summary.aggregates:
-        estimates = summary.aggregates[0].estimates
-        return max(estimates, key=lambda label: estimates[label].value) if len(estimates) > 1 else None
-    row = comparison.row(comparison.tasks[0])
-    if len(comparison.tasks) > 1 or len(row) < 2:
-        return None
-    return max(row, key=lambda pair: pair[1].result["mean"])[0].label
+    means, _ = _standing(comparison, summary)
+    return max(means, key=lambda label: means[label]) if len(means) > 1 else None
 
 
 def verdict(comparison: Comparison, summary: Summary) -> str:
     """Who leads, by what, and whether its interval is clear of the others'."""
-    best = leader(comparison, summary)
-    if best is None:
+    means, intervals = _standing(comparison, summary)
+    if not means:
         return ""
+    task = comparison.tasks[0]
+    what, unit = task.metric, words.unit(task.unit)
     if summary.aggregates:
-        values = summary.aggregates[0].estimates
-        means = {label: estimate.value for label, estimate in values.items()}
-        intervals = {label: estimate.interval for label, estimate in values.items()}
         what, unit = f"IQM of {words.plural(len(summary.tasks), 'task')}", ""
-    else:
-        task = comparison.tasks[0]
-        results = {column.label: cell.result for column, cell in comparison.row(task)}
-        means = {label: result["mean"] for label, result in results.items()}
-        # With one seed the interval says nothing of another training.
-        intervals = {
-            label: tuple(result["ci95"]) if result["seeds"] > 1 else None for label, result in results.items()
-        }
-        what, unit = task.metric, words.unit(task.unit)
-    text = f"{best} has the highest {what}: {words.score(means[best])}{unit}. "
-    own = intervals[best]
-    if own is None:
-        return (
-            text + "With one seed on each task there is no interval: another seed may turn the order round."
-        )
-    others = [label for label in means if label != best]
-    near = [label for label in others if (other := intervals[label]) is None or other[1] >= own[0]]
-    if near:
-        return text + f"Its 95 % interval is not clear of {_some(near)}."
     fewest = min(cell.result["seeds"] for cell in comparison.cells.values())
-    doubt = f", but with {fewest} seeds intervals are far too narrow to tell" if fewest < ENOUGH_SEEDS else ""
-    return text + f"Its 95 % interval lies above {_some(others)}{doubt}."
+    equal = all(comparison.on_equal_terms(task) for task in summary.tasks or comparison.tasks)
+    return say(what, unit, means, intervals, fewest, on_equal_terms=equal)
 
 
-def _some(labels: list[str]) -> str:
-    return words.listing(labels) if len(labels) <= 4 else f"those of {len(labels)} others"
+def _standing(comparison: Comparison, summary: Summary) -> tuple[dict[str, float], dict[str, Interval]]:
+    """What the lead is decided by: the IQM, or the mean on the one task there is; with its intervals."""
+    if summary.aggregates:
+        estimates = summary.aggregates[0].estimates
+        return (
+            {label: estimate.value for label, estimate in estimates.items()},
+            {label: estimate.interval for label, estimate in estimates.items()},
+        )
+    if len(comparison.tasks) > 1:
+        return {}, {}
+    results = {column.label: cell.result for column, cell in comparison.row(comparison.tasks[0])}
+    means = {label: result["mean"] for label, result in results.items()}
+    return means, {
+        label: tuple(result["ci95"]) if result["seeds"] > 1 else None for label, result in results.items()
+    }
 
 
 def published_table(comparison: Comparison) -> PublishedTable | None:
@@ -142,11 +129,11 @@ def note_letters(table: PublishedTable) -> list[tuple[str, str]]:
     return [(_letter(index), note) for index, note in enumerate(table.notes)]
 
 
-def ours(cell: Cell | None) -> tuple[str, str]:
-    """Our score beside published ones: mean and interval."""
-    if cell is None:
-        return "–", ""
-    return number(cell.result["mean"]), interval_text(cell.result["ci95"])
+def ours(entry: Entry) -> tuple[str, str]:
+    """Our score beside published ones: mean with its marks, and interval with what is behind it."""
+    if entry.number == NO_SCORE:
+        return NO_SCORE, ""
+    return entry.number + entry.marks, f"[{entry.interval}] {entry.basis}"
 
 
 def run_lines(comparison: Comparison) -> list[RunLine]:

@@ -15,6 +15,7 @@ from tiltflow.report.compare.tables import (
     Entry,
     Line,
     aggregate_lines,
+    left_out_lines,
     legend,
     task_lines,
 )
@@ -40,10 +41,17 @@ def csv_text(comparison: Comparison, summary: Summary) -> str:
             low, high = interval or ("", "")
             writer.writerow(
                 {"row": aggregate.name, "task": " ".join(task.name for task in summary.tasks)}
+                | {"seeds": " ".join(_seeds(comparison, summary, label))}
                 | {"algorithm": label, "metric": aggregate.name, "unit": "points", "mean": value}
                 | {"ci95_low": low, "ci95_high": high}
             )
     return file.getvalue()
+
+
+def _seeds(comparison: Comparison, summary: Summary, label: str) -> list[str]:
+    """The seeds behind an aggregate, one number for each of its tasks."""
+    cells = (comparison.cells[task.name, label] for task in summary.tasks)
+    return [str(cell.result["seeds"]) for cell in cells]
 
 
 def _csv_cell(task: Task, label: str, cell: Cell, different_data: bool) -> dict[str, Any]:
@@ -74,7 +82,11 @@ def markdown_text(comparison: Comparison, summary: Summary) -> str:
     lines = [row(["task", "metric (unit)", *labels]), "|---|---|" + "---:|" * len(labels)]
     for line in [*task_lines(comparison), *aggregate_lines(comparison, summary)]:
         lines.append(row([line.name, line.metric, *map(cell, line.entries)]))
-    return "\n".join([*lines, "", *(f"{note}  " for note in [*legend(comparison), *summary.notes])]) + "\n"
+    return "\n".join([*lines, "", *(f"{note}  " for note in _notes(comparison, summary))]) + "\n"
+
+
+def _notes(comparison: Comparison, summary: Summary) -> list[str]:
+    return [*legend(comparison), *left_out_lines(comparison), *summary.notes]
 
 
 def latex_text(comparison: Comparison, summary: Summary) -> str:
@@ -99,7 +111,7 @@ def latex_text(comparison: Comparison, summary: Summary) -> str:
     joined = rows(aggregate_lines(comparison, summary))
     notes = [
         "".join(_LATEX_MARKS.get(letter, escape(letter)) for letter in note)
-        for note in [*legend(comparison), *summary.notes]
+        for note in _notes(comparison, summary)
     ]
     return "\n".join(
         [

@@ -12,6 +12,8 @@ from tiltflow.report.compare.record import Comparison
 from tiltflow.report.compare.summary import Summary
 from tiltflow.report.page import template
 from tiltflow.report.svg import COLOURS, MANY_LOOKS
+from tiltflow.report.verdict import ENOUGH_SEEDS
+from tiltflow.report.words import plural
 
 PAGE = "compare.html"
 
@@ -39,6 +41,7 @@ def _context(comparison: Comparison, summary: Summary) -> dict[str, Any]:
     looks = figures.looks(comparison)
     leader = context.leader(comparison, summary)
     published = context.published_table(comparison)
+    lines = tables.task_lines(comparison)
     seeds = [cell.result["seeds"] for cell in comparison.cells.values()]
     return {
         "version": __version__,
@@ -50,7 +53,7 @@ def _context(comparison: Comparison, summary: Summary) -> dict[str, Any]:
         "fewest_seeds": min(seeds),
         "verdict": context.verdict(comparison, summary),
         "warnings": _warnings(comparison),
-        "lines": tables.task_lines(comparison),
+        "lines": lines,
         "aggregate_lines": tables.aggregate_lines(comparison, summary),
         "legend_lines": tables.legend(comparison),
         "variants": [column for column in comparison.columns if column.differences],
@@ -66,10 +69,7 @@ def _context(comparison: Comparison, summary: Summary) -> dict[str, Any]:
         "improvement_dots": figures.improvement_dots(comparison, summary, leader) if leader else None,
         "published": published,
         "published_notes": context.note_letters(published) if published else [],
-        "ours": {
-            task.name: [context.ours(comparison.cell(task, column)) for column in comparison.columns]
-            for task in comparison.tasks
-        },
+        "ours": {line.name: [context.ours(entry) for entry in line.entries] for line in lines},
         "data": context.data_lines(comparison),
         "runs": context.run_lines(comparison),
     }
@@ -84,6 +84,7 @@ def _warnings(comparison: Comparison) -> list[str]:
         if not cell.finished
     ]:
         found.append(f"Not finished, scored by the evaluations so far: {'; '.join(unfinished)}.")
+    found += tables.left_out_lines(comparison)
     if comparison.different_data:
         found.append(
             "Runs on the same task were trained on different data, shown together because "
@@ -94,7 +95,13 @@ def _warnings(comparison: Comparison) -> list[str]:
 
 
 def _improvements(comparison: Comparison, summary: Summary) -> list[tuple[str, list[tuple[str, str, bool]]]]:
-    """A row a column: its chance to beat each other one, the interval, whether that is clear of 50 %."""
+    """A row a column: its chance to beat each other one, the interval and tasks, whether it is clear of 50 %.
+
+    Clear is only what rests on ENOUGH_SEEDS everywhere: of few, intervals are clear by chance too often.
+    """
+    seeds: dict[str, list[int]] = {}
+    for (_, label), of_cell in comparison.cells.items():
+        seeds.setdefault(label, []).append(of_cell.result["seeds"])
 
     def cell(one: str, other: str) -> tuple[str, str, bool]:
         found = summary.improvements.get((one, other))
@@ -102,7 +109,11 @@ def _improvements(comparison: Comparison, summary: Summary) -> list[tuple[str, l
             return ("" if one == other else "–"), "", False
         interval = found.chance.interval
         clear = interval is not None and (interval[0] > 50 or interval[1] < 50)
-        return tables.number(found.chance.value), tables.interval_text(interval) if interval else "", clear
+        clear &= min(seeds[one] + seeds[other]) >= ENOUGH_SEEDS
+        basis = f"[{tables.interval_text(interval)}] " if interval else ""
+        if len(comparison.tasks) > 1:
+            basis += plural(found.tasks, "task")
+        return tables.number(found.chance.value), basis, clear
 
     if not summary.improvements:
         return []

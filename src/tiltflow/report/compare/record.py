@@ -13,12 +13,14 @@ from jaxtyping import Float
 from tiltflow.errors import UserError
 from tiltflow.evaluation.statistics import result_record
 from tiltflow.report.compare.checks import (
-    EPISODE_KEYS,
+    LeftOut,
     check_comparable,
     check_disjoint,
     read_evaluated_run,
+    run_name,
 )
 from tiltflow.report.compare.variants import Variant, name_variants, same_configuration
+from tiltflow.report.lines import EPISODE_KEYS
 from tiltflow.report.record import Curve, Run
 from tiltflow.tasks import Task
 
@@ -65,6 +67,7 @@ class Comparison:
     """By the name of the task and the label of the column."""
     different_data: tuple[str, ...]
     """Names of the tasks whose runs were trained on different data."""
+    left_out: tuple[LeftOut, ...] = ()
 
     def cell(self, task: Task, column: Variant) -> Cell | None:
         return self.cells.get((task.name, column.label))
@@ -73,17 +76,26 @@ class Comparison:
         """The cells of a task with their columns."""
         return [(column, cell) for column in self.columns if (cell := self.cell(task, column))]
 
+    def on_equal_terms(self, task: Task) -> bool:
+        """Whether all cells of a task are finished, of the same effort and of the same data."""
+        finished = all(cell.finished for _, cell in self.row(task))
+        return finished and not self.effort_differs(task) and task.name not in self.different_data
+
     def effort_differs(self, task: Task) -> bool:
         """Whether the cells of a task differ in gradient steps, or in episodes of each seed."""
         efforts = {(cell.result["steps"], cell.result["episodes"]) for _, cell in self.row(task)}
         return len(efforts) > 1
 
 
-def read_comparison(folders: Iterable[Path], allow_different_data: bool = False) -> Comparison:
+def read_comparison(
+    folders: Iterable[Path], allow_different_data: bool = False, left_out: Iterable[LeftOut] = ()
+) -> Comparison:
     """Read the runs in `folders`, finished or not, and join the seeds of runs that differ in seeds alone.
 
-    Raises UserError where a folder is no run with evaluations, where runs on one task differ in metric,
-    environment or (unless allowed) data, and where a seed would count twice.
+    A run that is behind the others of its cell joins what is `left_out` already: unfinished beside finished
+    ones, or not yet evaluated where the one that is ahead was. Raises UserError where a folder is no run with
+    evaluations, where runs on one task differ in metric, environment or (unless allowed) data, and where a
+    seed would count twice.
     """
     read = [(folder, read_evaluated_run(folder)) for folder in folders]
     different = check_comparable(read, allow_different_data)
@@ -94,43 +106,61 @@ def read_comparison(folders: Iterable[Path], allow_different_data: bool = False)
     algorithms = list(dict.fromkeys(variant.algorithm for variant in variants))
     columns = sorted(dict.fromkeys(variants), key=lambda variant: algorithms.index(variant.algorithm))
     tasks = tuple(dict.fromkeys(run.task for _, run in read))
-    cells = {place: _join(members) for place, members in groups.items()}
-    return Comparison(tasks, tuple(columns), cells, tuple(different))
+    behind = list(left_out)
+    cells = {place: _join(members, behind) for place, members in groups.items()}
+    return Comparison(tasks, tuple(columns), cells, tuple(different), tuple(behind))
 
 
-def _join(members: Sequence[tuple[Path, Run]]) -> Cell:
+def _join(members: Sequence[tuple[Path, Run]], left_out: list[LeftOut]) -> Cell:
     assert len({same_configuration(run) for _, run in members}) == 1
     check_disjoint(members)
-    members = sorted(members, key=lambda member: member[1].config["seed"])
+    kept, why = _abreast(members)
+    left_out += [
+        LeftOut(run_name(run.algorithm, run.task.name, run.seed_numbers), why)
+        for folder, run in members
+        if folder not in kept
+    ]
+    members = sorted((m for m in members if m[0] in kept), key=lambda member: member[1].config["seed"])
     folders, runs = zip(*members, strict=True)
     return Cell(folders, runs, _joined(members))
 
 
+def _abreast(members: Sequence[tuple[Path, Run]]) -> tuple[list[Path], str]:
+    """The runs that are finished, or else those evaluated in the stage of the one that is ahead.
+
+    And why the others are left out.
+    """
+    if finished := [folder for folder, run in members if run.finished]:
+        return finished, "not finished, beside seeds that are"
+    ahead = max((run for _, run in members), key=lambda run: run.evaluations[-1]["step"])
+    stage = ahead.evaluations[-1]["stage"]
+    first = next(place for place in _by_place(ahead) if place[0] == stage)
+    kept = [folder for folder, run in members if first in _by_place(run)]
+    return kept, f"not yet evaluated as others are, in the stage {stage}"
+
+
+def _by_place(run: Run) -> dict[tuple[str, int], dict[str, Any]]:
+    return {(record["stage"], record["step"]): record for record in run.evaluations}
+
+
 def _joined(members: Sequence[tuple[Path, Run]]) -> Run:
     """All seeds as one run with the evaluations that all of them have."""
-    (folder, first), *others = members
-    for other_folder, other in others:
-        mine, theirs = first.evaluations[-1]["stage"], other.evaluations[-1]["stage"]
-        if mine != theirs:
-            raise UserError(
-                f"{folder} was last evaluated in the stage {mine!r}, {other_folder} in {theirs!r}: their "
-                "seeds are not yet of the same policy. Continue the one that is behind with `tiltflow train "
-                "--resume`, or leave it out."
-            )
     runs = [run for _, run in members]
-    by_place = [{(r["stage"], r["step"]): r for r in run.evaluations} for run in runs]
+    first = runs[0]
+    by_place = [_by_place(run) for run in runs]
     places = [place for place in by_place[0] if all(place in records for records in by_place)]
-    if not places or places[-1][0] != first.evaluations[-1]["stage"]:
+    if not places:
+        folders = " and ".join(str(folder) for folder, _ in members)
         raise UserError(
-            f"{folder} and {others[0][0]} have no evaluation at the same gradient step of their last stage: "
-            "their seeds cannot be joined. Continue the one that is behind, or leave it out."
+            f"{folders} have no evaluation at the same gradient step: their seeds cannot be joined. Compare "
+            "them apart."
         )
     evaluations = [
         records[0] | {key: [*chain.from_iterable(r[key] for r in records)] for key in EPISODE_KEYS}
         for records in ([found[place] for found in by_place] for place in places)
     ]
     finished = all(run.finished for run in runs)
-    steps = min(run.result["steps"] for run in runs if run.result)
+    steps = min(run.result["steps"] for run in runs if run.result) if finished else places[-1][1]
     seconds = sum(run.result["train_seconds"] for run in runs if run.result)
     result = result_record(first.task, first.algorithm, evaluations, steps, seconds)
     config = first.config | {"seeds": sum(run.config["seeds"] for run in runs)}

@@ -19,7 +19,7 @@ HUNDRED_POINT_UNITS = ("%", "points")
 
 
 class Estimate(NamedTuple):
-    """A number with its 95 % interval; None where a column has one seed on every task: it has no spread."""
+    """A number with its 95 % interval; None where a column has one seed on a task, which shows no spread."""
 
     value: float
     interval: tuple[float, float] | None
@@ -126,7 +126,7 @@ def _scores(comparison: Comparison, column: Variant, tasks: tuple[Task, ...]) ->
 
 def _one_seed(*samples: Scores) -> bool:
     """Whether there is a sample that cannot show how much seeds differ."""
-    return any(all(len(task) == 1 for task in scores) for scores in samples)
+    return any(len(task) == 1 for scores in samples for task in scores)
 
 
 def _estimate(kind: Callable[..., Any], *samples: Scores, **options: Any) -> Estimate:

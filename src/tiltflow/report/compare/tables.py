@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tiltflow.report.compare.record import Comparison
-from tiltflow.report.compare.summary import Estimate, Summary
+from tiltflow.report.compare.summary import Summary
 from tiltflow.report.figures import axis_label
 from tiltflow.report.words import plural
 from tiltflow.tasks import Task
 
 UNFINISHED, EFFORT, DATA = "†", "‡", "§"
 NO_SCORE = "–"
+NAMED = 8
+"""Runs left out that are named; more are counted."""
 SIDE_BY_SIDE = 6
 """Columns that a screen shows side by side; of more, each is a row, and their curves have no bands."""
 
@@ -48,6 +50,7 @@ def task_lines(comparison: Comparison) -> list[Line]:
 
 def _task_line(comparison: Comparison, task: Task) -> Line:
     means = [cell.result["mean"] for _, cell in comparison.row(task)]
+    top = max(means) if max(means) > min(means) else None
     cells = [comparison.cell(task, column) for column in comparison.columns]
     steps = _usual(comparison, task, "steps")
     episodes = _usual(comparison, task, "episodes")
@@ -58,18 +61,21 @@ def _task_line(comparison: Comparison, task: Task) -> Line:
             continue
         result = cell.result
         basis = [plural(result["seeds"], "seed")]
+        if not cell.finished:
+            stage = cell.joined.evaluations[-1]["stage"]
+            basis.append(f"after {short_steps(result['steps'])} steps, stage {stage}")
         unusual = [
             text
             for usual, value, text in (
                 (steps, result["steps"], f"{short_steps(result['steps'])} steps"),
                 (episodes, result["episodes"], f"{result['episodes']} episodes"),
             )
-            if usual is None or value != usual
+            if (usual is None or value != usual) and (cell.finished or not text.endswith("steps"))
         ]
         marks = "" if cell.finished else UNFINISHED
         marks += EFFORT if comparison.effort_differs(task) and unusual else ""
         marks += DATA if task.name in comparison.different_data else ""
-        best = len(means) > 1 and result["mean"] == max(means)
+        best = result["mean"] == top
         entries.append(
             Entry(
                 number(result["mean"]), interval_text(result["ci95"]), ", ".join(basis + unusual), marks, best
@@ -90,19 +96,26 @@ def aggregate_lines(comparison: Comparison, summary: Summary) -> list[Line]:
     for aggregate in summary.aggregates:
         values = [estimate.value for estimate in aggregate.estimates.values()]
         top = min(values) if aggregate.name == "optimality gap" else max(values)
-        entries = [
-            _estimate_entry(aggregate.estimates.get(column.label), len(values) > 1, top)
-            for column in comparison.columns
-        ]
+        entries = []
+        for column in comparison.columns:
+            estimate = aggregate.estimates.get(column.label)
+            if estimate is None:
+                entries.append(Entry(NO_SCORE, "", "", "", False))
+                continue
+            interval = interval_text(estimate.interval) if estimate.interval else ""
+            seeds = [
+                cell.result["seeds"] for task in summary.tasks if (cell := comparison.cell(task, column))
+            ]
+            basis = f"{_range(seeds)} seed{'s' * (max(seeds) > 1)} a task"
+            best = estimate.value == top and max(values) > min(values)
+            entries.append(Entry(number(estimate.value), interval, basis, "", best))
         lines.append(Line(f"{aggregate.name} of {plural(len(summary.tasks), 'task')}", "points", entries))
     return lines
 
 
-def _estimate_entry(estimate: Estimate | None, several: bool, top: float) -> Entry:
-    if estimate is None:
-        return Entry(NO_SCORE, "", "", "", False)
-    interval = interval_text(estimate.interval) if estimate.interval else ""
-    return Entry(number(estimate.value), interval, "", "", several and estimate.value == top)
+def _range(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def legend(comparison: Comparison) -> list[str]:
@@ -116,12 +129,27 @@ def legend(comparison: Comparison) -> list[str]:
         lines.append(
             "With one seed the interval is about the evaluations and episodes of that one training only."
         )
+    if any(cell.result["ci95"][0] == cell.result["ci95"][1] for cell in cells):
+        lines.append(
+            "An interval of no width means that all episodes scored alike, not that another training or more "
+            "episodes would."
+        )
     if any(not cell.finished for cell in cells):
         lines.append(f"{UNFINISHED} not finished: scored by the evaluations so far.")
     if any(comparison.effort_differs(task) for task in comparison.tasks):
         lines.append(f"{EFFORT} other gradient steps or episodes of each seed than others on the task.")
     if comparison.different_data:
         lines.append(f"{DATA} runs on this task were trained on different data.")
+    return lines
+
+
+def left_out_lines(comparison: Comparison) -> list[str]:
+    """The runs that are not in the table, by the reason why."""
+    lines = []
+    for why in dict.fromkeys(run.why for run in comparison.left_out):
+        names = [run.name for run in comparison.left_out if run.why == why]
+        more = f"; and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        lines.append(f"Left out, {why}: {'; '.join(names[:NAMED])}{more}.")
     return lines
 
 

@@ -1,0 +1,52 @@
+"""Scores of a benchmark: what is joined, what is kept apart, and what must not stop the rest."""
+
+import csv
+
+import pytest
+
+from tiltflow.benchmark.plan import Run
+from tiltflow.benchmark.summary import summarise, write_summary
+from tiltflow.files import write_json
+
+TASK = "ogbench/cube-single-play-singletask-task2-v0"
+
+
+@pytest.fixture
+def bench(tmp_path, make_run):
+    """A benchmark of two seeds of iql, the second on the data of `checksum`."""
+
+    def make(checksum="0123456789abcdef" * 4):
+        runs = [Run(TASK, "iql", seed) for seed in (0, 1)]
+        for run, data in zip(runs, ("0123456789abcdef" * 4, checksum), strict=True):
+            options = {"algorithm": "iql", "seeds": 1, "first_seed": run.seed, "dimensions": 1}
+            make_run(tmp_path / run.folder, checksum=data, **options)
+        entries = [run._asdict() | {"folder": str(run.folder), "state": "finished"} for run in runs]
+        write_json(tmp_path / "benchmark.json", {"format": 1, "suite": "toy", "runs": entries})
+        return tmp_path
+
+    return make
+
+
+def test_seeds_of_the_same_data_are_one_row_and_of_different_data_two(bench):
+    (result,) = summarise(bench()).results
+    assert result["seeds"] == 2
+
+
+def test_seeds_of_different_data_are_two_rows(bench):
+    out = bench("beef" * 16)
+    scores = summarise(out)
+    assert [result["seeds"] for result in scores.results] == [1, 1]
+    write_summary(scores, out)
+    rows = list(csv.DictReader((out / "summary.csv").open()))
+    assert len({row["data_checksum"] for row in rows}) == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"{\n{}\n", b'{"step": 1}\n'])
+def test_a_finished_run_that_is_damaged_is_named_and_stops_no_other(bench, damage):
+    out = bench("beef" * 16)
+    path = out / Run(TASK, "iql", 0).folder / "evaluations.jsonl"
+    path.write_bytes(damage)
+    scores = summarise(out)
+    assert [result["seeds"] for result in scores.results] == [1]
+    (problem,) = scores.problems
+    assert str(path) in problem or "iql on ogbench/cube" in problem
