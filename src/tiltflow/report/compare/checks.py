@@ -14,7 +14,9 @@ from tiltflow.report.record import Run, read_run
 class LeftOut(NamedTuple):
     """A run that is not in the table, and why."""
 
-    name: str
+    algorithm: str
+    task: str
+    seeds: tuple[int, ...]
     why: str
 
 
@@ -29,21 +31,16 @@ def runs_in(folder: Path) -> tuple[list[Path], list[LeftOut]]:
         return [folder], []
     runs, left_out = [], []
     for entry in stored_runs(folder):
-        run, name = folder / entry["folder"], run_name(entry["agent"], entry["task"], [entry["seed"]])
+        run, what = folder / entry["folder"], (entry["agent"], entry["task"], (entry["seed"],))
         if entry.get("state") == "failed" and not finished(run):
-            left_out.append(LeftOut(name, "failed"))
+            left_out.append(LeftOut(*what, "failed"))
         elif read_json_lines(run / "evaluations.jsonl"):
             runs.append(run)
         else:
-            left_out.append(LeftOut(name, "without an evaluation yet"))
+            left_out.append(LeftOut(*what, "without an evaluation yet"))
     if not runs:
         raise UserError(f"No run of the benchmark in {folder} has been evaluated yet: nothing to compare.")
     return runs, left_out
-
-
-def run_name(algorithm: str, task: str, seeds: Sequence[int]) -> str:
-    """A run in words."""
-    return f"{algorithm} on {task}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def read_evaluated_run(folder: Path) -> Run:

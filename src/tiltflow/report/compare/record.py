@@ -17,7 +17,6 @@ from tiltflow.report.compare.checks import (
     check_comparable,
     check_disjoint,
     read_evaluated_run,
-    run_name,
 )
 from tiltflow.report.compare.variants import Variant, name_variants, same_configuration
 from tiltflow.report.lines import EPISODE_KEYS
@@ -116,7 +115,7 @@ def _join(members: Sequence[tuple[Path, Run]], left_out: list[LeftOut]) -> Cell:
     check_disjoint(members)
     kept, why = _abreast(members)
     left_out += [
-        LeftOut(run_name(run.algorithm, run.task.name, run.seed_numbers), why)
+        LeftOut(run.algorithm, run.task.name, tuple(run.seed_numbers), why)
         for folder, run in members
         if folder not in kept
     ]

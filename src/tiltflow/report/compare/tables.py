@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 from tiltflow.report.compare.record import Comparison
 from tiltflow.report.compare.summary import Summary
 from tiltflow.report.figures import axis_label
-from tiltflow.report.words import plural
+from tiltflow.report.words import listing, plural
 from tiltflow.tasks import Task
 
 UNFINISHED, EFFORT, DATA = "†", "‡", "§"
 NO_SCORE = "–"
-NAMED = 8
-"""Runs left out that are named; more are counted."""
 SIDE_BY_SIDE = 6
 """Columns that a screen shows side by side; of more, each is a row, and their curves have no bands."""
 
@@ -144,12 +142,17 @@ def legend(comparison: Comparison) -> list[str]:
 
 
 def left_out_lines(comparison: Comparison) -> list[str]:
-    """The runs that are not in the table, by the reason why."""
+    """The runs that are not in the table, by the reason why; those of one task and seed together."""
+    groups: dict[str, dict[tuple[str, tuple[int, ...]], list[str]]] = {}
+    for run in comparison.left_out:
+        groups.setdefault(run.why, {}).setdefault((run.task, run.seeds), []).append(run.algorithm)
     lines = []
-    for why in dict.fromkeys(run.why for run in comparison.left_out):
-        names = [run.name for run in comparison.left_out if run.why == why]
-        more = f"; and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        lines.append(f"Left out, {why}: {'; '.join(names[:NAMED])}{more}.")
+    for why, places in groups.items():
+        names = [
+            f"{listing(algorithms)} on {task}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+            for (task, seeds), algorithms in places.items()
+        ]
+        lines.append(f"Left out, {why}: {'; '.join(names)}.")
     return lines
 
 
