@@ -63,9 +63,11 @@ else:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("algorithm", "parallel"), [("qipo-ot", "process"), ("bc-diffusion", "vmap")])
+@pytest.mark.parametrize(
+    ("algorithm", "parallel", "kills"), [("qipo-ot", "process", 1), ("bc-diffusion", "vmap", 2)]
+)
 def test_a_run_killed_at_random_moments_ends_with_the_bits_of_an_undisturbed_one(
-    small_config, trained, tmp_path, algorithm, parallel
+    small_config, trained, tmp_path, algorithm, parallel, kills
 ):
     config = small_config(algorithm, seeds=2, parallel=parallel)
     whole = trained(config)
@@ -73,7 +75,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_bits_of_an_undisturbed_one
     write_json(tmp_path / "config.json", to_dict(config))
     random_moments = random.Random(algorithm)
     codes = []
-    for _ in range(2):
+    for _ in range(kills):
         # so many chunks of training, and then a while that ends anywhere: in a step, a write, a rollout
         moment = [str(random_moments.randint(1, 6)), str(random_moments.uniform(0, 0.5))]
         command = [sys.executable, "-c", TRAIN, str(broken), str(tmp_path / "config.json"), *moment]
