@@ -25,7 +25,7 @@ def metrics(folder):
 
 
 def test_an_energy_file_and_a_score_column_say_the_same(files, capsys):
-    words = ["--method", "resample", "--beta", "1", "--samples", "5000"]
+    words = ["--method", "resample", "--beta", "1", "--samples", "2000"]
     assert main(["guide", f"{files}/x.npy", "--energy", f"{files}/e.npy", "--out", f"{files}/1", *words]) == 0
     assert main(["guide", f"{files}/x.csv", "--score", "quality", "--out", f"{files}/2", *words]) == 0
     first, second = (np.load(files / name / "samples.npy") for name in "12")
@@ -102,7 +102,17 @@ def test_bad_usage_is_one_paragraph_with_exit_code_2(files, capsys, monkeypatch,
 
 
 def test_finished_samples_are_not_overwritten(files, capsys):
-    words = ["guide", f"{files}/x.npy", "--energy", "0", "--method", "resample", "--out", f"{files}/o"]
+    words = [
+        "guide",
+        f"{files}/x.npy",
+        "--energy",
+        "0",
+        "--method",
+        "resample",
+        "--out",
+        f"{files}/o",
+        *SMALL,
+    ]
     assert main(words) == 0
     before = (files / "o" / "samples.npy").read_bytes()
     assert main([*words, "--seed", "1"]) == 2

@@ -26,11 +26,13 @@ PROBLEMS = {"efm": (8, 1), "ed": (8, 1), "tilted-path": (2, 4), "cep": (8, 1), "
 
 @cache
 def mixture_problem(size: int, seed: int):
-    """A random mixture's rows at an effective sample size of 6 %, and a sample of the exact tilt."""
+    """A random mixture's rows at an effective sample size of 6 %, a sample of the exact tilt, and the rows'
+    own distance to it when they are resampled."""
     base, energy = random_mixture(seed, 3, size), random_energy(seed, size)
     rows = sample(base, seed, ROWS)
     problem = make_problem(rows, energy, target_ess=ESS)
-    return problem, sample(tilt(base, energy, problem.beta).tilted, seed + 100, DRAWN)
+    truth = sample(tilt(base, energy, problem.beta).tilted, seed + 100, DRAWN)
+    return problem, truth, distance(fit_problem("resample", problem).sample(DRAWN), truth)
 
 
 def distance(drawn, truth) -> float:
@@ -44,8 +46,7 @@ def distance(drawn, truth) -> float:
     [(method, *problem) for method, problem in PROBLEMS.items()],
 )
 def test_exact_methods_are_near_the_truth_as_resampled_data_are_and_unguided_ones_are_not(method, size, seed):
-    problem, truth = mixture_problem(size, seed)
-    floor = distance(fit_problem("resample", problem).sample(DRAWN), truth)
+    problem, truth, floor = mixture_problem(size, seed)
     steps = {"unguided": 1_000, "cep": 5_000}.get(method, 3_000)
     fitted = fit_problem(method, problem, replace(METHODS[method].config, steps=steps, batch_size=256))
     ratio = distance(fitted.sample(DRAWN), truth) / floor
@@ -83,7 +84,7 @@ def test_a_conditional_model_samples_the_tilt_at_each_condition():
     rng = np.random.default_rng(0)
     condition = rng.uniform(-2, 2, (ROWS, 1))
     points = condition + rng.standard_normal((ROWS, 1))
-    config = replace(METHODS["efm"].config, steps=4_000)
+    config = replace(METHODS["efm"].config, steps=4_000, batch_size=256)
     # N(c, 1)·exp(−x) is N(c − 1, 1).
     fitted = fit("efm", points, points[:, 0], beta=1.0, condition=condition, config=config)
     for c in (-1.0, 1.0):
@@ -94,7 +95,7 @@ def test_a_conditional_model_samples_the_tilt_at_each_condition():
 
 def test_the_density_of_a_fitted_model_is_that_of_the_tilt():
     points = np.random.default_rng(0).standard_normal((ROWS, 1)) * 2 + 1
-    config = replace(METHODS["efm"].config, steps=4_000)
+    config = replace(METHODS["efm"].config, steps=4_000, batch_size=256)
     # N(1, 4)·exp(−(x − 1)²/8) is N(1, 2).
     fitted = fit("efm", points, (points[:, 0] - 1) ** 2 / 8, beta=1.0, config=config)
     x = np.linspace(-1.5, 3.5, 41)[:, None]
@@ -111,7 +112,7 @@ def two_modes(n: int) -> np.ndarray:
 def guided_samples(energy, **settings) -> np.ndarray:
     """20,000 samples of flowq at β = 1 on the two modes, in their own units."""
     problem = make_problem(two_modes(ROWS), energy, 1.0, standardise=False)
-    config = replace(METHODS["flowq"].config, steps=3_000, **settings)
+    config = replace(METHODS["flowq"].config, steps=3_000, batch_size=256, **settings)
     return fit_problem("flowq", problem, config).sample(20_000)[:, 0]
 
 
@@ -151,7 +152,7 @@ def test_the_guided_velocity_carries_noise_as_the_exact_guided_field_does():
 def test_annealing_reaches_a_tilt_of_which_the_data_have_two_effective_rows():
     # N(0, 1) tilted by exp(3x) is N(3, 1), and the effective share of the rows exp(−9).
     rows = np.random.default_rng(0).standard_normal((20_000, 1))
-    config = replace(METHODS["tilted-path"].config, steps=3_000, sigma=0.0, anneal=3)
+    config = replace(METHODS["tilted-path"].config, steps=3_000, batch_size=256, sigma=0.0, anneal=3)
     drawn = fit("tilted-path", rows, lambda x: -x[:, 0], beta=3.0, config=config).sample(10_000)
     # Each of three steps inherits the errors of the last, which the tilt makes larger.
     assert drawn.mean() == pytest.approx(3.0, abs=0.3)

@@ -21,28 +21,21 @@ def varied(small_config, algorithm: str, *, beta: float | None = None, **changes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("first", "second", "taken"),
-    [
-        ("qipo-ot", "qipo-ot", ["behaviour", "critic"]),
-        ("bc-flow", "qipo-ot", ["behaviour"]),
-    ],
-)
-def test_a_run_with_reused_stages_has_the_bits_of_one_without(
-    small_config, trained, tmp_path, first, second, taken
-):
-    # The source is evaluated at other steps than the run, and in more episodes.
-    source = tmp_path / "source"
-    shutil.copytree(trained(varied(small_config, first, evaluations=3, episodes=2)), source)
+def test_a_run_with_reused_stages_has_the_bits_of_one_without(small_config, trained, tmp_path):
     changes = {"beta": 2.5, "evaluations": 2, "episodes": 1}
-    whole = trained(varied(small_config, second, **changes))
-    messages = []
-    reusing = varied(small_config, second, reuse=str(source), **changes)
-    again = train(reusing, tmp_path / "again", messages.append)
-    texts = [event["text"] for event in messages if event["event"] == "message"]
-    assert [stage for stage in ("behaviour", "critic") if any(f"stage {stage} " in t for t in texts)] == taken
-    assert final_bodies(again) == final_bodies(whole)
-    assert logged(again) == logged(whole)
+    whole = trained(varied(small_config, "qipo-ot", **changes))
+    for first, taken in (("qipo-ot", ["behaviour", "critic"]), ("bc-flow", ["behaviour"])):
+        # The source is evaluated at other steps than the run, and in more episodes.
+        source = tmp_path / first
+        shutil.copytree(trained(varied(small_config, first, evaluations=3, episodes=2)), source)
+        messages = []
+        reusing = varied(small_config, "qipo-ot", reuse=str(source), **changes)
+        again = train(reusing, tmp_path / f"{first}-again", messages.append)
+        texts = [event["text"] for event in messages if event["event"] == "message"]
+        stages = ("behaviour", "critic")
+        assert [stage for stage in stages if any(f"stage {stage} " in text for text in texts)] == taken
+        assert final_bodies(again) == final_bodies(whole)
+        assert logged(again) == logged(whole)
     shutil.rmtree(source)
     resume(again)  # which has taken what it needs
 
