@@ -43,10 +43,10 @@ def test_seeds_of_different_data_are_two_rows(bench):
 
 @pytest.mark.parametrize("damage", [b"", b"{\n{}\n", b'{"step": 1}\n'])
 def test_a_finished_run_that_is_damaged_is_named_and_stops_no_other(bench, damage):
-    out = bench("beef" * 16)
+    out = bench()
     path = out / Run(TASK, "iql", 0).folder / "evaluations.jsonl"
     path.write_bytes(damage)
     scores = summarise(out)
     assert [result["seeds"] for result in scores.results] == [1]
     (problem,) = scores.problems
-    assert str(path) in problem or "iql on ogbench/cube" in problem
+    assert str(path) in problem

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from tiltflow.benchmark.records import finished, stored_runs
 from tiltflow.errors import UserError
-from tiltflow.files import read_json_lines, read_object, write_text
+from tiltflow.files import read_object, write_text
+from tiltflow.report.lines import read_evaluations
 from tiltflow.tasks import find_task
 from tiltflow.training import logs
 
@@ -47,7 +48,7 @@ def summarise(out: Path) -> Scores:
         try:
             find_task(entry["task"])
             checksum = _checksum(folder)
-            evaluations = read_json_lines(folder / logs.EVALUATIONS)
+            evaluations = read_evaluations(folder, seeds=1)
         except UserError as error:
             problems.append(str(error))
             continue
@@ -57,12 +58,11 @@ def summarise(out: Path) -> Scores:
             problems.append(f"{folder / logs.EVALUATIONS} has no evaluation, though the run is finished.")
     results = []
     for (task, agent, checksum), of_seeds in groups.items():
-        try:
-            evaluations = logs.join(of_seeds)
-            record = result_record(find_task(task), agent, evaluations, evaluations[-1]["step"], 0.0)
-        except (IndexError, KeyError, TypeError, ValueError) as error:
-            problems.append(f"The evaluations of {agent} on {task} cannot be joined ({error!r}).")
+        evaluations = logs.join(of_seeds)
+        if not evaluations:
+            problems.append(f"The seeds of {agent} on {task} have no evaluation at the same gradient step.")
             continue
+        record = result_record(find_task(task), agent, evaluations, evaluations[-1]["step"], 0.0)
         results.append(record | {"data_checksum": checksum})
     return Scores(results, failed, problems)
 

@@ -110,6 +110,15 @@ def test_runs_that_share_no_evaluation_are_not_joined(run):
     assert "no evaluation at the same gradient step" in refusal(one, two)
 
 
+def test_runs_that_share_evaluations_of_an_earlier_stage_alone_are_not_joined(run):
+    """They would be scored by the behaviour policy."""
+    one, two = run("one", algorithm="qipo-ot"), run("two", algorithm="qipo-ot", first_seed=3)
+    records = read_json_lines(two / "evaluations.jsonl")
+    later = [r | {"step": r["step"] + (r["stage"] != "behaviour")} for r in records]
+    write_json_lines(two / "evaluations.jsonl", later)
+    assert "of their last stage" in refusal(one, two)
+
+
 def test_hyper_parameters_that_differ_name_the_columns(run):
     qipo = partial(run, algorithm="qipo-ot", seeds=1)
     one, three = qipo("one", changes={"beta": 1.5}), qipo("three", changes={"beta": 3.0})

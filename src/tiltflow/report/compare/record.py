@@ -148,11 +148,11 @@ def _joined(members: Sequence[tuple[Path, Run]]) -> Run:
     first = runs[0]
     by_place = [_by_place(run) for run in runs]
     places = [place for place in by_place[0] if all(place in records for records in by_place)]
-    if not places:
+    if not places or places[-1][0] != first.evaluations[-1]["stage"]:
         folders = " and ".join(str(folder) for folder, _ in members)
         raise UserError(
-            f"{folders} have no evaluation at the same gradient step: their seeds cannot be joined. Compare "
-            "them apart."
+            f"{folders} have no evaluation at the same gradient step of their last stage: their seeds cannot "
+            "be joined. Compare them apart."
         )
     evaluations = [
         records[0] | {key: [*chain.from_iterable(r[key] for r in records)] for key in EPISODE_KEYS}
