@@ -195,7 +195,7 @@ def test_bad_calls_are_named():
         fitted.log_prob(x)
     with pytest.raises(UserError, match="mse needs finite energies"):
         fit("cep", x, np.where(x[:, 0] > 5, INF, 0), beta=1.0, config=small("cep", contrast="mse"))
-    for name, value in {"steps": 0, "ema": 1.0, "learning_rate": -1.0, "unconditional_share": 0.0}.items():
+    for name, value in {"steps": 0, "ema": 1.0, "learning_rate": 0.0, "unconditional_share": 0.0}.items():
         with pytest.raises(UserError, match=name):
             FitConfig(**{name: value})
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from tiltflow.benchmark.records import finished, stored_runs
 from tiltflow.errors import UserError
+from tiltflow.evaluation.lines import read_evaluations
 from tiltflow.files import read_object, write_text
-from tiltflow.report.lines import read_evaluations
 from tiltflow.tasks import find_task
 from tiltflow.training import logs
 

@@ -63,6 +63,8 @@ class FitConfig:
     def __post_init__(self) -> None:
         check_numbers(self)
         check_sampler(self.path, self.prediction, self.solver)
+        if self.learning_rate == 0:
+            raise UserError("learning_rate = 0: it must be positive, for nothing else is trained.")
         if not 0 <= self.sigma <= 1:
             raise UserError(f"sigma = {self.sigma}: it must lie in [0, 1], in units of the data's spread.")
         if not 0 <= self.displacement < float("inf"):

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tiltflow.errors import UserError
+from tiltflow.evaluation.lines import read_evaluations
 from tiltflow.evaluation.rollouts import Episodes
 from tiltflow.evaluation.scores import score
 from tiltflow.evaluation.statistics import (
@@ -20,7 +21,6 @@ from tiltflow.evaluation.statistics import (
     result_record,
 )
 from tiltflow.files import read_json_lines, read_object
-from tiltflow.report.lines import read_evaluations
 from tiltflow.tasks import Task, find_task
 from tiltflow.training.config import FORMAT
 

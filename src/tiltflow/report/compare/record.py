@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tiltflow.errors import UserError
+from tiltflow.evaluation.lines import EPISODE_KEYS
 from tiltflow.evaluation.statistics import result_record
 from tiltflow.report.compare.checks import (
     LeftOut,
@@ -19,7 +20,6 @@ from tiltflow.report.compare.checks import (
     read_evaluated_run,
 )
 from tiltflow.report.compare.variants import Variant, name_variants, same_configuration
-from tiltflow.report.lines import EPISODE_KEYS
 from tiltflow.report.record import Curve, Run
 from tiltflow.tasks import Task
 
