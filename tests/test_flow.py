@@ -143,6 +143,27 @@ def test_weights_of_one_are_no_weights_and_weights_scale_their_rows(key):
     np.testing.assert_allclose(weighted(np.arange(6.0)), np.mean(np.arange(6) * rows), rtol=1e-12)
 
 
+class Converted(eqx.Module):
+    """A network that outputs another prediction of a flow."""
+
+    flow: Flow
+    want: str = eqx.field(static=True)
+
+    def __call__(self, x, t, condition):
+        return self.flow.predict(self.want, t, x, condition)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(("path", "have", "want"), [("vp", "velocity", "noise"), ("ot", "data", "velocity")])
+def test_an_error_measured_as_another_predictions_is_that_of_the_converted_network(path, have, want, key):
+    flow = Flow(TimeNetwork(key, 2, 0, width=32, depth=2), PATHS[path], have)
+    other = Flow(Converted(flow, want), PATHS[path], want)
+    data = normal(0, 200, 2)
+    measured = jax.jit(lambda: matching_loss(flow, key, data, measure=want))()
+    np.testing.assert_allclose(measured, jax.jit(lambda: matching_loss(other, key, data))(), rtol=1e-9)
+    assert abs(measured / jax.jit(lambda: matching_loss(flow, key, data))() - 1) > 0.5
+
+
 # A flow with a condition, and one that is trained
 
 

@@ -136,6 +136,7 @@ def test_time_features_tell_all_times_apart():
     np.testing.assert_allclose(features[:, 3], np.cos(3 * np.pi * t), rtol=1e-12, atol=1e-12)
     gaps = np.linalg.norm(features[:, None] - features[None], axis=-1) + np.eye(101)
     assert gaps.min() > 0.01
+    np.testing.assert_array_equal(time_features(t, 1), t[:, None])
 
 
 def test_a_time_network_depends_on_point_time_and_condition(key):
@@ -148,3 +149,6 @@ def test_a_time_network_depends_on_point_time_and_condition(key):
     for changed in (net(x + 1, t, condition), net(x, t + 0.1, condition), net(x, t, condition + 1)):
         assert np.all(np.abs(changed - output) > 0)
     assert TimeNetwork(key, 2, 0, width=16, depth=2)(x, t).shape == (5, 2)
+    plain = TimeNetwork(key, 2, 3, features=1, width=16, depth=2)
+    inputs = jnp.concatenate([x, t[:, None], condition], axis=-1)
+    np.testing.assert_array_equal(plain(x, t, condition), plain.mlp(inputs))

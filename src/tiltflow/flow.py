@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.networks import TimeNetwork
-from tiltflow.paths import Path, Prediction, convert, interpolate, target
+from tiltflow.paths import Path, Prediction, conversion, convert, interpolate, target
 from tiltflow.solvers import dpm_solver, integrate, log_likelihood
 
 Solver = Literal["euler", "midpoint", "heun", "rk4", "dpm-solver++"]
@@ -116,8 +116,12 @@ def matching_loss(
     data: Float[Array, "*batch d"],
     condition: Float[Array, "*batch c"] | None = None,
     weights: Float[Array, "*batch"] | None = None,
+    *,
+    measure: Prediction | None = None,
 ) -> Float[Array, ""]:
     """Mean of w·|prediction(x_t, t) − target|²/d over rows, each with its own t ~ U and noise ~ N(0, I).
+
+    The error is that of `measure`, which the prediction determines; without it the prediction's own.
 
     With velocity prediction this is L_CEFM (Theorem 4.3 of arXiv 2503.04975), with noise prediction L_CED
     with λ(t) = σ_t² (Corollary 4.8), when w = exp(−βE)/E_p[exp(−βE)]; without weights, plain conditional
@@ -129,4 +133,7 @@ def matching_loss(
     x = interpolate(flow.path, data, noise, t)
     output = flow.network(x, t, condition)
     error = jnp.mean((output - target(flow.path, flow.prediction, data, noise, t)) ** 2, axis=-1)
+    if measure not in (None, flow.prediction):
+        _, factor = conversion(flow.path, flow.prediction, measure, t)
+        error = factor**2 * error
     return jnp.mean(error if weights is None else weights * error)

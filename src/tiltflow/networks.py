@@ -13,6 +13,7 @@ LayerNorm = Literal["none", "before", "behind"]
 
 ACTIVATIONS = {"relu": jax.nn.relu, "silu": jax.nn.silu, "gelu": jax.nn.gelu, "mish": jax.nn.mish}
 SMALL_OUTPUT = 32
+TIME_FEATURES = 16
 
 
 @jax.custom_vjp
@@ -114,7 +115,7 @@ def _normalise(x: Float[Array, "n o"]) -> Float[Array, "n o"]:
     return (x - mean) * jax.lax.rsqrt(variance + 1e-6)
 
 
-def time_features(t: Float[Array, "*batch"], count: int = 16) -> Float[Array, "*batch c"]:
+def time_features(t: Float[Array, "*batch"], count: int = TIME_FEATURES) -> Float[Array, "*batch c"]:
     """t and cos(πkt) for k = 1 … count − 1: a cosine series, complete on [0, 1] and not periodic there."""
     waves = jnp.cos(jnp.pi * jnp.arange(1, count, dtype=t.dtype) * t[..., None])
     return jnp.concatenate([t[..., None], waves], axis=-1)
@@ -124,11 +125,21 @@ class TimeNetwork(eqx.Module):
     """f(x, t, condition): an MLP on a point, its time's features and a condition; d outputs by default."""
 
     mlp: MLP
+    features: int = eqx.field(static=True)
+    """How many numbers tell the time (`time_features`)."""
 
     def __init__(
-        self, key: PRNGKeyArray, size: int, condition_size: int, *, outputs: int | None = None, **mlp_options
+        self,
+        key: PRNGKeyArray,
+        size: int,
+        condition_size: int,
+        *,
+        outputs: int | None = None,
+        features: int = TIME_FEATURES,
+        **mlp_options,
     ):
-        inputs = size + condition_size + time_features(jnp.zeros(())).shape[-1]
+        self.features = features
+        inputs = size + condition_size + features
         self.mlp = MLP(key, inputs, size if outputs is None else outputs, **mlp_options)
 
     def __call__(
@@ -139,5 +150,5 @@ class TimeNetwork(eqx.Module):
         *,
         plain: bool = False,
     ) -> Float[Array, "*batch outputs"]:
-        parts = [x, time_features(t)] + ([] if condition is None else [condition])
+        parts = [x, time_features(t, self.features)] + ([] if condition is None else [condition])
         return self.mlp(jnp.concatenate(parts, axis=-1), plain=plain)

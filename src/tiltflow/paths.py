@@ -130,12 +130,20 @@ def target(path: Path, kind: Prediction, data: Points, noise: Points, t: Time) -
 def convert(path: Path, x: Points, value: Points, have: Prediction, want: Prediction, t: Time) -> Points:
     """Convert a prediction at (x, t) into another kind.
 
-    Solves α·data + σ·noise = x, a·data + b·noise = value for (data, noise) and combines them anew.
     Singular where x_t and the prediction carry the same information: noise or score at α = 0 (the noise
     end of ot and cosine), data at σ = 0 (their data end).
     """
     if have == want:
         return value
+    from_x, from_value = conversion(path, have, want, t)
+    return from_x[..., None] * x + from_value[..., None] * value
+
+
+def conversion(path: Path, have: Prediction, want: Prediction, t: Time) -> tuple[Time, Time]:
+    """(c_x, c_value) of wanted = c_x·x + c_value·value; |c_value| turns errors of the one into the other's.
+
+    Solves α·data + σ·noise = x, a·data + b·noise = value for (data, noise) and combines them anew.
+    """
     alpha, sigma = path.alpha(t), path.sigma(t)
     a, b = coefficients(path, have, t)
     c, d = coefficients(path, want, t)
@@ -143,4 +151,4 @@ def convert(path: Path, x: Points, value: Points, have: Prediction, want: Predic
     # (c, d) = from_x·(alpha, sigma) + from_value·(a, b)
     from_x = (c * b - d * a) / determinant
     from_value = (d * alpha - c * sigma) / determinant
-    return from_x[..., None] * x + from_value[..., None] * value
+    return from_x, from_value

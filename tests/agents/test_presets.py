@@ -33,6 +33,25 @@ def test_the_values_that_fql_gives_in_its_readme():
         assert not config.normalize_q
 
 
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_what_a_source_says_of_one_data_set_is_not_claimed_for_another_of_the_domain(name):
+    default = ALGORITHMS[name].config
+    play = find_preset(name, default, "ogbench/cube-single-play-singletask-v0")
+    noisy = find_preset(name, default, "ogbench/cube-single-noisy-singletask-v0")
+    assert noisy.config == play.config
+    assert not noisy.found
+    assert find_preset("fql", ALGORITHMS["fql"].config, "ogbench/scene-play-singletask-v0").found
+
+
+def test_the_values_of_rebracs_configs_are_those_of_one_data_set_each():
+    expected = {"hopper-medium-v2": (0.01, 0.001), "halfcheetah-medium-replay-v2": (0.001, 0.1)}
+    for task, values in expected.items():
+        config = preset("rebrac", f"d4rl/{task}")
+        assert (config.actor_penalty, config.critic_penalty) == values
+        assert config.actor.batch_size == config.critic.batch_size == 1024
+    assert preset("rebrac", "d4rl/hopper-medium-replay-v2") == ALGORITHMS["rebrac"].config
+
+
 @pytest.mark.parametrize("name", ["fql", "iql", "ifql", "rebrac"])
 def test_networks_of_the_public_code_for_ogbench_are_gelu(name):
     for part in vars(preset(name, "ogbench/cube-single-play-singletask-task2-v0")).values():

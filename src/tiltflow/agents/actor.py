@@ -31,7 +31,7 @@ def begin_actor(
     *,
     squashed: bool,
 ) -> Trained:
-    """A fresh actor under training. Its last layer starts a hundredth as large: near the action zero."""
+    """A fresh actor under training. Its last layer starts with a hundredth of the others' variance."""
     network = MLP(
         key,
         spec.observation_size,
@@ -40,7 +40,7 @@ def begin_actor(
         depth=config.network.depth,
         activation=config.network.activation,
         layer_norm=config.network.layer_norm,
-        output_scale=0.01,
+        output_scale=0.1,
     )
     return begin(Actor(network, squashed), optimizer)
 

@@ -27,6 +27,9 @@ class FlowQLConfig:
     critic: CriticConfig = CriticConfig(kind="policy")
     eta: float = 1.0
     """η, the weight of Q of the policy's actions, in units of the mean |Q| of the data's actions."""
+    error: Literal["velocity", "noise"] = "velocity"
+    """Whose squared error the matching loss is, against which η is weighed: the velocity's, or the noise's as
+    in Diffusion-QL (on the variance-preserving path the velocity's is some 37 times as large)."""
     num_candidates: int = 1
     """Actions drawn where the policy is played, of which the one of highest Q is taken."""
     actor_critic_steps: int | None = None

@@ -24,6 +24,7 @@ def init_flow(key: PRNGKeyArray, spec: Spec, config: FlowConfig) -> Flow:
         key,
         spec.action_size,
         spec.observation_size,
+        features=config.time_features,
         **asdict(config.network),
     )
     return Flow(network=network, path=PATHS[config.path], prediction=config.prediction)

@@ -11,7 +11,7 @@ _COUNTS = (
     "actor_critic_steps", "actor_every", "anneal", "batch_size", "behaviour_steps", "critic_steps", "depth",
     "energy_batch_size", "energy_steps", "ensemble", "improvement_batch_size", "improvement_steps",
     "next_action_steps", "num_candidates", "num_steps", "num_support_actions", "renew_every", "steps",
-    "width",
+    "time_features", "width",
 )  # fmt: skip
 _RATES = ("energy_learning_rate", "improvement_learning_rate", "learning_rate")
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {

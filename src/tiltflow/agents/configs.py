@@ -41,6 +41,8 @@ class FlowConfig:
     prediction: Literal["velocity", "noise", "data", "score"] = "velocity"
     """What the network outputs."""
     network: NetworkConfig = NetworkConfig()
+    time_features: int = 16
+    """Numbers that tell the network the time: t, and cosines of it (1: t alone, as in FQL's public code)."""
     learning_rate: float = 3e-4
     """Adam's step size."""
     batch_size: int = 256

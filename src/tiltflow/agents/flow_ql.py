@@ -1,19 +1,23 @@
 """Diffusion-QL (arXiv 2208.06193), as flow-ql with a flow in the place of its diffusion, or as diffusion-ql.
 
-The policy minimises, with q the mean |Q| of the data's actions,
+The policy minimises, with q the mean |Q'| of the data's actions,
 
-    E|v(x_t, t, s) − u_t|² − η/q · E[Q'(s, a_π)],   a_π = the sampler's action at s,
+    E|v(x_t, t, s) − u_t|² − η/q · E[Q(s, a_π)],   a_π = the sampler's action at s,
 
-differentiated through every step of the sampler: the cost of a step grows with their number. The critic
-is double Q-learning, y = r + γ(1 − d)·min_j Q'_j(s', a'), a' ~ π(·|s'), trained beside the policy.
+differentiated through every step of the sampler: the cost of a step grows with their number. In
+diffusion-ql the error is turned into that of the noise, which is the authors' (`error`): η means the same.
+The critic is double Q-learning, y = r + γ(1 − d)·min_j Q'_j(s', a'), a' ~ π(·|s'), trained beside the policy.
 
 Departs from the paper: diffusion-ql has the variance-preserving path in continuous time, predicts its
-velocity and samples by DPM-Solver++, where the authors take denoising steps with fresh noise in each; the
-matching loss is a mean over the action's entries. Q is the target ensemble's, joined, over mean |Q| of the
-data's actions; the authors take one trained network at random, over mean |Q| of the policy's actions by the
-other. What is played has averaged parameters, the authors' only the backup; no gradient is clipped, and no
-task has their maximum over several next actions in the backup. Playing the best of several actions by Q is
-an option and not, as in the authors' code, a draw by softmax of Q.
+velocity and samples by DPM-Solver++, where the authors take denoising steps with fresh noise in each and cut
+every clean estimate off at the actions' box, as here only the end is; the matching loss is a mean over the
+action's entries. Q is the trained ensemble's minimum, over mean |Q'| of the data's actions by the target's;
+the authors take one trained network at random, over mean |Q| of the policy's actions by the other. Critics
+are normalised layer by layer, as all here that are not defined without. What is played has averaged
+parameters, the authors' only the backup; no gradient is clipped, only the policy's step size decays, no task
+has an η of its own or their maximum over several next actions in the backup. Playing the best of several
+actions by Q is an option and not, as in the authors' code, a draw by softmax of Q. Nobody has published a
+flow-ql: its η = 1 is our choice.
 """
 
 import jax
@@ -32,7 +36,7 @@ from tiltflow.agents.actor_critic import (
 from tiltflow.agents.base import Agent, flow_parts
 from tiltflow.agents.baseline_configs import FlowQLConfig
 from tiltflow.agents.bc import init_flow, sample_actions
-from tiltflow.critics import Critic, q_value
+from tiltflow.critics import Critic, join, q_values
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow, matching_loss
 from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
@@ -52,9 +56,10 @@ def improve(
     loss_key, sample_key = jax.random.split(key)
 
     def loss(flow: Flow) -> tuple[Float[Array, ""], Metrics]:
-        matching = matching_loss(flow, loss_key, batch["actions"], observations)
+        matching = matching_loss(flow, loss_key, batch["actions"], observations, measure=config.error)
         actions = sample_actions(flow, observations, sample_key, spec, config.flow)
-        q = jnp.mean(q_value(critic, observations, actions, config.critic, plain=True))
+        values = q_values(critic.q.model, observations, actions, plain=True)
+        q = jnp.mean(join(values, config.critic))
         value = matching - config.eta / size * q
         return value, {"loss": value, "matching_loss": matching, "q_policy": q}
 

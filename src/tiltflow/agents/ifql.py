@@ -5,11 +5,13 @@ learning never asks it (critics.py, expectile). Where it is played, a = argmax_i
 μ(·|s): `resample` of the behaviour at test time, with all weight on the best.
 
 Departs from the public code of IFQL: the flow's parameters are averaged and its step size decays
-(`flow.ema`, `flow.decay`), it takes 5 midpoint steps instead of 10 of Euler, and Q' is the target ensemble's.
-Departs from IDQL: the diffusion has the variance-preserving path in continuous time, predicts its velocity
-with a plain perceptron and samples by DPM-Solver++, where the authors take 5 denoising steps of a residual
-network with dropout; a = argmax of Q, which the authors use for their tables, and not a draw by the
-implicit weights. Rewards keep their scale, which IDQL's authors change for D4RL.
+(`flow.ema`, `flow.decay`), it takes 5 midpoint steps instead of 10 of Euler, times enter by a cosine series
+(`flow.time_features`), and Q' is the target ensemble's, not the trained one's. Departs from IDQL: the
+diffusion has the variance-preserving path in continuous time, predicts its velocity with a plain perceptron
+and samples by DPM-Solver++, where the authors take 5 denoising steps, each cut off at the actions' box, of a
+residual network with dropout; critics are normalised, and the policy takes one step on 256 rows for each of
+the critic's, theirs two on 512; a = argmax of Q, which the authors use for their tables, and not a draw by
+the implicit weights. Rewards keep their scale, which IDQL's authors change for D4RL.
 """
 
 from jaxtyping import PRNGKeyArray

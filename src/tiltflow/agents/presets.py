@@ -15,7 +15,10 @@ from tiltflow.agents.configs import BCConfig, FlowConfig, NetworkConfig
 _FQL = "FQL's README (seohongpark/fql)"
 _VALUE_FLOWS = "Value Flows' README, for the same domain"
 _TWIN = "ours: that of Value Flows' README for the domain's visual twin"
-_INFOM = "InFOM's README, for the same domain"
+_TWIN_995 = f"{_TWIN}, which has a discount of 0.995"
+_TWIN_EARLIER = "ours: that of an earlier README of Value Flows for the domain's visual twin"
+_TWIN_FQL = "ours: that of FQL's README for the domain's visual twin"
+_REBRAC = "ReBRAC's configs (tinkoff-ai/ReBRAC)"
 
 
 @dataclass(frozen=True)
@@ -53,16 +56,32 @@ _OGBENCH = {
     "humanoidmaze-medium": _Domain(0.995, 30, "mean", 10, _FQL, (0.01, 0.01), _FQL, 32, _FQL),
     "humanoidmaze-large": _Domain(0.995, 30, "mean", 10, None, (0.01, 0.01), None, 32, None),
     "antsoccer-arena": _Domain(0.995, 10, "mean", 1, None, (0.01, 0.01), None, 64, None),
-    "cube-single": _Domain(0.99, 300, "mean", 1, _INFOM, (1, 0), None, 32, None),
-    "cube-double": _Domain(0.99, 300, "mean", 0.3, _TWIN, (0.1, 0), _TWIN, 32, None),
+    "cube-single": _Domain(0.99, 300, "mean", 1, _TWIN_FQL, (1, 0), _TWIN_FQL, 32, _TWIN_FQL),
+    "cube-double": _Domain(0.99, 300, "mean", 0.3, _TWIN_995, (0.1, 0), _TWIN_995, 32, _TWIN_EARLIER),
     "cube-triple": _Domain(
         0.995, 300, "mean", 10, _VALUE_FLOWS, (0.03, 0), _VALUE_FLOWS, 32, None, fql_source=_VALUE_FLOWS
     ),
-    "scene": _Domain(0.99, 300, "mean", 10, _TWIN, (0.1, 0.01), None, 32, None),
-    "puzzle-3x3": _Domain(0.99, 1000, "mean", 10, _TWIN, (0.3, 0.01), None, 32, None),
+    "scene": _Domain(0.99, 300, "mean", 10, _TWIN, (0.1, 0.01), _TWIN_EARLIER, 32, _TWIN_EARLIER),
+    "puzzle-3x3": _Domain(0.99, 1000, "mean", 10, _TWIN, (0.3, 0.01), _TWIN_EARLIER, 32, _TWIN_EARLIER),
     "puzzle-4x4": _Domain(0.99, 1000, "mean", 3, None, (0.3, 0.01), None, 32, None),
 }
 _OURS = "ours, after the settings common for this domain"
+
+# The sources speak of these data sets; others of the domain (noisy, stitch, explore) take their values over.
+_DATA = {domain: "navigate" if "maze" in domain or "soccer" in domain else "play" for domain in _OGBENCH}
+
+# (actor_penalty, critic_penalty) of ReBRAC in locomotion. Two more files, walker2d's expert and random, have
+# a step size that reads as a slip; antmaze's and adroit's go with rescaled rewards.
+_LOCOMOTION = {
+    "halfcheetah-expert": (0.01, 0.5),
+    "halfcheetah-medium": (0.001, 0.5),
+    "halfcheetah-medium-replay": (0.001, 0.1),
+    "hopper-medium": (0.01, 0.001),
+    "hopper-random": (0.01, 0.5),
+    "walker2d-full-replay": (0.01, 0.001),
+    "walker2d-medium": (0.05, 0.0),
+    "walker2d-medium-expert": (0.01, 0.001),
+}
 
 # α of FQL in adroit, with the minimum of the ensemble.
 _ADROIT = {
@@ -84,13 +103,22 @@ _ADROIT = {
 def presets(algorithm: str, default: AgentConfig) -> Iterator[Preset]:
     """The presets of an algorithm with these defaults, the more special ones first."""
     for domain, row in _OGBENCH.items():
-        yield _of_domain(algorithm, domain, row, default)
+        preset = _of_domain(algorithm, domain, row, default)
+        yield replace(preset, tasks=f"{preset.tasks}{_DATA[domain]}-")
+        source = f"ours: that of the domain's {_DATA[domain]} data" if preset.found else preset.source
+        yield replace(preset, found=False, source=source)
     if isinstance(default, FQLConfig):
         for name, alpha in _ADROIT.items():
             config = _with_critic(default, aggregate="min", network=_of_critic(default.critic.network))
             config = replace(config, flow=_gelu_flow(config.flow), alpha=float(alpha), normalize_q=False)
             yield Preset(algorithm, f"d4rl/{name}-", config, True, _FQL)
-    if not isinstance(default, BCConfig) and default.critic.kind != "policy":
+    if isinstance(default, TD3BCConfig) and algorithm == "rebrac":
+        for name, (of_actor, of_critic) in _LOCOMOTION.items():
+            config = _with_critic(default, learning_rate=1e-3, batch_size=1024)
+            actor = replace(default.actor, learning_rate=1e-3, batch_size=1024)
+            config = replace(config, actor=actor, actor_penalty=of_actor, critic_penalty=of_critic)
+            yield Preset(algorithm, f"d4rl/{name}-v", config, True, _REBRAC)
+    if not isinstance(default, BCConfig) and default.critic.kind == "expectile":
         for robot in ("hopper", "halfcheetah", "walker2d", "ant"):
             source = "ours: IQL's expectile for dense rewards, for every agent that has one"
             config = _with_critic(default, expectile=0.7)
@@ -124,7 +152,7 @@ def _of_domain(algorithm: str, domain: str, row: _Domain, default: AgentConfig) 
         tasks,
         base,
         False,
-        "ours: the defaults, with the discount and the critics' networks of FQL",
+        "ours: the defaults, with FQL's discount and the non-linearity of its critics",
     )
 
 
@@ -134,7 +162,7 @@ def _sourced(algorithm: str, tasks: str, config: AgentConfig, source: str | None
 
 
 # All networks of FQL's code, its own and those of its baselines, have this non-linearity; its critics' hidden
-# layers are normalised behind it. What an algorithm is defined without, as td3-bc, it stays without.
+# layers are normalised behind it. td3-bc, from which rebrac differs in this, stays without.
 def _of_critic(network: NetworkConfig) -> NetworkConfig:
     normalised = network.layer_norm != "none"
     return replace(_gelu(network), layer_norm="behind" if normalised else "none")

@@ -13,8 +13,9 @@ The critic is Q-learning inside the support of μ (critics.py, in-support softma
 Departs from the paper: the energy network is trained when the critic is finished, instead of beside it;
 β is in units of the mean spread of Q over the behaviour's actions of a state (`energy_scale`), as in QIPO,
 instead of scaling rewards by domain; the diffusion predicts its velocity and samples by DPM-Solver++ (2M);
-networks are plain perceptrons; the parameters of μ and f are averaged and the step size of μ decays; s is 1,
-the exact tilt, where the authors report the best of several.
+networks are plain perceptrons, the critic's normalised layer by layer; support actions are cut off at the
+actions' box; the parameters of μ and f are averaged and the step size of μ decays; s is 1, the exact tilt,
+where the authors report the best of several.
 """
 
 from dataclasses import asdict
@@ -58,7 +59,7 @@ def contrastive_loss(
     actions: Float[Array, "n m a"],
     weights: Float[Array, "n m"],
 ) -> Float[Array, ""]:
-    """L_CEP over the support actions of each state, whose weights have mean 1; divided by M."""
+    """L_CEP over the support actions of each state, with M times their softmax as weights, of mean 1."""
     time_key, noise_key = jax.random.split(key)
     n, m, _ = actions.shape
     path = potential.path

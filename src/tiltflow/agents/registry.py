@@ -125,7 +125,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         Algorithm(
             "diffusion-ql",
             "Diffusion-QL: behaviour cloning plus Q, differentiated through the sampler of a diffusion",
-            FlowQLConfig(flow=replace(_DIFFUSION, num_steps=5)),
+            FlowQLConfig(flow=replace(_DIFFUSION, num_steps=5), error="noise"),
             "tiltflow.agents.flow_ql",
         ),
         Algorithm(

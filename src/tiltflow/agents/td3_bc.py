@@ -4,15 +4,16 @@ The actor is deterministic, a = π(s). With d(a, b) the squared distance of two 
 td3-bc, their sum in rebrac), a' = π'(s') + clipped noise, and a'_D the data's next action:
 
     y   = r + γ(1 − d)·(Q'(s', a') − c_critic·d(a', a'_D))
-    L_π = E[ c_actor·d(π(s), a) − Q'(s, π(s))/q ],      q = mean |Q'(s, π(s))|,
+    L_π = E[ c_actor·d(π(s), a) − Q(s, π(s))/q ],       q = mean |Q(s, π(s))|,
 
-with c_critic = 0 in TD3+BC, whose α is 1/c_actor. The actor takes one step every `actor_every` of the critic.
+with c_critic = 0 in TD3+BC, whose α is 1/c_actor; Q' is the target ensemble's, Q the trained one's, joined as
+configured. The actor takes one step every `actor_every` of the critic.
 
-Departs from the papers: Q in the actor's loss is the target ensemble's, joined as in the backup (TD3+BC: its
-first member); the target critic is averaged at each of the critic's steps, the authors' at the actor's
-alone; where the data does not say what the next action is (a time limit, or rows that are not in order),
-rebrac's penalty of that row is left out. Where no preset does, penalties are not chosen for each data set,
-as ReBRAC's are.
+Departs from the papers: Q in td3-bc's actor loss is the ensemble's minimum, TD3+BC's its first member; the
+target critic is averaged at each of the critic's steps, the authors' at the actor's alone; where the data
+does not say what the next action is (a time limit, or rows that are not in order), rebrac's penalty of that
+row is left out; rewards keep their scale. td3-bc has three hidden layers, where the authors have two. Where
+no preset does, penalties are not chosen for each data set, as ReBRAC's are.
 """
 
 import jax
@@ -23,7 +24,7 @@ from tiltflow.agents.actor import Actor, begin_actor, clipped_noise
 from tiltflow.agents.actor_critic import ActorCriticState, Stepped, build_actor_critic, policy_optimizer
 from tiltflow.agents.base import Agent
 from tiltflow.agents.baseline_configs import TD3BCConfig
-from tiltflow.critics import q_value
+from tiltflow.critics import join, q_values
 from tiltflow.data.transitions import Spec
 from tiltflow.optimize import Columns, Metrics, gradient_step
 
@@ -49,7 +50,7 @@ def build(config: TD3BCConfig, spec: Spec, steps: int) -> Agent:
 
         def loss(actor: Actor) -> tuple[Float[Array, ""], Metrics]:
             actions = actor(observations)
-            q = q_value(state.critic, observations, actions, config.critic)
+            q = join(q_values(state.critic.q.model, observations, actions), config.critic)
             size = jnp.maximum(jax.lax.stop_gradient(jnp.mean(jnp.abs(q))), 1e-6)
             cloning = jnp.mean(distance(actions, batch["actions"]))
             value = config.actor_penalty * cloning - jnp.mean(q) / size

@@ -78,8 +78,9 @@ def _describe(task: Task) -> None:
         rows.append((algorithm.name, changed or "–", ("found: " if preset.found else "") + preset.source))
     print_table(("algorithm", "preset", "source"), rows)
     if task.family == "ogbench":
-        print("\nThe code behind presets that were found takes observations as they are: with")
-        print("--normalize-observations False, tiltflow does so too.")
+        print("\nFQL's code, where presets were found, has networks of 4×512, takes observations as they are")
+        print("and trains for 1,000,000 steps. Here none of it is so unless it is given: --network 512x4")
+        print("(benchmark) or --set. (train), --normalize-observations False, --steps 1000000.")
     print()
     entries = published(task.name)
     scores = [(entry.algorithm, f"{entry.score:g}", entry.protocol, entry.source) for entry in entries]
