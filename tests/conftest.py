@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from contextlib import contextmanager
 
 import pytest
 
@@ -33,10 +34,27 @@ def key():
     return jax.random.key(0)
 
 
+@contextmanager
+def _without_optimisation():
+    """What is compiled meanwhile, here and in new processes, is compiled quickly and runs slowly."""
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", True)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+    if not before:
+        del os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"]
+
+
+@pytest.fixture(scope="module")
+def quickly_compiled():
+    """For modules whose programs take longer to compile than to run."""
+    with _without_optimisation():
+        yield
+
+
 @pytest.fixture
 def x64():
     """Double precision, for tests of exactness; they take longer to compile than to run."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    with jax.enable_x64(True):
+    with _without_optimisation(), jax.enable_x64(True):
         yield
-    jax.config.update("jax_disable_most_optimizations", False)

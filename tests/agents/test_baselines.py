@@ -18,6 +18,8 @@ from tiltflow.critics import Critic
 from tiltflow.data.transitions import Spec
 from tiltflow.optimize import begin
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 SPEC = Spec(observation_size=1, action_size=1)
 SMALL = NetworkConfig(width=8, depth=1)
 BATCH = {

@@ -63,12 +63,7 @@ def columns(key):
     }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quickly_compiled():
-    """These programs take longer to compile than to run."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 
 class Made(NamedTuple):

@@ -9,6 +9,8 @@ import pytest
 from tiltflow.cli.main import main
 from tiltflow.data.arrays import write_hdf5, write_npz
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 HOPPER = ["--task", "d4rl/hopper-medium-v2"]
 
 

@@ -18,6 +18,8 @@ from tiltflow.benchmark.suites import SUITES
 from tiltflow.cli.main import main
 from tiltflow.data.arrays import write_npz
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 UMAZE, MEDIUM = "pointmaze-umaze-v0", "pointmaze-medium-v0"
 SMALL = ("--agents", "bc-flow", "--seeds", "1", "--evaluations", "1", "--episodes", "1", "--network", "16x2")
 

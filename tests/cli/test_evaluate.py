@@ -11,6 +11,8 @@ from tiltflow.errors import UserError
 from tiltflow.training.evaluate import evaluate
 from tiltflow.training.guided import Guidance
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 
 @pytest.mark.parametrize(
     ("words", "text"),

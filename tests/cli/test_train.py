@@ -5,7 +5,11 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from tiltflow.cli.main import main
+
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 # Far from done when its first line of progress appears.
 LONG = ("--steps", "40000", "--checkpoint-every", "4000", "--evaluations", "1", "--episodes", "1")

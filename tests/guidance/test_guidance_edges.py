@@ -11,6 +11,8 @@ from tiltflow.errors import TrainingDiverged, UserError
 from tiltflow.guidance import fit, make_problem
 from tiltflow.guidance.configs import METHODS, FitConfig
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 INF = float("inf")
 GENERATIVE = [name for name in METHODS if name != "resample"]
 

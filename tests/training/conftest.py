@@ -37,6 +37,11 @@ def pendulum_arrays(episodes: int = 2) -> dict[str, np.ndarray]:
     return {name: np.array(c, kind) for name, c, kind in zip(names, columns, kinds, strict=True)}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _quickly(quickly_compiled):
+    """For all of this folder: runs are shared by its modules, and compared to the bit."""
+
+
 @pytest.fixture(scope="session")
 def pendulum(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("data") / "pendulum.npz"
