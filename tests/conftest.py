@@ -10,6 +10,7 @@ import pytest
 # Before JAX is imported, and inherited by every process that a test starts: many of them compile the same
 # programs. A new folder for each session, so that nothing outlives the code that was compiled.
 COMPILED = "JAX_COMPILATION_CACHE_DIR"
+UNOPTIMISED = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 _own = None
 if COMPILED not in os.environ:
     _own = tempfile.mkdtemp(prefix="tiltflow-compiled-")
@@ -37,13 +38,14 @@ def key():
 @contextmanager
 def _without_optimisation():
     """What is compiled meanwhile, here and in new processes, is compiled quickly and runs slowly."""
-    before = jax.config.jax_disable_most_optimizations
-    jax.config.update("jax_disable_most_optimizations", True)
-    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    if UNOPTIMISED in os.environ:
+        yield
+        return
+    os.environ[UNOPTIMISED] = "1"
+    jax.config.update(UNOPTIMISED.lower(), True)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
-    if not before:
-        del os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"]
+    jax.config.update(UNOPTIMISED.lower(), False)
+    del os.environ[UNOPTIMISED]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ Every `velocity` takes a scalar time and a pytree state; the fixed-step solvers 
 from collections.abc import Callable
 from typing import Any, Literal
 
-import diffrax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -123,6 +122,8 @@ def integrate_adaptive(
     max_steps: int = 4096,
 ) -> Any:
     """Integrate with diffrax's Tsitouras 5(4) and a PID step controller; rows share their steps."""
+    import diffrax  # takes half a second to import, and trainings do without
+
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda t, x, _: velocity(jnp.asarray(t), x)),
         diffrax.Tsit5(),

@@ -81,7 +81,7 @@ def trained(tmp_path_factory):
     def run(config: TrainConfig) -> Path:
         key = json.dumps(to_dict(config))
         if key not in runs:
-            runs[key] = train(config, tmp_path_factory.mktemp("trained") / "run")
+            runs[key] = train(config, tmp_path_factory.mktemp("trained") / "run", in_this_process=True)
         return runs[key]
 
     return run

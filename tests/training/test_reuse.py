@@ -30,7 +30,7 @@ def test_a_run_with_reused_stages_has_the_bits_of_one_without(small_config, trai
         shutil.copytree(trained(varied(small_config, first, evaluations=3, episodes=2)), source)
         messages = []
         reusing = varied(small_config, "qipo-ot", reuse=str(source), **changes)
-        again = train(reusing, tmp_path / f"{first}-again", messages.append)
+        again = train(reusing, tmp_path / f"{first}-again", messages.append, in_this_process=True)
         texts = [event["text"] for event in messages if event["event"] == "message"]
         stages = ("behaviour", "critic")
         assert [stage for stage in stages if any(f"stage {stage} " in text for text in texts)] == taken

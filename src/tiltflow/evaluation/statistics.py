@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from tiltflow.evaluation.rollouts import Episodes
 from tiltflow.evaluation.scores import score
@@ -20,7 +19,9 @@ def iqm(values: Sequence[float] | Float[np.ndarray, " n"]) -> float:
 
     With fewer than four values it is the mean.
     """
-    return float(stats.trim_mean(np.asarray(values, np.float64), 0.25))
+    from scipy.stats import trim_mean  # takes over a second to import, in every process of a training
+
+    return float(trim_mean(np.asarray(values, np.float64), 0.25))
 
 
 def bootstrap_interval(
