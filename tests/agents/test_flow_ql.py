@@ -12,7 +12,8 @@ from bandits import FLOW, SPEC, gaussian_actions, known_critic, train
 from tiltflow.agents.bc import init_flow, sample_actions
 from tiltflow.agents.flow_ql import improve
 from tiltflow.agents.registry import ALGORITHMS
-from tiltflow.flow import matching_loss
+from tiltflow.errors import UserError
+from tiltflow.optimize import begin
 
 
 @pytest.mark.parametrize("algorithm", ["flow-ql", "diffusion-ql"])
@@ -35,13 +36,23 @@ def test_a_large_eta_puts_all_actions_at_the_maximum_of_q(algorithm):
 def test_eta_is_weighed_against_the_error_of_the_noise_as_in_diffusion_ql():
     """The published loss is that of the noise; the velocity's error is (β/2σ)² as large on this path."""
     config = ALGORITHMS["diffusion-ql"].config
-    flow = init_flow(jax.random.key(0), SPEC, replace(config.flow, network=FLOW.network))
-    key, actions = jax.random.key(1), jnp.linspace(-1, 1, 64)[:, None]
-    loss = matching_loss(flow, key, actions, jnp.zeros((64, 1)), measure=config.error)
+    config = replace(config, flow=replace(config.flow, network=FLOW.network))
+    optimizer = optax.adam(3e-4)
+    policy = begin(init_flow(jax.random.key(0), SPEC, config.flow), optimizer)
+    batch = {"actions": jnp.linspace(-1, 1, 64)[:, None], "observations": jnp.zeros((64, 1))}
+    key = jax.random.key(1)
+    _, metrics = improve(policy, known_critic(2.0), batch, key, SPEC, config, optimizer)
 
-    time_key, noise_key = jax.random.split(key)
-    t = jax.random.uniform(time_key, (64,), maxval=flow.path.end)
+    time_key, noise_key = jax.random.split(jax.random.split(key)[0])
+    path = policy.model.path
+    t = jax.random.uniform(time_key, (64,), maxval=path.end)
     noise = jax.random.normal(noise_key, (64, 1))
-    x = flow.path.alpha(t)[:, None] * actions + flow.path.sigma(t)[:, None] * noise
-    predicted = flow.predict("noise", t, x, jnp.zeros((64, 1)))
-    assert loss == pytest.approx(float(jnp.mean((predicted - noise) ** 2)), rel=1e-3)
+    x = path.alpha(t)[:, None] * batch["actions"] + path.sigma(t)[:, None] * noise
+    predicted = policy.model.predict("noise", t, x, batch["observations"])
+    assert metrics["matching_loss"] == pytest.approx(float(jnp.mean((predicted - noise) ** 2)), rel=1e-3)
+
+
+def test_an_error_of_the_noise_that_the_data_do_not_determine_is_refused():
+    config = ALGORITHMS["flow-ql"].config
+    with pytest.raises(UserError, match=r"unbounded at the data end of flow\.path = ot"):
+        replace(config, error="noise", flow=replace(config.flow, prediction="data"))

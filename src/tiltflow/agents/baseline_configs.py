@@ -27,9 +27,9 @@ class FlowQLConfig:
     critic: CriticConfig = CriticConfig(kind="policy")
     eta: float = 1.0
     """η, the weight of Q of the policy's actions, in units of the mean |Q| of the data's actions."""
-    error: Literal["velocity", "noise"] = "velocity"
-    """Whose squared error the matching loss is, against which η is weighed: the velocity's, or the noise's as
-    in Diffusion-QL (on the variance-preserving path the velocity's is some 37 times as large)."""
+    error: Literal["prediction", "noise"] = "prediction"
+    """Whose squared error the matching loss is, against which η is weighed: that of the network's prediction
+    or of the noise, as in Diffusion-QL (on the variance-preserving path 1/37 of a velocity's)."""
     num_candidates: int = 1
     """Actions drawn where the policy is played, of which the one of highest Q is taken."""
     actor_critic_steps: int | None = None
@@ -37,6 +37,11 @@ class FlowQLConfig:
 
     def __post_init__(self) -> None:
         check_actor_critic(self)
+        if self.error == "noise" and self.flow.prediction == "data" and self.flow.path != "vp":
+            raise UserError(
+                f"error = noise is unbounded at the data end of flow.path = {self.flow.path}, where the data "
+                "say nothing of the noise: choose flow.prediction = velocity, or error = prediction."
+            )
 
 
 @dataclass(frozen=True)

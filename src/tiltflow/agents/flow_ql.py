@@ -56,7 +56,8 @@ def improve(
     loss_key, sample_key = jax.random.split(key)
 
     def loss(flow: Flow) -> tuple[Float[Array, ""], Metrics]:
-        matching = matching_loss(flow, loss_key, batch["actions"], observations, measure=config.error)
+        measure = flow.prediction if config.error == "prediction" else config.error
+        matching = matching_loss(flow, loss_key, batch["actions"], observations, measure=measure)
         actions = sample_actions(flow, observations, sample_key, spec, config.flow)
         values = q_values(critic.q.model, observations, actions, plain=True)
         q = jnp.mean(join(values, config.critic))
