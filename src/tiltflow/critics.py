@@ -87,7 +87,7 @@ def q_value(
     *,
     plain: bool = False,
 ) -> Float[Array, "*batch"]:
-    """Q(s, a) of the target ensemble, joined: what generative policies but fql's are improved by."""
+    """Q(s, a) of the target ensemble, joined: what actions are weighted, guided and chosen by."""
     return join(q_values(critic.q.average, observations, actions, plain=plain), config)
 
 
