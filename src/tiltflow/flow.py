@@ -65,9 +65,15 @@ class Generator(eqx.Module):
         *,
         num_steps: int = 10,
         solver: Solver = "midpoint",
+        noise: float = 1.0,
     ) -> Float[Array, "*batch d"]:
-        """Draw points of the given shape (the last axis is a point) from N(0, I) through the flow."""
-        return self.integrate(jax.random.normal(key, shape), condition, num_steps=num_steps, solver=solver)
+        """Draw points of the given shape (the last axis is a point): x = ODE(τz), z ~ N(0, I).
+
+        τ is `noise`, the noise temperature. With τ = 1 the points are the model's; below 1 they are sharper:
+        a model of N(m, S) gives N(m, τ²S).
+        """
+        start = noise * jax.random.normal(key, shape)
+        return self.integrate(start, condition, num_steps=num_steps, solver=solver)
 
     def log_prob(
         self,

@@ -10,8 +10,9 @@ from bandits import exact_flow, known_critic
 from scipy.special import logsumexp, ndtr
 
 from tiltflow.agents.configs import CriticConfig, NetworkConfig
-from tiltflow.agents.qipo import build, played_energy, support_weights
+from tiltflow.agents.qipo import build, played_energy
 from tiltflow.agents.registry import ALGORITHMS
+from tiltflow.agents.support import support_weights
 from tiltflow.critics import q_value
 from tiltflow.data.transitions import Spec
 from tiltflow.exact import gaussian_mixture

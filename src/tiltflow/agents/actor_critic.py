@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent, Parts, Stage, split_steps
 from tiltflow.agents.baseline_configs import ActorConfig, ActorCriticConfig
-from tiltflow.agents.bc import make_optimizer, sample_actions, sample_support
+from tiltflow.agents.bc import make_optimizer, play_actions, sample_support
 from tiltflow.agents.configs import CriticConfig, FlowConfig
 from tiltflow.critics import Critic, init_critic, q_value, update_critic
 from tiltflow.data.transitions import Spec
@@ -113,10 +113,10 @@ def best_of(
     sampler: FlowConfig,
     config: CriticConfig,
 ) -> Float[Array, "n a"]:
-    """Of `count` actions of the policy at each state, the one of highest Q."""
+    """Of `count` actions of the policy, as it is played, at each state the one of highest Q."""
     if count == 1:
-        return sample_actions(policy, observations, key, spec, sampler)
-    actions = sample_support(policy, observations, key, count, spec, sampler)
+        return play_actions(policy, observations, key, spec, sampler)
+    actions = sample_support(policy, observations, key, count, spec, sampler, noise=sampler.play_noise)
     best = jnp.argmax(q_value(critic, observations[:, None], actions, config), axis=1)
     return jnp.take_along_axis(actions, best[:, None, None], axis=1)[:, 0]
 

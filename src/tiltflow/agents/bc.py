@@ -31,12 +31,26 @@ def init_flow(key: PRNGKeyArray, spec: Spec, config: FlowConfig) -> Flow:
 
 
 def sample_actions(
+    flow: Generator,
+    observations: Float[Array, "*batch o"],
+    key: PRNGKeyArray,
+    spec: Spec,
+    config: FlowConfig,
+    *,
+    noise: float = 1.0,
+) -> Float[Array, "*batch a"]:
+    """One action in [−1, 1] for each observation, from noise of standard deviation `noise`."""
+    shape = (*observations.shape[:-1], spec.action_size)
+    sampler: dict[str, Any] = {"num_steps": config.num_steps, "solver": config.solver}
+    actions = flow.sample(key, shape, observations, noise=noise, **sampler)
+    return jnp.clip(actions, -1.0, 1.0)
+
+
+def play_actions(
     flow: Generator, observations: Float[Array, "*batch o"], key: PRNGKeyArray, spec: Spec, config: FlowConfig
 ) -> Float[Array, "*batch a"]:
-    """One action in [−1, 1] for each observation."""
-    shape = (*observations.shape[:-1], spec.action_size)
-    actions = flow.sample(key, shape, observations, num_steps=config.num_steps, solver=config.solver)
-    return jnp.clip(actions, -1.0, 1.0)
+    """The action that is played in each state: one of the flow, from noise scaled by `play_noise`."""
+    return sample_actions(flow, observations, key, spec, config, noise=config.play_noise)
 
 
 def sample_support(
@@ -46,10 +60,14 @@ def sample_support(
     count: int,
     spec: Spec,
     config: FlowConfig,
+    *,
+    noise: float = 1.0,
 ) -> Float[Array, "n m a"]:
-    """`count` actions in [−1, 1] at each state."""
+    """`count` actions in [−1, 1] at each state, from noise of standard deviation `noise`."""
     shape = (observations.shape[0], count, observations.shape[1])
-    return sample_actions(flow, jnp.broadcast_to(observations[:, None], shape), key, spec, config)
+    return sample_actions(
+        flow, jnp.broadcast_to(observations[:, None], shape), key, spec, config, noise=noise
+    )
 
 
 def make_optimizer(learning_rate: float, decay: str, steps: int) -> optax.GradientTransformation:
@@ -75,6 +93,11 @@ def behaviour_update(
     return gradient_step(policy, optimizer, loss, ema=config.ema)
 
 
+def trained_by(config: FlowConfig) -> dict[str, Any]:
+    """The settings that training depends on: all but those of play."""
+    return {name: value for name, value in asdict(config).items() if not name.startswith("play")}
+
+
 def behaviour_stage(
     config: FlowConfig, steps: int, update: Callable[[Any, Columns, PRNGKeyArray], tuple[Any, Metrics]]
 ) -> Stage:
@@ -86,7 +109,7 @@ def behaviour_stage(
         update,
         improves_policy=True,
         owns=("policy",),
-        depends={"flow": asdict(config)},
+        depends={"flow": trained_by(config)},
     )
 
 
@@ -108,7 +131,7 @@ def build(config: BCConfig, spec: Spec, steps: int) -> Agent:
         return BCState(policy), metrics
 
     def act(state: BCState, observations: Array, key: PRNGKeyArray) -> Array:
-        return sample_actions(state.policy.average, observations, key, spec, config.flow)
+        return play_actions(state.policy.average, observations, key, spec, config.flow)
 
     def parts(state: BCState) -> Parts:
         return Parts(state.policy.average, config.flow)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Stage
 from tiltflow.agents.baseline_configs import QGPOConfig
-from tiltflow.agents.bc import behaviour_stage, behaviour_update, sample_support
+from tiltflow.agents.bc import behaviour_stage, behaviour_update, sample_support, trained_by
 from tiltflow.agents.configs import QIPOConfig
 from tiltflow.critics import q_value, update_critic
 from tiltflow.data.transitions import Spec
@@ -48,7 +48,7 @@ def behaviour_and_critic(
         return state._replace(critic=critic), metrics
 
     softmax_critic = config.critic.kind == "in-support-softmax"
-    backed_by = {"flow": asdict(config.flow), "behaviour_steps": count["behaviour"]}
+    backed_by = {"flow": trained_by(config.flow), "behaviour_steps": count["behaviour"]}
     return (
         behaviour_stage(config.flow, count["behaviour"], behave),
         Stage(

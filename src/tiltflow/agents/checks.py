@@ -17,10 +17,13 @@ _RATES = ("energy_learning_rate", "improvement_learning_rate", "learning_rate")
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(_COUNTS, (lambda value: value >= 1, "be at least 1")),
     **dict.fromkeys(_RATES, (lambda value: 0 <= value < inf, "be finite and not negative")),
-    "class_temperature": (lambda value: 0 < value < inf, "be positive"),
+    **dict.fromkeys(("class_temperature", "max_weight"), (lambda value: 0 < value < inf, "be positive")),
     **dict.fromkeys(("ema", "improvement_ema"), (lambda value: 0 <= value < 1, "lie in [0, 1)")),
     "discount": (lambda value: 0 <= value <= 1, "lie in [0, 1]"),
     "tau": (lambda value: 0 < value <= 1, "lie in (0, 1]"),
+    **dict.fromkeys(
+        ("play_noise", "support_noise"), (lambda value: 0 <= value < inf, "be finite and not negative")
+    ),
     "expectile": (lambda value: 0 < value < 1, "lie in (0, 1)"),
 }
 

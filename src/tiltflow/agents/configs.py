@@ -56,6 +56,9 @@ class FlowConfig:
     """Fixed-step integrator of the samples."""
     num_steps: int = 5
     """Steps of the solver for one sample (midpoint and Heun evaluate the network twice a step)."""
+    play_noise: float = 1.0
+    """Noise temperature τ of the actions that are played: they start from τ·z, z ~ N(0, I). Below 1 the
+    policy is sharper than the law that it has learned."""
 
     def __post_init__(self) -> None:
         check_numbers(self)
@@ -125,8 +128,16 @@ class QIPOConfig:
     """Share of the loss that the data's action has; without it what the M + 1 weights give it."""
     support: Literal["dataset", "batch"] = "dataset"
     """Draw support actions at each renewal, for all rows that are used up to the next, or for each batch."""
-    reference: Literal["mixture", "current", "behaviour"] = "mixture"
-    """Support actions from the present policy (as published), from the behaviour, or half from each."""
+    reference: Literal["mixture", "current", "behaviour", "data"] = "mixture"
+    """Support actions from the present policy (as published), from the behaviour, half from each, or none
+    but the data's own."""
+    baseline: Literal["support", "value"] = "support"
+    """What the weights are relative to: their sum over a state's support, or a value V of the state (the
+    expectile critic's, or one that is fitted), with which they are exact for every M."""
+    max_weight: float = 100.0
+    """Largest weight of a support action (baseline = value)."""
+    support_noise: float = 1.0
+    """Noise temperature τ of the support actions: they start from τ·z, z ~ N(0, I)."""
     renew_every: int = 5_000
     """Improvement steps between two renewals of the support actions (K_renew)."""
     weights: Literal["sampled", "factors"] = "sampled"
@@ -154,6 +165,19 @@ class QIPOConfig:
         if self.data_share is not None and not (self.include_data_action and 0 < self.data_share < 1):
             raise UserError(
                 f"data_share = {self.data_share}: it must lie between 0 and 1, with include_data_action."
+            )
+        if self.reference == "data" and not (self.include_data_action and self.baseline == "value"):
+            raise UserError(
+                "reference = data: the data's action alone needs include_data_action, and baseline = value "
+                "to compare it with."
+            )
+        if self.baseline == "value" and self.data_share is not None:
+            raise UserError("data_share is a share of weights over the support: it needs baseline = support.")
+        fitted = self.baseline == "value" and self.critic.kind != "expectile"
+        if fitted and self.reference == "current" and not self.include_data_action:
+            raise UserError(
+                "baseline = value of this critic is fitted to actions of the behaviour: choose "
+                "include_data_action, or another reference."
             )
         if self.reference == "mixture" and self.num_support_actions < 2:
             raise UserError(

@@ -60,8 +60,10 @@ def build(config: FQLConfig, spec: Spec, steps: int) -> Agent:
         one_step = MLP(one_step_key, inputs, spec.action_size, **asdict(config.flow.network))
         return begin(Distilled(init_flow(flow_key, spec, config.flow), one_step), optimizer)
 
-    def draw(one_step: MLP, observations: Array, key: PRNGKeyArray) -> Float[Array, "n a"]:
-        noise = jax.random.normal(key, (observations.shape[0], spec.action_size))
+    def draw(
+        one_step: MLP, observations: Array, key: PRNGKeyArray, scale: float = 1.0
+    ) -> Float[Array, "n a"]:
+        noise = scale * jax.random.normal(key, (observations.shape[0], spec.action_size))
         return jnp.clip(play(one_step, observations, noise), -1.0, 1.0)
 
     def next_actions(state: ActorCriticState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
@@ -88,7 +90,7 @@ def build(config: FQLConfig, spec: Spec, steps: int) -> Agent:
         return state._replace(policy=policy), metrics
 
     def act(state: ActorCriticState, observations: Array, key: PRNGKeyArray) -> Array:
-        return draw(state.policy.average.one_step, observations, key)
+        return draw(state.policy.average.one_step, observations, key, config.flow.play_noise)
 
     return build_actor_critic(
         config,

@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.actor_critic import best_of
 from tiltflow.agents.base import Parts
-from tiltflow.agents.bc import sample_actions, sample_support
+from tiltflow.agents.bc import play_actions, sample_support
 from tiltflow.agents.configs import CriticConfig, GuidanceName
 from tiltflow.critics import Critic, q_value, q_values
 from tiltflow.data.transitions import Spec
@@ -112,7 +112,7 @@ def improved_actions(
     guided = QGuided(
         base=parts.flow, critic=critic, scale=setting / unit, path=parts.flow.path, kind=kind, config=config
     )
-    return sample_actions(guided, observations, key, spec, parts.sampler)
+    return play_actions(guided, observations, key, spec, parts.sampler)
 
 
 def q_unit(

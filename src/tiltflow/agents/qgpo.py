@@ -28,7 +28,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent, Parts, Stage, split_steps
 from tiltflow.agents.baseline_configs import QGPOConfig
-from tiltflow.agents.bc import init_flow, make_optimizer, sample_actions, sample_support
+from tiltflow.agents.bc import init_flow, make_optimizer, play_actions, sample_support
 from tiltflow.agents.behaviour_critic import behaviour_and_critic, energy_unit, support_energies
 from tiltflow.critics import Critic, init_critic
 from tiltflow.data.transitions import Spec
@@ -126,7 +126,7 @@ def build(config: QGPOConfig, spec: Spec, steps: int) -> Agent:
         return Guided(base=state.policy.average, potential=state.energy.average, scale=scale, path=path)
 
     def act(state: QGPOState, observations: Array, key: PRNGKeyArray) -> Array:
-        return sample_actions(guided(state), observations, key, spec, config.flow)
+        return play_actions(guided(state), observations, key, spec, config.flow)
 
     def parts(state: QGPOState) -> Parts:
         return Parts(guided(state), config.flow, config.critic)

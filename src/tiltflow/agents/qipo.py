@@ -36,19 +36,26 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent, Stage, flow_parts, split_steps
-from tiltflow.agents.bc import init_flow, make_optimizer, sample_actions, sample_support
+from tiltflow.agents.bc import init_flow, make_optimizer, play_actions, sample_support
 from tiltflow.agents.behaviour_critic import behaviour_and_critic, energy_unit, support_energies
 from tiltflow.agents.configs import QIPOConfig
+from tiltflow.agents.support import (
+    baseline_weights,
+    drawn_from,
+    fit_baseline,
+    init_baseline,
+    state_value,
+    support_weights,
+)
 from tiltflow.critics import Critic, init_critic, q_value
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow, matching_loss
 from tiltflow.guidance.displaced import Energy, propose
 from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
-from tiltflow.tilting import effective_sample_size, tilt_weights
+from tiltflow.tilting import effective_sample_size
 
 SHARES = {"behaviour": 0.5, "critic": 0.3, "improvement": 0.2}
 
@@ -64,40 +71,8 @@ class QIPOState(NamedTuple):
     """l, the number of improvements finished before the present one."""
     scale: Float[Array, ""]
     """One unit of energy, in units of Q."""
-
-
-def support_weights(
-    energies: Float[Array, "n m"], before: Float[Array, ""], gain: Float[Array, "n m"], config: QIPOConfig
-) -> Float[Array, "n m"]:
-    """Weights of a state's support actions, of mean about 1, that lead the policy to μ·exp(−after·E).
-
-    `gain` is the log weight of the step from `before` to `after` alone, −(after − before)·E for actions that
-    stay where they are. The actions come in this order: the data's (where it is included), the behaviour's,
-    and the present policy's, which has reached μ·exp(−before·E). Importance weights are exp(gain − before·E)
-    for the behaviour's and exp(gain) for the policy's; a mixture of both is weighted by its own density
-    (balance heuristic), exp(gain − before·E) / (n_μ + n_π·exp(−before·E)/Z), Z the behaviour's mean of
-    exp(−before·E). With a `data_share` the data's action has that share of the loss, its weight being
-    exp(gain − before·E)/Z' among the behaviour's actions (5.2), and the other actions have the rest. Where no
-    action is the behaviour's but the data's ("current"), that weight is 1: plain cloning.
-    """
-    from_policy = {"current": config.num_support_actions, "behaviour": 0}.get(
-        config.reference, config.num_support_actions // 2
-    )
-    from_behaviour = energies.shape[1] - from_policy
-    of_behaviour = before * energies - gain
-    if config.reference == "mixture":
-        log_z = logsumexp(-before * energies[:, :from_behaviour], axis=1, keepdims=True)
-        log_policy = jnp.log(from_policy) - before * energies - log_z + jnp.log(from_behaviour)
-        weights = tilt_weights(of_behaviour + jnp.logaddexp(jnp.log(from_behaviour), log_policy), 1.0)
-    else:
-        weights = tilt_weights(of_behaviour if config.reference == "behaviour" else -gain, 1.0)
-    if config.data_share is None:
-        return weights
-    count = energies.shape[1]
-    of_data = tilt_weights(of_behaviour[:, :from_behaviour], 1.0)[:, :1]
-    others = weights[:, 1:] / jnp.mean(weights[:, 1:], axis=1, keepdims=True)
-    shares = count * config.data_share, count / (count - 1) * (1 - config.data_share)
-    return jnp.concatenate([shares[0] * of_data, shares[1] * others], axis=1)
+    baseline: Trained | None
+    """V(s) of the weights, where the critic has none."""
 
 
 def played_energy(
@@ -123,7 +98,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
             "improvement": config.improvement_steps,
         },
     )
-    M = config.num_support_actions
+    from_behaviour, from_policy = drawn_from(config)
     decay = config.flow.decay
     behaviour_optimizer = make_optimizer(config.flow.learning_rate, decay, count["behaviour"])
     improvement_optimizer = make_optimizer(config.improvement_learning_rate, decay, count["improvement"])
@@ -134,10 +109,12 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         policy = begin(flow, behaviour_optimizer)
         behaviour, reference = (jax.tree.map(jnp.array, flow) for _ in range(2))
         critic = init_critic(critic_key, spec, config.critic)
-        return QIPOState(policy, critic, behaviour, reference, jnp.zeros(()), jnp.ones(()))
+        baseline = init_baseline(jax.random.fold_in(key, 2), spec, config)
+        return QIPOState(policy, critic, behaviour, reference, jnp.zeros(()), jnp.ones(()), baseline)
 
     def draw(flow: Flow, observations: Array, key: PRNGKeyArray, count: int) -> Float[Array, "n m a"]:
-        return sample_support(flow, observations, key, count, spec, config.flow)
+        noise = config.support_noise
+        return sample_support(flow, observations, key, count, spec, config.flow, noise=noise)
 
     improvements = max(1, -(-count["improvement"] // config.renew_every))
 
@@ -159,12 +136,11 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         """Actions a_i1 … a_iM ~ π_l, the data's action a_i0, and E = −Q of each."""
         observations = rows["observations"]
         behaviour_key, current_key = jax.random.split(key)
-        current = {"current": M, "behaviour": 0, "mixture": M // 2}[config.reference]
         parts = [rows["actions"][:, None]] if config.include_data_action else []
-        if current < M:
-            parts.append(draw(state.behaviour, observations, behaviour_key, M - current))
-        if current > 0:
-            parts.append(draw(state.reference, observations, current_key, current))
+        if from_behaviour > 0:
+            parts.append(draw(state.behaviour, observations, behaviour_key, from_behaviour))
+        if from_policy > 0:
+            parts.append(draw(state.reference, observations, current_key, from_policy))
         actions = jnp.concatenate(parts, axis=1)
         energies = support_energies(state, observations, actions, config)
         return {"support_actions": actions, "support_energies": energies}
@@ -175,7 +151,12 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         fresh = begin(state.policy.average, improvement_optimizer)
         policy = jax.tree.map(lambda a, b: jnp.where(first, a, b), fresh, state.policy)
         state = state._replace(policy=policy, reference=state.policy.average)
-        unit = energy_unit(support(state, sample, key)["support_energies"], config)
+        if config.reference == "data":
+            several = draw(state.behaviour, sample["observations"], key, config.num_support_actions)
+            energies = support_energies(state, sample["observations"], several, config)
+        else:
+            energies = support(state, sample, key)["support_energies"]
+        unit = energy_unit(energies, config)
         return state._replace(scale=jnp.where(first, unit, state.scale), renewals=state.renewals + 1)
 
     def improve(state: QIPOState, batch: Columns, key: PRNGKeyArray) -> tuple[QIPOState, Metrics]:
@@ -185,13 +166,22 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         actions, energies = batch["support_actions"], batch["support_energies"]
         before, after = inverse_temperature(state.renewals - 1), inverse_temperature(state.renewals)
         gain = (before - after) * energies / state.scale
-        weights = support_weights(energies / state.scale, before, gain, config)
+        baseline, fitted = state.baseline, dict[str, Array]()
+        if config.baseline == "value":
+            value = state_value(state.critic, baseline, batch["observations"], state.scale)
+            weights = baseline_weights(energies / state.scale, before, gain, value, after - before, config)
+        else:
+            weights = support_weights(energies / state.scale, before, gain, config)
+        if baseline is not None:
+            of_behaviour = energies[:, : energies.shape[1] - from_policy] / state.scale
+            baseline, losses = fit_baseline(baseline, batch["observations"], of_behaviour, after, config)
+            fitted = dict(losses)
         matched, counted = energies, weights
         if config.weights == "sampled":
             chosen = jax.random.categorical(choice_key, jnp.log(weights), axis=1)[:, None]
             actions = jnp.take_along_axis(actions, chosen[:, :, None], axis=1)
             matched, gain = (jnp.take_along_axis(column, chosen, axis=1) for column in (energies, gain))
-            counted = jnp.mean(weights, axis=1, keepdims=True)  # 1, but with a data_share
+            counted = jnp.mean(weights, axis=1, keepdims=True)
         if config.improvement == "tilted-path":
             energy = played_energy(state.critic, batch["observations"], state.scale, config)
             beta, sigma = after - before, config.tilted_sigma
@@ -216,10 +206,10 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         }
         if config.include_data_action:
             report["q_data"] = -jnp.mean(energies[:, 0])
-        return state._replace(policy=policy), {**metrics, **report}
+        return state._replace(policy=policy, baseline=baseline), {**metrics, **report, **fitted}
 
     def act(state: QIPOState, observations: Array, key: PRNGKeyArray) -> Array:
-        return sample_actions(state.policy.average, observations, key, spec, config.flow)
+        return play_actions(state.policy.average, observations, key, spec, config.flow)
 
     improvement = Stage(
         "improvement",
