@@ -103,10 +103,9 @@ def make_gymnasium(task: Task, data: Path | None = None) -> Any:
     if task.family == "ogbench":
         return _make_ogbench(task)
     if task.family == "minari" and not task.environment:
-        from tiltflow.data.minari_folder import open_minari
+        from tiltflow.data.minari_folder import recover_environment
 
-        import_robotics()
-        return open_minari(task, data).recover_environment(eval_env=True, disable_env_checker=True)
+        return recover_environment(task, data)
     if not task.environment:
         raise UserError(
             f"The task {task.name} names no environment. Give --env with a Gymnasium id, such as Hopper-v5."

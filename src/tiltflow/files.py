@@ -1,5 +1,6 @@
 """Writing files so that a crash leaves the old one or the new one, never half of one."""
 
+import errno
 import json
 import os
 import tempfile
@@ -15,15 +16,13 @@ from tiltflow.errors import UserError
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` for writing; on success it is synced and renamed to `path`.
 
-    Raises UserError where the folder cannot be written.
+    Raises UserError naming `path` where it cannot be written, to the end: a disk may be full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise UserError(
-            f"Cannot write {path}: {error.strerror or error}. Choose a folder that you may write to."
-        ) from error
+        raise unwritable(path, error) from error
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -31,9 +30,46 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise unwritable(path, error) from error
         raise
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """The error of a file that could not be written, naming it and the reason."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    advice = "Free some room there" if full else "Choose a folder that you may write to"
+    return UserError(f"Cannot write {path}: {error.strerror or error}. {advice}, then repeat the command.")
+
+
+def open_to_append(path: Path) -> BinaryIO:
+    """Open a file to add to its end. Raises UserError naming it, also where it is a link to another file.
+
+    A folder may come from somebody else: what is added must not end in a file that a link in it names.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UserError(
+                f"{path} is a link to another file, which is not written to. Delete it."
+            ) from error
+        raise unwritable(path, error) from error
+    return os.fdopen(handle, "ab")
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add one line to a file and have it on the disk. Raises UserError as `open_to_append` does."""
+    with open_to_append(path) as file:
+        left = memoryview(line.encode() + b"\n")
+        try:
+            while left:
+                left = left[os.write(file.fileno(), left) :]
+            os.fsync(file.fileno())
+        except OSError as error:
+            raise unwritable(path, error) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -58,7 +94,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}") from error
 
 
@@ -78,19 +114,29 @@ def read_object(path: Path, *keys: str) -> dict[str, Any]:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Read a JSON-lines file; a last line that a crash cut off is left out. A missing file is empty."""
+    """Read a JSON-lines file of objects. A missing file is empty.
+
+    A last line that a crash cut off, which has no end, is left out. Raises UserError naming any other line
+    that is no JSON object.
+    """
     if not path.exists():
         return []
     records = []
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text().split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as lines of JSON: {error}") from error
     for number, line in enumerate(lines, start=1):
+        unfinished = number == len(lines)
+        if unfinished and not line:
+            break
         try:
-            records.append(json.loads(line))
-        except ValueError as error:
-            if number == len(lines):
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            if unfinished:
                 break
             raise UserError(f"{path}, line {number}, is not JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise UserError(f"{path}, line {number}, is no JSON object.")
+        records.append(record)
     return records

@@ -6,7 +6,9 @@ from typing import Any
 
 from tiltflow.benchmark.plan import Run
 from tiltflow.benchmark.records import Record
+from tiltflow.errors import Interrupted
 from tiltflow.training.progress import Event, View, advance, seconds_left
+from tiltflow.training.stopping import REQUESTS
 
 
 @dataclass
@@ -110,7 +112,8 @@ def _ended(record: Record, words: Mapping[str, Any] | None, code: int, stopping:
         result = words["result"]
         kept = {key: result[key] for key in ("metric", "unit")}
         return replace(record, state="finished", step=result["steps"], score=result["mean"], **kept)
-    if stopping and (words is None or words["kind"] == "Interrupted"):
+    asked = stopping or -code in REQUESTS or code == Interrupted.exit_code
+    if asked and (words is None or words["kind"] == "Interrupted"):
         return replace(record, state="interrupted" if record.step else "waiting")
     if words is None:
         reason = (

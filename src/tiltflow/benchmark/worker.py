@@ -14,7 +14,7 @@ from tiltflow.benchmark.records import steps_kept
 from tiltflow.files import read_json
 from tiltflow.training import logs
 from tiltflow.training.config import TrainConfig, from_dict
-from tiltflow.training.stopping import locked
+from tiltflow.training.stopping import locked, stopping_at_once
 from tiltflow.training.worker import Send, serve
 
 
@@ -53,7 +53,8 @@ def main(arguments: list[str]) -> int:
     def work(send: Send) -> dict[str, Any]:
         return {"result": train_run(from_dict(json.loads(config), folder), Path(folder), send)}
 
-    return serve(work)
+    with stopping_at_once():
+        return serve(work)
 
 
 if __name__ == "__main__":

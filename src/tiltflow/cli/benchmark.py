@@ -148,6 +148,8 @@ class Benchmark:
             with show_board(board, self.out) as show:
                 work_off(suite.name, plan, self.out, board, show, stop)
             stop.check()
+            if board.of("interrupted"):
+                raise Interrupted("A run was asked to stop.")
         return board.records
 
     def _compare(self, results: Sequence[dict[str, Any]]) -> None:

@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
@@ -11,6 +12,8 @@ from typing import Any, Protocol
 from tiltflow import __version__
 from tiltflow.cli.failures import exit_code, paragraph
 from tiltflow.errors import UserError, nearest
+from tiltflow.training.stopping import stopping_at_once
+from tiltflow.trust import trusting
 
 
 class Command(Protocol):
@@ -48,9 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 a run diverged or the program failed, 2 bad usage or bad input, 130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
+    debug, trust = "--debug" in arguments, "--trust" in arguments
     try:
-        _dispatch([argument for argument in arguments if argument != "--debug"])
+        with stopping_at_once(), trusting() if trust else nullcontext():
+            _dispatch([argument for argument in arguments if argument not in ("--debug", "--trust")])
         sys.stdout.flush()
         return 0
     except SystemExit as stop:  # the parser has said what is wrong, or printed its help
@@ -98,5 +102,7 @@ options:
   -h, --help  show this text
   --version   show the version
   --debug     show the traceback of an error; may stand anywhere
+  --trust     run code that a data set or run folder names, and read what unpacks to many times its size;
+              may stand anywhere
 
 exit codes: 0 done, 1 diverged or failed, 2 bad usage or input, 130 interrupted"""

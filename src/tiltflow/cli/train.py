@@ -15,10 +15,11 @@ from tiltflow.cli.results import describe_run
 from tiltflow.errors import UserError
 from tiltflow.tasks import find_task
 from tiltflow.training.config import TrainConfig
+from tiltflow.training.stopping import LOCK
 
 _PROGRAM = "tiltflow train"
 _OUT_HELP = "Run folder, new or empty; without it runs/ALGORITHM-TASK-SEEDS."
-_RESUME_HELP = "Continue this run from its last checkpoint; takes no other option."
+_RESUME_HELP = "Continue this run from its last checkpoint; takes no other option but --data."
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,15 @@ class Train:
 
 @dataclass(frozen=True)
 class Resume:
-    """Continue a run from its last checkpoint; it ends with the same bits as if it had not stopped."""
+    """Continue a run from its last checkpoint; it ends with the same bits as if it had not stopped.
+
+    Where the folder names code to be run, an environment of one's own, that needs --trust.
+    """
 
     resume: Annotated[Path, tyro.conf.arg(metavar="RUN")]
     """The run folder."""
+    data: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Where the data lie by now, if not where the run found them; they must be the same."""
 
     def run(self) -> None:
         """Train on, show the progress, print the score."""
@@ -54,7 +60,7 @@ class Resume:
         from tiltflow.training.run import resume
 
         with show_progress() as observe:
-            run = resume(self.resume, observe)
+            run = resume(self.resume, observe, data=self.data)
         print(describe_run(run))
 
 
@@ -168,7 +174,7 @@ def _check_out(out: Path) -> None:
             f"{out} holds a run already. Continue it with: {_PROGRAM} --resume {out}; "
             "or choose another folder with --out."
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(path.name != LOCK for path in out.iterdir())):
         raise UserError(f"{out} exists and is not an empty folder. Choose another one with --out.")
     there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     try:

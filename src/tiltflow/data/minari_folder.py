@@ -8,10 +8,19 @@ import numpy as np
 
 from tiltflow.data.audit import Finding, audit_columns, refuse_errors
 from tiltflow.data.formats import from_transitions
+from tiltflow.data.minari_metadata import (
+    EnvironmentSpec,
+    build_environment,
+    check_minari,
+    environment_fault,
+    environment_spec,
+)
 from tiltflow.data.transitions import Transitions
+from tiltflow.environments import import_robotics
 from tiltflow.errors import UserError
 from tiltflow.packages import require
 from tiltflow.tasks import Task
+from tiltflow.trust import trusted
 
 
 def is_minari(path: Path) -> bool:
@@ -33,6 +42,8 @@ def load_minari(task: Task, path: Path | None) -> tuple[Transitions, str, list[F
 
 def read_minari(folder: Path) -> tuple[dict[str, np.ndarray], list[Finding]]:
     """The columns of `Transitions` of a Minari folder and what is wrong with them."""
+    folder = _inner(folder)
+    spec = environment_spec(folder, check_minari(folder))
     dataset = _open(folder)
     space = dataset.action_space
     if not hasattr(space, "high") or not np.all(np.isfinite([space.low, space.high])):
@@ -42,23 +53,49 @@ def read_minari(folder: Path) -> tuple[dict[str, np.ndarray], list[Finding]]:
         return {}, [Finding("error", str(folder), None, None, "holds no episode. Copy or make it again.")]
     try:
         episodes = [_episode_columns(dataset, episode) for episode in dataset.iterate_episodes()]
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except Exception as error:  # whatever the library throws, the file is what it cannot read
         text = f"cannot be read as flat, continuous episodes ({error}). Copy or make it again."
         return {}, [Finding("error", str(folder), None, None, text)]
     columns = {key: np.concatenate([episode[key] for episode in episodes]) for key in episodes[0]}
-    return columns, audit_columns(str(folder), columns)
+    named = [
+        Finding("warning", str(folder), "env_spec", None, text)
+        for text in ([] if spec is None else _environment_faults(spec))
+    ]
+    return columns, audit_columns(str(folder), columns) + named
 
 
-def open_minari(task: Task, path: Path | None) -> Any:
-    """The `minari.MinariDataset` of a task. Raises UserError where it is not to be found or read."""
-    return _open(_folder(task, path))
+def _environment_faults(spec: EnvironmentSpec) -> list[str]:
+    dropped = [f"names the wrapper {name}, which is left out." for name in spec.dropped]
+    fault = environment_fault(spec, import_robotics())
+    return [fault, *dropped] if fault else dropped
+
+
+def recover_environment(task: Task, path: Path | None) -> Any:
+    """The environment that a data set names, for evaluation where it names one for that.
+
+    Raises UserError where there is no such data set, or where building it would run code that it names.
+    """
+    folder = _inner(_folder(task, path))
+    metadata = check_minari(folder)
+    if trusted():
+        import_robotics()
+        return _open(folder).recover_environment(eval_env=True, disable_env_checker=True)
+    spec = environment_spec(folder, metadata)
+    if spec is None:
+        raise UserError(f"The Minari data set {folder} names no environment. Name one with --env.")
+    return build_environment(folder, spec, import_robotics())
+
+
+def _inner(folder: Path) -> Path:
+    """The folder of metadata.json and the files of data."""
+    return folder if (folder / "metadata.json").is_file() else folder / "data"
 
 
 def _open(folder: Path) -> Any:
     minari = require("minari")
     try:
-        return minari.MinariDataset(folder if (folder / "metadata.json").is_file() else folder / "data")
-    except (OSError, KeyError, ValueError, AssertionError) as error:
+        return minari.MinariDataset(folder)
+    except Exception as error:
         raise UserError(f"The Minari data set {folder} cannot be opened: {error}") from error
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import warnings
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tiltflow.errors import UserError, nearest
+from tiltflow.npz import load_npy, load_npz
 
 KINDS = (".npy", ".npz", ".csv", ".tsv")
 
@@ -55,29 +55,14 @@ def read_table(path: Path) -> Table:
         raise UserError(f"{path} is not a file. Give an array as {', '.join(KINDS)}.")
     match path.suffix.lower():
         case ".npy":
-            array = _load(path, lambda: np.load(path, allow_pickle=False))
-            return Table(
-                path, {str(i): column[:, None] for i, column in enumerate(_block(path, "", array).T)}
-            )
+            points = _block(path, "", load_npy(path))
+            return Table(path, {str(i): column[:, None] for i, column in enumerate(points.T)})
         case ".npz":
-            with _load(path, lambda: np.load(path, allow_pickle=False)) as file:
-                blocks = {
-                    key: _block(path, f", array {key}", _load(path, lambda k=key: file[k]))
-                    for key in file.files
-                }
-            return Table(path, blocks)
+            arrays = load_npz(path)
+            return Table(path, {key: _block(path, f", array {key}", array) for key, array in arrays.items()})
         case ".csv" | ".tsv":
             return _read_text(path, "," if path.suffix.lower() == ".csv" else "\t")
     raise UserError(f"{path} is none of {', '.join(KINDS)}. Save the array with numpy.save.")
-
-
-def _load(path: Path, read):
-    try:
-        return read()
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}). It must hold plain numbers, as numpy.save writes them."
-        ) from error
 
 
 def _block(path: Path, where: str, array: np.ndarray) -> Float[np.ndarray, "n c"]:

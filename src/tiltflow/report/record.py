@@ -5,7 +5,6 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -21,6 +20,7 @@ from tiltflow.evaluation.statistics import (
     result_record,
 )
 from tiltflow.files import read_json_lines, read_object
+from tiltflow.npz import load_npz
 from tiltflow.tasks import Task, find_task
 from tiltflow.training.config import FORMAT
 
@@ -188,10 +188,10 @@ def _read_actions(path: Path) -> Actions | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return Actions(file["data"].astype(np.float64), file["policy"].astype(np.float64))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        arrays = load_npz(path, "data", "policy")
+        return Actions(arrays["data"].astype(np.float64), arrays["policy"].astype(np.float64))
+    except (UserError, ValueError) as error:
         raise UserError(
-            f"{path} cannot be read as the arrays 'data' and 'policy': {error}. "
+            f"{path} cannot be read as the arrays 'data' and 'policy': {error} "
             "Delete it to write the report without the distribution of actions."
         ) from error

@@ -4,7 +4,6 @@ import json
 import os
 import queue
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tiltflow.errors import ProcessFailed
+from tiltflow.files import open_to_append
 from tiltflow.toy.plan import Cell, Job, Plan
-from tiltflow.training.pool import available_cores
-from tiltflow.training.worker import CORE, PARENT
+from tiltflow.training.pool import available_cores, child_environment, python
 
 LOG = "worker.log"
 _SECONDS_TO_LEAVE = 10.0
@@ -28,13 +27,13 @@ class Worker:
     """A process on one core, and what it works on."""
 
     def __init__(self, plan: Plan, folder: Path, core: int, events: queue.Queue):
-        with (folder / LOG).open("ab") as log:
+        with open_to_append(folder / LOG) as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tiltflow.toy.worker", str(folder)],
+                python("tiltflow.toy.worker", str(folder)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, CORE: str(core), PARENT: str(os.getpid())},
+                env=child_environment(core),
                 start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the workers
             )
         self.core = core

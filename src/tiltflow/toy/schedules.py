@@ -21,6 +21,7 @@ from tiltflow.guidance.configs import METHODS, FitConfig
 from tiltflow.guidance.displaced import FixedSchedule
 from tiltflow.guidance.fitting import fit_problem
 from tiltflow.guidance.problem import make_problem
+from tiltflow.npz import load_npz
 from tiltflow.solvers import integrate
 
 BETA, MODES, SPREAD, DISTANCE = 1.0, 2.0, 0.3, 4.0
@@ -99,8 +100,8 @@ def trace_all(
             with atomic_file(record.with_suffix(".npz")) as file:
                 np.savez_compressed(file, points=points, ways=ways)
             write_json(record, settings)
-        with np.load(record.with_suffix(".npz"), allow_pickle=False) as file:
-            points, ways = file["points"], file["ways"]
+        arrays = load_npz(record.with_suffix(".npz"), "points", "ways")
+        points, ways = arrays["points"], arrays["ways"]
         found.append(Traced(case, points, ways, float(np.mean(points[:, 1] > 0))))
         advance("FlowQ's schedules", number, len(todo), case.name)
     return found

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tiltflow.files import atomic_file, read_json, write_json
+from tiltflow.npz import load_npz
 from tiltflow.toy.plan import Cell
 
 
@@ -34,8 +35,7 @@ def stored_settings(folder: Path, cell: Cell) -> dict[str, Any] | None:
 
 def read_arrays(folder: Path, cell: Cell) -> dict[str, np.ndarray]:
     """The arrays of a finished cell."""
-    with np.load(_record(folder, cell).with_suffix(".npz"), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    return load_npz(_record(folder, cell).with_suffix(".npz"))
 
 
 def _record(folder: Path, cell: Cell) -> Path:

@@ -6,7 +6,6 @@ Standard input gives the plan, then the jobs, one JSON value a line; standard ou
 
 import json
 import os
-import signal
 import sys
 import traceback
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from tiltflow.errors import UserError
 from tiltflow.toy.plan import Job, plan_from
+from tiltflow.training.stopping import listening
 from tiltflow.training.worker import CORE, PARENT, end_with_parent, stay_on_core
 
 
@@ -22,7 +22,11 @@ def main(folder: Path) -> None:
     """Work until standard input ends."""
     end_with_parent(os.environ.get(PARENT))
     stay_on_core(os.environ.get(CORE))
-    signal.signal(signal.SIGTERM, _leave)
+    with listening(_leave):
+        _work(folder)
+
+
+def _work(folder: Path) -> None:
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not mix with the events
 

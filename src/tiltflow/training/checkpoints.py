@@ -1,20 +1,39 @@
-"""Checkpoints: one file each, a JSON header line and the arrays of a state, checksummed and atomic."""
+"""Checkpoints: one file each, a JSON header line and the arrays of a state, checksummed and atomic.
 
+The checksum covers the header and the arrays, so that a file that has changed anywhere is never taken for
+another state: it is passed over for the one before.
+"""
+
+import hashlib
 import io
 import json
 import re
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 from tiltflow.errors import UserError
 from tiltflow.files import atomic_file
-from tiltflow.training.config import differences
+from tiltflow.npz import read_like
+from tiltflow.training.config import differences, with_defaults
 
-FORMAT = 2
+FORMAT = 3
 _NAME = re.compile(r"step-(\d{10})\.ckpt")
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "step": int,
+    "seconds": (int, float),
+    "stage_end": bool,
+    "run": dict,
+}
+
+
+class Damaged(UserError):
+    """A checkpoint that cannot be read; the text names the file."""
 
 
 def name(step: int) -> str:
@@ -31,7 +50,8 @@ def save(folder: Path, state: Any, header: dict[str, Any], *, keep: int) -> Path
     eqx.tree_serialise_leaves(payload, state)
     body = payload.getvalue()
     path = folder / name(header["step"])
-    head = {"format": FORMAT, **header, "bytes": len(body), "crc32": zlib.crc32(body)}
+    head = {"format": FORMAT, **header, "bytes": len(body)}
+    head["sha256"] = _checksum(head, body)
     with atomic_file(path) as file:
         file.write(json.dumps(head).encode() + b"\n" + body)
     older = [other for other in found(folder) if other.name < path.name]
@@ -39,6 +59,13 @@ def save(folder: Path, state: Any, header: dict[str, Any], *, keep: int) -> Path
         if not header_of(old).get("stage_end"):
             old.unlink(missing_ok=True)
     return path
+
+
+def _checksum(head: dict[str, Any], body: bytes) -> str:
+    """SHA-256 of the header's values in a fixed order, and of the arrays."""
+    digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode() + b"\n")
+    digest.update(body)
+    return digest.hexdigest()
 
 
 def found(folder: Path) -> list[Path]:
@@ -49,29 +76,41 @@ def found(folder: Path) -> list[Path]:
 
 
 def header_of(path: Path) -> dict[str, Any]:
-    """The header of a checkpoint, without its body; empty where the file is damaged."""
+    """What the header says, without its body and so unchecked; empty where it is damaged."""
     try:
         with path.open("rb") as file:
-            return json.loads(file.readline())
-    except (OSError, ValueError):
+            head = json.loads(file.readline())
+    except (OSError, ValueError, RecursionError):
         return {}
+    return head if isinstance(head, dict) else {}
 
 
 def read(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Header and body of a checkpoint. Raises UserError where the file is damaged or of another format."""
+    """Header and body of a checkpoint. Raises Damaged where either has changed since it was written."""
     try:
         head_line, body = path.read_bytes().split(b"\n", 1)
         head = json.loads(head_line)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not a checkpoint of tiltflow ({error}).") from error
-    if head.get("format") != FORMAT:
-        raise UserError(
-            f"{path} has checkpoint format {head.get('format')!r}; this version of tiltflow reads {FORMAT}."
+    except (OSError, ValueError, RecursionError) as error:
+        raise Damaged(f"{path} is not a checkpoint of tiltflow ({error}).") from error
+    if not isinstance(head, dict):
+        raise Damaged(f"{path} is not a checkpoint of tiltflow (its header is no JSON object).")
+    version = head.get("format")
+    if version not in (2, FORMAT):
+        raise Damaged(f"{path} has checkpoint format {version!r}; this version of tiltflow reads {FORMAT}.")
+    rest = {key: value for key, value in head.items() if key != "sha256"}
+    if version == FORMAT:
+        sound = head.get("sha256") == _checksum(rest, body)
+    else:  # format 2 had a checksum of the arrays alone
+        sound = head.get("crc32") == zlib.crc32(body)
+    if not sound or len(body) != head.get("bytes"):
+        raise Damaged(
+            f"{path} is damaged: {len(body)} bytes of {head.get('bytes')}, or a wrong checksum. It is passed "
+            "over for the checkpoint before it."
         )
-    if len(body) != head["bytes"] or zlib.crc32(body) != head["crc32"]:
-        raise UserError(
-            f"{path} is damaged: {len(body)} bytes of {head['bytes']}, or a wrong checksum. Delete it to "
-            "resume from the checkpoint before it."
+    wrong = [key for key, kind in _KINDS.items() if key in head and not isinstance(head[key], kind)]
+    if wrong or name(head.get("step", -1)) != path.name:
+        raise Damaged(
+            f"{path} is damaged: its header is that of another file ({', '.join(wrong) or 'step'})."
         )
     return head, body
 
@@ -79,11 +118,27 @@ def read(path: Path) -> tuple[dict[str, Any], bytes]:
 def restore(path: Path, like: Any, expected: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The state of a checkpoint, in the structure of `like`, and its header.
 
-    Raises UserError as `check` does.
+    Raises Damaged as `read` does or where its arrays are not those of `like`, UserError as `check` does.
     """
     head, body = read(path)
     check(path, head, expected)
-    return eqx.tree_deserialise_leaves(io.BytesIO(body), like), head
+    file = io.BytesIO(body)
+    try:
+        state = eqx.tree_deserialise_leaves(file, like, filter_spec=_read_leaf)
+    except Exception as error:  # whatever the decoder throws: these are not the arrays of this state
+        raise Damaged(f"{path} does not hold the arrays of this run ({error}).") from error
+    if file.read(1):
+        raise Damaged(f"{path} does not hold the arrays of this run: there are more of them.")
+    return state, head
+
+
+def _read_leaf(file: IO[bytes], like: Any) -> Any:
+    """The next array, which must have the shape and type of `like`: nothing else is allocated."""
+    if isinstance(like, jax.Array):
+        return jnp.asarray(read_like(file, like))
+    if isinstance(like, np.ndarray):
+        return read_like(file, like)
+    return eqx.default_deserialise_filter_spec(file, like)
 
 
 def check(path: Path, head: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -91,23 +146,10 @@ def check(path: Path, head: dict[str, Any], expected: dict[str, Any]) -> None:
 
     It names every key that differs.
     """
-    changed = differences(head.get("run", {}), expected)
+    changed = differences(with_defaults(head.get("run", {})), expected)
     if changed:
         raise UserError(
             f"{path} was written by a different run; it cannot be continued with this one. "
             f"Checkpoint ≠ run in {'; '.join(changed)}. Restore the run's config.json and data, or train "
             "into a new folder."
         )
-
-
-def latest(folder: Path) -> tuple[Path | None, list[str]]:
-    """The newest undamaged checkpoint of a folder (or None), and what was wrong with newer ones."""
-    problems = []
-    for path in reversed(found(folder)):
-        try:
-            read(path)
-        except UserError as error:
-            problems.append(str(error))
-            continue
-        return path, problems
-    return None, problems

@@ -70,14 +70,28 @@ def from_dict(record: dict[str, Any], source: str) -> TrainConfig:
     version = record.pop("format", None)
     if version != FORMAT:
         raise UserError(f"{source} has format {version!r}; this version of tiltflow reads format {FORMAT}.")
-    types = {type(algorithm.config).__name__: type(algorithm.config) for algorithm in ALGORITHMS.values()}
-    agent_type = types.get(record.pop("agent_type", None))
+    agent_type = _agent_types().get(record.pop("agent_type", None))
     if agent_type is None:
         raise UserError(f"{source} names no known agent config under the key 'agent_type'.")
     agent = record.get("agent")
     if not isinstance(agent, dict):
         raise UserError(f"{source} is damaged: the key 'agent' holds no JSON object.")
     return _build(TrainConfig, {**record, "agent": _build(agent_type, agent, source)}, source)
+
+
+def with_defaults(record: dict[str, Any]) -> dict[str, Any]:
+    """The record of a config with the settings that came later, at their defaults: what they were before."""
+    agent_type = _agent_types().get(record.get("agent_type", ""))
+    if agent_type is None or not isinstance(record.get("agent"), dict):
+        return record
+    try:
+        return {**record, "agent": asdict(_build(agent_type, record["agent"], "the record"))}
+    except UserError:
+        return record
+
+
+def _agent_types() -> dict[str, type]:
+    return {type(algorithm.config).__name__: type(algorithm.config) for algorithm in ALGORITHMS.values()}
 
 
 def _build(kind: type, record: dict[str, Any], source: str) -> Any:

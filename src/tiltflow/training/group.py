@@ -1,5 +1,6 @@
 """One group of seeds from its last checkpoint (or none) to the end: data, agent, loop, logs, evaluations."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tiltflow.evaluation.scores import score
 from tiltflow.files import read_json, read_json_lines
 from tiltflow.tasks import find_task
 from tiltflow.training import checkpoints, logs, reuse
-from tiltflow.training.config import TrainConfig, from_dict, to_dict
+from tiltflow.training.config import TrainConfig, from_dict
 from tiltflow.training.evaluator import Evaluator, save_actions
 from tiltflow.training.loop import (
     INIT,
@@ -33,11 +34,10 @@ from tiltflow.training.policy import (
     identity_units,
     init_state,
 )
+from tiltflow.training.restore import fingerprint, restore_group
 from tiltflow.training.schedule import Position, Schedule
 from tiltflow.training.stopping import StopFlag
-
-# What may change between a run and its resumption without changing any of its bits.
-_FREE = ("data", "keep", "checkpoint_every", "parallel", "reuse", "seeds", "seed", "format")
+from tiltflow.trust import trusted
 
 
 def read_config(run: Path) -> TrainConfig:
@@ -51,10 +51,14 @@ def read_config(run: Path) -> TrainConfig:
     return from_dict(read_json(path), str(path))
 
 
-def fingerprint(config: TrainConfig, checksum: str, seeds: list[int]) -> dict[str, Any]:
-    """What a checkpoint is a function of: the config without its free keys, the data and the seeds."""
-    record = {key: value for key, value in to_dict(config).items() if key not in _FREE}
-    return {**record, "data_checksum": checksum, "group": seeds}
+def check_environment_named(config: TrainConfig, run: Path) -> None:
+    """Raise UserError where the config of a folder names an environment whose module would be imported."""
+    module = (config.env or "").rpartition(":")[0]
+    if module and module not in sys.modules and not trusted():
+        raise UserError(
+            f"{run / 'config.json'} names the environment {config.env}: its module would be imported, and "
+            "so its code run. If you trust where the folder is from, repeat the command with --trust."
+        )
 
 
 def data_path(config: TrainConfig) -> Path | None:
@@ -103,41 +107,6 @@ def make_agent(config: TrainConfig, spec: Spec) -> tuple[Agent, Schedule]:
     return agent, Schedule(agent.stages, config)
 
 
-def find_checkpoint(
-    config: TrainConfig, run_folder: Path, seeds: list[int], checksum: str
-) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint of a group that can be read, or None without any, and problems with newer ones.
-
-    Raises UserError where it is of another config, data or seeds; where there are some and none can be read;
-    or where there is none any more: to begin afresh would take the logs of what was trained with it.
-    """
-    folder = logs.group_folder(run_folder, seeds)
-    path, problems = checkpoints.latest(folder / "checkpoints")
-    if path is None and (problems or (run_folder / "result.json").exists()):
-        what = " ".join(problems) or f"{folder / 'checkpoints'} holds none, and the run was finished."
-        raise UserError(
-            f"No checkpoint of {run_folder} can be read: {what} Nothing was changed. Restore the folder from "
-            "a copy, or train into a new one with --out."
-        )
-    if path is not None:
-        checkpoints.check(path, checkpoints.header_of(path), fingerprint(config, checksum, seeds))
-    return path, problems
-
-
-def restore_group(
-    config: TrainConfig, run_folder: Path, seeds: list[int], checksum: str, state: RunState
-) -> tuple[RunState, int, float, list[str]]:
-    """The newest state of a group, its step, the seconds trained so far, and problems with checkpoints.
-
-    Without any checkpoint this is the fresh state. Raises UserError as `find_checkpoint` does.
-    """
-    path, problems = find_checkpoint(config, run_folder, seeds, checksum)
-    if path is None:
-        return state, 0, 0.0, problems
-    state, head = checkpoints.restore(path, state, fingerprint(config, checksum, seeds))
-    return state, head["step"], head["seconds"], problems
-
-
 def train_group(
     config: TrainConfig,
     run_folder: Path,
@@ -157,7 +126,9 @@ def train_group(
     agent, schedule = make_agent(config, spec)
     units = data_units(dataset.train) if config.normalize_observations else identity_units(spec)
     fresh = init_state(agent, units, seed_keys(seeds, INIT))
-    state, start, trained_before, problems = restore_group(config, run_folder, seeds, dataset.checksum, fresh)
+    state, start, trained_before, problems = restore_group(
+        config, run_folder, seeds, dataset.checksum, schedule, fresh
+    )
     source, reusable = _source(config, seeds, schedule, start, spec, dataset.checksum, fresh)
     folder = logs.group_folder(run_folder, seeds)
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,9 +9,10 @@ from tiltflow.errors import UserError
 from tiltflow.files import read_object
 from tiltflow.training.config import TrainConfig
 from tiltflow.training.evaluator import of_one_seed
-from tiltflow.training.group import make_agent, read_config, restore_group, seed_groups
+from tiltflow.training.group import make_agent, read_config, seed_groups
 from tiltflow.training.loop import INIT, Observe, seed_keys
 from tiltflow.training.policy import RunState, identity_units, init_state
+from tiltflow.training.restore import restore_group
 from tiltflow.training.schedule import Schedule
 
 
@@ -43,7 +44,7 @@ def read_learned(run: Path, observe: Observe) -> Learned:
     states, steps = [], dict[int, int]()
     for seeds in seed_groups(config, run):
         fresh = init_state(agent, identity_units(spec), seed_keys(seeds, INIT))
-        state, step, _, problems = restore_group(config, run, seeds, checksum, fresh)
+        state, step, _, problems = restore_group(config, run, seeds, checksum, schedule, fresh)
         for problem in problems:
             observe({"event": "message", "level": "warning", "text": problem})
         steps |= dict.fromkeys(seeds, step)

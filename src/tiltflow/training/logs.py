@@ -5,11 +5,12 @@ the format of the run's, with the values of the group's seeds.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from tiltflow.files import read_json_lines, write_json_lines
+from tiltflow.evaluation.lines import read_evaluations
+from tiltflow.files import append_line, read_json_lines, write_json_lines
+from tiltflow.training.schedule import Schedule
 
 METRICS, EVALUATIONS = "metrics.jsonl", "evaluations.jsonl"
 NAMES = (METRICS, EVALUATIONS)
@@ -24,10 +25,7 @@ def group_folder(run: Path, seeds: list[int]) -> Path:
 
 def append(path: Path, record: Record) -> None:
     """Add one line, on the disk before any checkpoint that follows it."""
-    with path.open("a") as file:
-        file.write(json.dumps(record) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append_line(path, json.dumps(record))
 
 
 def cut(folder: Path, step: int) -> None:
@@ -35,6 +33,37 @@ def cut(folder: Path, step: int) -> None:
     for name in NAMES:
         records = read_json_lines(folder / name)
         write_json_lines(folder / name, [record for record in records if record["step"] <= step])
+
+
+def lost(folder: Path, schedule: Schedule, seeds: int, step: int) -> str:
+    """What a group must have logged up to `step` and has not; empty where nothing is lost.
+
+    The evaluation at `step` itself may be still to come. Of stages that can have been taken over from another
+    run, whose chunks may be others, metrics are not asked for. Raises UserError for a line that is damaged.
+    """
+    known = {METRICS: read_json_lines(folder / METRICS), EVALUATIONS: read_evaluations(folder, seeds)}
+    steps = {name: [record.get("step") for record in records] for name, records in known.items()}
+    adopted = 0 if schedule.config.reuse is None else schedule.begin(len(schedule.stages) - 1)
+    wanted: dict[str, list[int]] = {name: [] for name in NAMES}
+    for here, length in schedule.chunks(0):
+        end = here.step + length
+        if end > step:
+            break
+        if end > adopted:
+            wanted[METRICS].append(end)
+        if schedule.evaluates(here, length):
+            wanted[EVALUATIONS].append(end)
+    for name in NAMES:
+        there = [number for number in steps[name] if isinstance(number, int) and number <= step]
+        if name == METRICS:
+            there = [number for number in there if number > adopted]
+        elif there[-1:] != [step] and wanted[name][-1:] == [step]:
+            wanted[name].pop()
+        if there != wanted[name]:
+            missing = sorted(set(wanted[name]) - set(there))
+            what = f"lacks the line of step {missing[0]:,}" if missing else "has lines that no step wrote"
+            return f"{folder / name} {what}"
+    return ""
 
 
 def merge(run: Path, groups: list[list[int]]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from tiltflow.files import open_to_append
 from tiltflow.training.stopping import StopFlag
 from tiltflow.training.worker import CORE, PARENT
 
@@ -32,6 +33,22 @@ def available_cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
+
+
+def python(*words: str) -> list[str]:
+    """The command that runs a module in a process of its own.
+
+    With -P the current folder, which may be somebody else's, is no place to import from.
+    """
+    return [sys.executable, "-P", "-m", *words]
+
+
+def child_environment(core: int) -> dict[str, str]:
+    """The environment variables of a process on that core, which ends with this one."""
+    variables = {**os.environ, CORE: str(core), PARENT: str(os.getpid())}
+    if "PYTHONPATH" in variables:  # an empty entry is the current folder again
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, variables["PYTHONPATH"].split(os.pathsep)))
+    return variables
 
 
 def run_jobs(
@@ -81,12 +98,12 @@ def run_jobs(
 
 def _start(job: Job, core: int, index: int, events: queue.Queue) -> subprocess.Popen:
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("ab") as errors:
+    with open_to_append(job.log) as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", *job.words],
+            python(*job.words),
             stdout=subprocess.PIPE,
             stderr=errors,
-            env={**os.environ, CORE: str(core), PARENT: str(os.getpid())},
+            env=child_environment(core),
             start_new_session=True,  # Ctrl-C reaches this process alone, which then asks the others to stop
         )
     assert process.stdout is not None

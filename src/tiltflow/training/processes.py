@@ -8,7 +8,7 @@ from tiltflow.errors import Interrupted, ProcessFailed, TrainingDiverged, UserEr
 from tiltflow.training.logs import group_folder
 from tiltflow.training.loop import Observe
 from tiltflow.training.pool import Job, run_jobs
-from tiltflow.training.stopping import StopFlag
+from tiltflow.training.stopping import REQUESTS, StopFlag
 
 _KINDS = {kind.__name__: kind for kind in (UserError, TrainingDiverged, Interrupted)}
 
@@ -65,7 +65,7 @@ def _failure(run: Path, seeds: list[int], event: dict[str, Any]) -> Exception:
 
 
 def _lost(run: Path, seeds: list[int], code: int, stop: StopFlag) -> Exception:
-    if stop.stopped:
+    if stop.stopped or -code in REQUESTS:
         return Interrupted(f"Stopped. Seed {seeds[0]} keeps its last checkpoint, where it had come to one.")
     return ProcessFailed(
         f"The process of seed {seeds[0]} ended without a word (exit code {code}; −9 is what the system does "

@@ -3,6 +3,7 @@
 import importlib
 import importlib.metadata
 import platform
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,17 @@ import jax
 import numpy as np
 
 from tiltflow.data.load import Dataset
-from tiltflow.errors import UserError
+from tiltflow.errors import ExplainedError, UserError
 from tiltflow.evaluation.statistics import result_record
 from tiltflow.files import atomic_file, read_json_lines, read_object, write_json
+from tiltflow.npz import load_npz
 from tiltflow.packages import how_to_install
 from tiltflow.tasks import find_task
 from tiltflow.training import logs
 from tiltflow.training.config import TrainConfig, to_dict
 from tiltflow.training.group import (
     check_environment,
-    find_checkpoint,
+    check_environment_named,
     load_data,
     make_agent,
     read_config,
@@ -29,6 +31,7 @@ from tiltflow.training.group import (
 from tiltflow.training.loop import Event, Observe
 from tiltflow.training.pool import available_cores
 from tiltflow.training.processes import train_in_processes
+from tiltflow.training.restore import find_checkpoint
 from tiltflow.training.stopping import locked, stop_on_signals
 
 PACKAGES = ("jax", "jaxlib", "numpy", "optax", "equinox", "gymnasium", "mujoco", "ogbench", "minari", "h5py")
@@ -63,20 +66,27 @@ def resume(
     observe: Observe = silent,
     *,
     config: TrainConfig | None = None,
+    data: Path | None = None,
     in_this_process: bool = False,
 ) -> Path:
     """Continue the run in folder `run` from its checkpoints to the bits of an uninterrupted one.
 
-    `config` takes the place of its own: the data may lie elsewhere by now. Raises what `train` does, and
-    UserError where the data are others or no checkpoint can be read; the folder then stays as it was.
+    `data` is where the data lie by now; `config` takes the place of the run's own. Raises what `train` does,
+    and UserError where the data are others, no checkpoint can be read, or the folder names code to be run
+    that nobody has vouched for; the folder then stays as it was.
     """
     stored = read_config(run)
+    if config is None:
+        check_environment_named(stored, run)
     config = config or stored
+    if data is not None:
+        config = replace(config, data=str(data))
     dataset = load_data(config)
     with locked(run):
         _refuse_other_data(run, dataset)
+        _, schedule = make_agent(config, dataset.train.spec)
         for seeds in seed_groups(config, run):
-            find_checkpoint(config, run, seeds, dataset.checksum)
+            find_checkpoint(config, run, seeds, dataset.checksum, schedule)
         if config != stored:
             write_json(run / "config.json", to_dict(config))
         return _train(config, run, dataset, observe, in_this_process)
@@ -154,15 +164,22 @@ def _write_report(run: Path, observe: Observe) -> None:
     except ImportError as error:
         text = f"No report was written: {error}. {how_to_install('matplotlib')}"
         observe({"event": "message", "level": "warning", "text": text})
-    else:
+        return
+    try:
         write_report(run)
+    except Exception as error:
+        reason = str(error) if isinstance(error, ExplainedError) else f"{type(error).__name__}: {error}"
+        text = (
+            f"The training is finished, and its score is in {run / 'result.json'}, but its page could not be "
+            f"written: {reason} Write it with: tiltflow report {run}"
+        )
+        observe({"event": "message", "level": "warning", "text": text})
 
 
 def _merge_actions(run: Path, groups: list[list[int]]) -> None:
     parts = []
     for seeds in groups:
-        with np.load(logs.group_folder(run, seeds) / "actions.npz", allow_pickle=False) as part:
-            parts.append({name: part[name] for name in part.files})
+        parts.append(load_npz(logs.group_folder(run, seeds) / "actions.npz", "data", "policy"))
     with atomic_file(run / "actions.npz") as file:
         policy = np.concatenate([part["policy"] for part in parts])
         np.savez(file, data=parts[0]["data"], policy=policy)

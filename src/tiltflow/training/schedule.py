@@ -48,12 +48,12 @@ class Schedule:
 
     def chunks(self, start: int) -> Iterator[tuple[Position, int]]:
         """From `start` gradient steps on: the edge at which each chunk begins, and its length."""
-        step = start
-        while step < self.steps:
-            here = self.position(step)
-            length = min(edge for edge in self._edges(here.stage) if edge > here.stage_step) - here.stage_step
-            yield here, length
-            step += length
+        for index in range(len(self.stages)):
+            begun = self.begin(index)
+            for first, last in itertools.pairwise(self._edges(index)):
+                if begun + last > start:
+                    first = max(first, start - begun)
+                    yield Position(index, first, begun + first), last - first
 
     def _edges(self, index: int) -> Sequence[int]:
         stage = self.stages[index]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tiltflow.errors import Interrupted, UserError
-from tiltflow.training.stopping import StopFlag
+from tiltflow.training.stopping import StopFlag, listening
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -59,6 +59,9 @@ def serve(work: Callable[[Send], dict[str, Any]]) -> int:
         send({"event": "done", **work(send)})
     except BrokenPipeError:
         return 1
+    except KeyboardInterrupt:
+        send({"event": "failed", "kind": Interrupted.__name__, "text": "Stopped."})
+        return Interrupted.exit_code
     except Exception as error:
         if not isinstance(error, Interrupted):
             traceback.print_exc()
@@ -73,14 +76,14 @@ def main(arguments: list[str]) -> int:
     """Train the seeds, sending events. Returns the exit code."""
     run, seeds = Path(arguments[0]), [int(seed) for seed in arguments[1:]]
     stop = StopFlag()
-    signal.signal(signal.SIGTERM, stop.stop)
 
     def work(send: Send) -> dict[str, Any]:
         from tiltflow.training.group import read_config, train_group
 
         return train_group(read_config(run), run, seeds, send, stop)
 
-    return serve(work)
+    with listening(stop.ask):
+        return serve(work)
 
 
 if __name__ == "__main__":

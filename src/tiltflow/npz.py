@@ -1,0 +1,138 @@
+"""Reading npy and npz files of strangers: never unpickled, nothing allocated that the file cannot fill."""
+
+import math
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.lib import format as npy
+
+from tiltflow.errors import UserError
+from tiltflow.sizes import excess
+
+_PLAIN = "Save plain numbers (float32), not Python objects."
+_AGAIN = "Copy or make the file again."
+
+
+class Problem(NamedTuple):
+    """What is wrong with an array, or with the whole file (None)."""
+
+    key: str | None
+    text: str
+
+
+class _Unusable(Exception):
+    """The text of a problem."""
+
+
+def read_npz(path: Path, keys: Sequence[str] | None = None) -> tuple[dict[str, np.ndarray], list[Problem]]:
+    """The arrays of these names that the file has (all by default), and what is wrong with it.
+
+    An array is there or named in a problem, not both.
+    """
+    arrays, problems = dict[str, np.ndarray](), list[Problem]()
+    try:
+        archive = zipfile.ZipFile(path)
+    except Exception as error:  # whatever a decoder throws, the file is what it cannot read
+        return {}, [Problem(None, f"is cut off or damaged ({error}). {_AGAIN}")]
+    with archive:
+        members = [(info.filename.removesuffix(".npy"), info) for info in archive.infolist()]
+        wanted = [(key, info) for key, info in members if keys is None or key in keys]
+        if fault := excess(sum(info.file_size for _, info in wanted), path.stat().st_size):
+            return {}, [Problem(None, fault)]
+        counts = Counter(key for key, _ in members)
+        problems += [
+            Problem(key, f"is in the file {count} times; only one can be meant.")
+            for key, count in counts.items()
+            if count > 1
+        ]
+        for key, info in wanted:
+            if counts[key] > 1:
+                continue
+            try:
+                with archive.open(info) as member:
+                    arrays[key] = _read(member, info.file_size)
+            except _Unusable as fault_found:
+                problems.append(Problem(key, str(fault_found)))
+            except Exception as error:
+                problems.append(Problem(key, f"is cut off or damaged ({error}). {_AGAIN}"))
+    return arrays, problems
+
+
+def load_npz(path: Path, *keys: str) -> dict[str, np.ndarray]:
+    """All arrays of a file that must have these. Raises UserError naming the file and what is wrong."""
+    if not path.is_file():
+        raise UserError(f"{path} does not exist.")
+    arrays, problems = read_npz(path)
+    problems += [Problem(key, "is missing.") for key in keys if key not in arrays]
+    if problems:
+        key, text = problems[0]
+        raise UserError(f"{path} cannot be read: {f'the array {key!r}' if key else 'it'} {text}")
+    return arrays
+
+
+def load_npy(path: Path) -> np.ndarray:
+    """The array of an npy file. Raises UserError naming the file and what is wrong."""
+    try:
+        with path.open("rb") as file:
+            return _read(file, path.stat().st_size)
+    except _Unusable as fault:
+        raise UserError(f"{path} {fault}") from fault
+    except Exception as error:
+        raise UserError(
+            f"{path} cannot be read ({error}). It must hold plain numbers, as numpy.save writes them."
+        ) from error
+
+
+def read_like(file: IO[bytes], like: Any) -> np.ndarray:
+    """The next array of an open file, which must have the shape and type of `like`.
+
+    Raises ValueError for any other.
+    """
+    shape, fortran, kind = _header(file)
+    if shape != like.shape or kind != like.dtype:
+        raise ValueError(f"an array of {kind} {shape} where {like.dtype} {like.shape} belongs")
+    return _fill(file, shape, fortran, kind)
+
+
+def _read(file: IO[bytes], size: int) -> np.ndarray:
+    """The one array of an open file of `size` bytes."""
+    shape, fortran, kind = _header(file)
+    if kind.hasobject:
+        raise _Unusable(f"cannot be read: it holds Python objects. {_PLAIN}")
+    declared, there = math.prod(shape) * kind.itemsize, size - file.tell()
+    if declared != there:
+        raise _Unusable(
+            f"is cut off or damaged: it declares {declared:,} bytes and holds {there:,}. {_AGAIN}"
+        )
+    array = _fill(file, shape, fortran, kind)
+    file.read(1)  # at its end a member of an archive compares its checksum
+    return array
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    version = npy.read_magic(file)
+    if version == (1, 0):
+        shape, fortran, kind = npy.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, fortran, kind = npy.read_array_header_2_0(file)
+    else:
+        raise _Unusable(f"has version {version} of the format: no plain array. {_PLAIN}")
+    if any(length < 0 for length in shape):
+        raise _Unusable(f"declares the shape {shape}.")
+    return shape, fortran, kind
+
+
+def _fill(file: IO[bytes], shape: tuple[int, ...], fortran: bool, kind: np.dtype) -> np.ndarray:
+    array = np.empty(math.prod(shape), kind)
+    if array.nbytes:
+        view, done = memoryview(array.view(np.uint8)), 0  # type: ignore[arg-type]
+        while done < array.nbytes:
+            count = file.readinto(view[done : done + 2**24])  # type: ignore[attr-defined]
+            if not count:
+                raise EOFError(f"{done:,} of {array.nbytes:,} bytes")
+            done += count
+    return array.reshape(shape, order="F" if fortran else "C")

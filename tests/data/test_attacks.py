@@ -1,0 +1,282 @@
+"""Data of strangers: no code of theirs runs, no other file is read, no memory is asked for in vain."""
+
+import contextlib
+import json
+import os
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import gymnasium
+import h5py
+import minari
+import numpy as np
+import pytest
+
+from tiltflow.data.arrays import read_arrays
+from tiltflow.data.load import audit, load_dataset
+from tiltflow.data.points import read_table
+from tiltflow.environments import make_environment
+from tiltflow.errors import UserError
+from tiltflow.tasks import find_task
+from tiltflow.trust import trusting
+
+TASK = find_task("minari/own/swing-v0")
+SECRET = np.arange(40, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory) -> Path:
+    """A Minari data set of five random steps of a pendulum: the folder of its metadata."""
+    root = tmp_path_factory.mktemp("minari")
+    os.environ["MINARI_DATASETS_PATH"] = str(root)
+    collector = minari.DataCollector(gymnasium.make("Pendulum-v1", max_episode_steps=5))
+    collector.reset(seed=0)
+    while not any(collector.step(collector.action_space.sample())[2:4]):
+        pass
+    collector.create_dataset(TASK.dataset, algorithm_name="r", author="a", author_email="a@b.c",
+                             code_permalink="https://example.org")  # fmt: skip
+    del os.environ["MINARI_DATASETS_PATH"]
+    return root / TASK.dataset / "data"
+
+
+@pytest.fixture
+def data_set(recorded, tmp_path):
+    """Makes a copy of it with other metadata (None: left out)."""
+
+    def make(**changes) -> Path:
+        folder = tmp_path / "set"
+        folder.mkdir()
+        (folder / "main_data.hdf5").write_bytes((recorded / "main_data.hdf5").read_bytes())
+        metadata = json.loads((recorded / "metadata.json").read_text()) | changes
+        metadata = {key: value for key, value in metadata.items() if value is not None}
+        (folder / "metadata.json").write_text(json.dumps(metadata))
+        return folder
+
+    return make
+
+
+def spec(**changes) -> str:
+    """An environment's specification in JSON, as Gymnasium writes it."""
+    fields = {
+        "id": "Pendulum-v1", "entry_point": "gymnasium.envs.classic_control:PendulumEnv", "kwargs": {},
+        "max_episode_steps": 5, "additional_wrappers": [], "reward_threshold": None,
+        "nondeterministic": False, "disable_env_checker": False, "vector_entry_point": None,
+    }  # fmt: skip
+    return json.dumps(fields | changes)
+
+
+def test_an_honest_minari_data_set_gives_its_data_and_environment(data_set):
+    folder = data_set(env_spec=spec(kwargs={"g": 5.0}))
+    assert len(load_dataset(TASK, folder).train) == 5
+    assert audit(folder) == []
+    environment = make_environment(TASK, folder)
+    assert environment._environment.unwrapped.g == 5.0
+
+
+def test_an_entry_point_of_a_data_set_is_not_called(data_set, tmp_path):
+    command = f"touch {tmp_path / 'ran'}"
+    evil = spec(id="Evil-v0", entry_point="os:system", kwargs={"command": command})
+    folder = data_set(env_spec=evil)
+    load_dataset(TASK, folder)
+    (finding,) = audit(folder)
+    assert "'Evil-v0', which no installed package has registered" in finding.text
+    with pytest.raises(UserError, match=r"'Evil-v0', which no installed package has registered.*--trust"):
+        make_environment(TASK, folder)
+    assert not (tmp_path / "ran").exists()
+    with trusting(), contextlib.suppress(Exception):
+        make_environment(TASK, folder)
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_data_set_without_spaces_is_not_opened(data_set, tmp_path):
+    """Minari would ask the environment for them."""
+    command = f"touch {tmp_path / 'ran'}"
+    evil = spec(id="Evil-v0", entry_point="os:system", kwargs={"command": command})
+    folder = data_set(env_spec=evil, action_space=None)
+    for use in (audit, lambda path: load_dataset(TASK, path), lambda path: make_environment(TASK, path)):
+        with pytest.raises(UserError, match=r"has no 'action_space'.*--trust"):
+            use(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"id": "antigravity:Pendulum-v1"}, "no installed package has registered"),
+        ({"kwargs": {"xml_file": "/etc/passwd"}}, "xml_file = '/etc/passwd'"),
+        ({"kwargs": {"maze": [["os:system"]]}}, "may name a file or code"),
+    ],
+)
+def test_what_an_environment_is_built_with_is_plain(data_set, changes, text):
+    folder = data_set(env_spec=spec(**changes))
+    with pytest.raises(UserError, match=text):
+        make_environment(TASK, folder)
+
+
+def test_a_foreign_wrapper_is_left_out_and_named(data_set, tmp_path):
+    evil = {"name": "W", "entry_point": "os:system", "kwargs": {"command": f"touch {tmp_path / 'ran'}"}}
+    name = "gymnasium.wrappers.stateful_observation:TimeAwareObservation"
+    own = {"name": "T", "entry_point": name, "kwargs": {}}
+    folder = data_set(env_spec=spec(additional_wrappers=[evil, own]))
+    (finding,) = audit(folder)
+    assert (finding.level, "os:system" in finding.text) == ("warning", True)
+    environment = make_environment(TASK, folder)._environment
+    assert isinstance(environment, gymnasium.wrappers.TimeAwareObservation)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"data_format": "arrow"}, "only hdf5 is read"),
+        ({"observation_space": json.dumps({"type": "Box", "shape": [10**5, 10**5]})}, "more than 1,000,000"),
+        ({"observation_space": json.dumps({"type": "Box", "dtype": "uint8", "shape": [9, 9, 3]})}, "images"),
+        ({"observation_space": "[" * 100_000}, "no JSON text"),
+    ],
+)
+def test_metadata_that_ask_for_too_much_are_refused(data_set, changes, text):
+    with pytest.raises(UserError, match=text):
+        load_dataset(TASK, data_set(**changes))
+
+
+def external_storage(file, secret):
+    file.create_dataset("observations", (40, 1), "f4", external=[(str(secret), 0, 160)])
+
+
+def external_link(file, secret):
+    with h5py.File(secret.with_suffix(".h5"), "w") as other:
+        other["x"] = SECRET[:, None]
+    file["observations"] = h5py.ExternalLink(str(secret.with_suffix(".h5")), "/x")
+
+
+def soft_link(file, secret):
+    file["observations"] = h5py.SoftLink("/actions")
+
+
+def virtual(file, secret):
+    with h5py.File(secret.with_suffix(".h5"), "w") as other:
+        other["x"] = SECRET
+    layout = h5py.VirtualLayout((40, 1), "f4")
+    layout[:, 0] = h5py.VirtualSource(str(secret.with_suffix(".h5")), "x", (40,))
+    file.create_virtual_dataset("observations", layout)
+
+
+DOORS = [(external_storage, "stored in the file"), (external_link, "link into the file"),
+         (soft_link, "is a link to"), (virtual, "view of the file")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("door", "text"), DOORS)
+def test_an_hdf5_file_that_leads_out_of_itself_is_refused(tmp_path, door, text):
+    secret = tmp_path / "secret"
+    secret.write_bytes(SECRET.tobytes())
+    with h5py.File(tmp_path / "x.hdf5", "w") as file:
+        file["actions"] = np.zeros((40, 1), np.float32)
+        door(file, secret)
+    columns, findings = read_arrays(tmp_path / "x.hdf5")
+    assert "observations" not in columns
+    assert [(finding.key, finding.level) for finding in findings] == [("observations", "error")]
+    assert text in findings[0].text
+
+
+@pytest.mark.parametrize(("door", "text"), DOORS)
+def test_a_minari_file_that_leads_out_of_itself_is_refused(data_set, tmp_path, door, text):
+    secret = tmp_path / "secret"
+    secret.write_bytes(SECRET.tobytes())
+    folder = data_set()
+    with h5py.File(folder / "main_data.hdf5", "a") as file:
+        group = file["episode_0"]
+        del group["observations"]
+        door(group, secret)
+    with pytest.raises(UserError, match=f"/episode_0/observations, which .*{text}"):
+        load_dataset(TASK, folder)
+
+
+def test_groups_of_a_minari_file_that_hold_each_other_end(data_set):
+    folder = data_set()
+    with h5py.File(folder / "main_data.hdf5", "a") as file:
+        file["episode_0/again"] = file["episode_0"]
+    assert len(load_dataset(TASK, folder).train) == 5
+
+
+def fill_value(path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("observations", (10**8, 8), "f4", chunks=(1000, 8), fillvalue=1.0)
+    assert path.stat().st_size < 5000
+
+
+def deflated(path):
+    """300 MB of zeros, which pack to a thousandth."""
+    archive = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+    with archive, archive.open("observations.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, header((75_000_000, 1)))
+        for _ in range(300):
+            member.write(bytes(10**6))
+
+
+def declared(path):
+    with zipfile.ZipFile(path, "w") as archive, archive.open("observations.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, header((10**12, 8)))
+
+
+def header(shape):
+    return {"descr": "<f4", "fortran_order": False, "shape": shape}
+
+
+@pytest.mark.parametrize(
+    ("bomb", "text"),
+    [
+        (fill_value, "declares 3.2 GB"),
+        (deflated, "declares 300.0 MB"),
+        (declared, "declares 32,000,000,000,000"),
+    ],
+)
+def test_a_bomb_is_refused_before_memory_is_asked_for(tmp_path, bomb, text):
+    bomb(tmp_path / "x")
+    tracemalloc.start()
+    columns, findings = read_arrays(tmp_path / "x")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert not columns
+    assert text in findings[0].text
+    assert peak < 10e6
+
+
+def test_a_minari_bomb_is_refused(data_set):
+    folder = data_set()
+    with h5py.File(folder / "main_data.hdf5", "a") as file:
+        file["episode_0"].create_dataset("infos/x", (10**8, 8), "f4", chunks=(1000, 8), fillvalue=1.0)
+    with pytest.raises(UserError, match=r"declares 3\.2 GB"):
+        load_dataset(TASK, folder)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz"])
+def test_points_that_declare_more_than_they_hold_are_refused(tmp_path, name):
+    if name == "x.npz":
+        declared(tmp_path / name)
+    else:
+        with (tmp_path / name).open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header((10**12, 8)))
+    with pytest.raises(UserError, match="it declares 32,000,000,000,000 bytes and holds 0"):
+        read_table(tmp_path / name)
+
+
+def test_repetitive_data_of_an_honest_size_are_read(tmp_path):
+    """All-zero rewards pack to a thousandth, too."""
+    arrays = {"observations": np.zeros((10**6, 8), np.float32), "rewards": np.zeros(10**6, np.float32)}
+    np.savez_compressed(tmp_path / "x.npz", **arrays)
+    columns, findings = read_arrays(tmp_path / "x.npz")
+    assert findings == []
+    assert {key: column.shape for key, column in columns.items()} == {
+        "observations": (10**6, 8),
+        "rewards": (10**6,),
+    }
+
+
+def test_arrays_in_any_order_and_of_any_size_are_read_as_they_are(tmp_path):
+    arrays = {"observations": np.asfortranarray(np.arange(12.0).reshape(4, 3)), "rewards": np.zeros(0)}
+    np.savez(tmp_path / "x.npz", **arrays)
+    columns, _ = read_arrays(tmp_path / "x.npz")
+    for key, array in arrays.items():
+        np.testing.assert_array_equal(columns[key], array)
+        assert columns[key].dtype == array.dtype
