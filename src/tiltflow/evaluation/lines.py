@@ -30,6 +30,8 @@ def _fault(record: object, seeds: int) -> str:
     for key in ("step", "stage", *EPISODE_KEYS):
         if key not in record:
             return f"it has no {key!r}"
+    if not isinstance(record["step"], int):
+        return "'step' is no number of steps"
     returns = record["returns"]
     if not isinstance(returns, list) or not returns or not all(isinstance(r, list) and r for r in returns):
         return "'returns' is no list of the returns of each seed"

@@ -10,7 +10,7 @@ from tiltflow.evaluation.statistics import result_record
 from tiltflow.files import write_json
 from tiltflow.tasks import find_task
 from tiltflow.training.evaluator import Evaluator
-from tiltflow.training.group import check_environment_named, data_path
+from tiltflow.training.group import check_environment_named, data_path, read_config
 from tiltflow.training.guided import Guidance, guide
 from tiltflow.training.learned import read_learned
 from tiltflow.training.loop import Observe
@@ -33,8 +33,8 @@ def evaluate(
     episode is in it.
     Raises UserError where there is no checkpoint, or where the policy cannot be guided so.
     """
+    check_environment_named(read_config(run), run)
     learned = read_learned(run, observe)
-    check_environment_named(learned.config, run)
     task = find_task(learned.config.task, learned.config.env)
     file, chosen = "evaluation.json", dict[str, Any]()
     if guidance is not None:

@@ -36,33 +36,31 @@ def cut(folder: Path, step: int) -> None:
 
 
 def lost(folder: Path, schedule: Schedule, seeds: int, step: int) -> str:
-    """What a group must have logged up to `step` and has not; empty where nothing is lost.
+    """The evaluation that a group must have logged before `step` and has not; empty where none is lost.
 
-    The evaluation at `step` itself may be still to come. Of stages that can have been taken over from another
-    run, whose chunks may be others, metrics are not asked for. Raises UserError for a line that is damaged.
+    That at `step` itself may be still to come. Raises UserError for a line that is damaged.
     """
-    known = {METRICS: read_json_lines(folder / METRICS), EVALUATIONS: read_evaluations(folder, seeds)}
-    steps = {name: [record.get("step") for record in records] for name, records in known.items()}
-    adopted = 0 if schedule.config.reuse is None else schedule.begin(len(schedule.stages) - 1)
-    wanted: dict[str, list[int]] = {name: [] for name in NAMES}
+    there = [record["step"] for record in read_evaluations(folder, seeds) if record["step"] < step]
+    wanted = list(schedule.evaluated(step - 1))
+    if there == wanted:
+        return ""
+    missing = sorted(set(wanted) - set(there))
+    what = f"lacks the line of step {missing[0]:,}" if missing else "has lines that no step wrote"
+    return f"{folder / EVALUATIONS} {what}"
+
+
+def gap(folder: Path, schedule: Schedule, step: int) -> str:
+    """The chunk up to `step` whose metrics a group has not logged; empty where none is lost.
+
+    Stages that can have been taken over from another run, whose chunks may be others, are not looked at.
+    """
+    there = {record.get("step") for record in read_json_lines(folder / METRICS)}
+    last = len(schedule.stages) - 1
+    adopted = 0 if schedule.config.reuse is None else schedule.begin(last)
     for here, length in schedule.chunks(0):
         end = here.step + length
-        if end > step:
-            break
-        if end > adopted:
-            wanted[METRICS].append(end)
-        if schedule.evaluates(here, length):
-            wanted[EVALUATIONS].append(end)
-    for name in NAMES:
-        there = [number for number in steps[name] if isinstance(number, int) and number <= step]
-        if name == METRICS:
-            there = [number for number in there if number > adopted]
-        elif there[-1:] != [step] and wanted[name][-1:] == [step]:
-            wanted[name].pop()
-        if there != wanted[name]:
-            missing = sorted(set(wanted[name]) - set(there))
-            what = f"lacks the line of step {missing[0]:,}" if missing else "has lines that no step wrote"
-            return f"{folder / name} {what}"
+        if adopted < end <= step and end not in there:
+            return f"{folder / METRICS} lacks the line of step {end:,}, which its page will lack"
     return ""
 
 

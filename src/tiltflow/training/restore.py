@@ -42,8 +42,10 @@ def sound_checkpoints(
             continue
         checkpoints.check(path, head, expected)
         if lost := logs.lost(folder, schedule, len(seeds), head["step"]):
-            problems.append(f"{lost}: the run goes on from a checkpoint before it.")
+            problems.append(f"{lost}: the run can only go on from a checkpoint before it.")
             continue
+        if gap := logs.gap(folder, schedule, head["step"]):
+            problems.append(f"{gap}.")
         yield path
 
 

@@ -87,9 +87,15 @@ class Schedule:
         count = self.config.evaluations
         return end * count // stage.steps > before.stage_step * count // stage.steps
 
+    def evaluated(self, last: int) -> Iterator[int]:
+        """The steps up to `last` after which the policy is evaluated."""
+        for here, length in self.chunks(0):
+            if here.step + length <= last and self.evaluates(here, length):
+                yield here.step + length
+
     def evaluations_before(self, step: int) -> int:
         """How often the policy has been evaluated before the edge after `step` gradient steps."""
-        return sum(self.evaluates(here, n) for here, n in self.chunks(0) if here.step + n < step)
+        return len(list(self.evaluated(step - 1)))
 
     def saves(self, before: Position, length: int) -> bool:
         """Whether a checkpoint follows the chunk of that length that began at `before`."""
