@@ -53,9 +53,8 @@ def send(number: int, to: str) -> None:
 def happens(event: dict, moment: str) -> bool:
     """Whether the event is the moment. Writing follows the evaluation, or the chunk, by a hair."""
     if moment in ("drawing", "evaluating"):
-        return event["event"] == "activity" and moment in event["text"] and 0 < (event["fraction"] or 0) < 1
-    late = event["event"] == "chunk" and event["step"] >= 60
-    return late
+        return event["event"] == "activity" and moment in event["text"]
+    return event["event"] == "chunk" and event["step"] >= 60
 
 
 def stop_once(config_file: Path, run: Path, name: str, to: str, at: str) -> int:

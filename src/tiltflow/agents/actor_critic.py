@@ -103,6 +103,17 @@ def q_size(critic: Critic, batch: Columns, config: CriticConfig) -> Float[Array,
     return jnp.maximum(jnp.mean(jnp.abs(values)), 1e-6)
 
 
+def q_spread(critic: Critic, batch: Columns, config: CriticConfig) -> Float[Array, ""]:
+    """How much Q' differs between two actions at a state: the data's, and that of another row of the batch.
+
+    √(mean of the squared difference / 2), the standard deviation where both were drawn alike.
+    """
+    observations, actions = batch["observations"], batch["actions"]
+    own = q_value(critic, observations, actions, config)
+    other = q_value(critic, observations, jnp.roll(actions, 1, axis=0), config)
+    return jnp.maximum(jnp.sqrt(jnp.mean((own - other) ** 2) / 2), 1e-6)
+
+
 def best_of(
     policy: Generator,
     critic: Critic,

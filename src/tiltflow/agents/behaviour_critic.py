@@ -1,4 +1,6 @@
-"""The two stages with which QIPO and QGPO begin: the behaviour policy, then its critic, fixed from then on.
+"""The two stages with which QIPO, QGPO and a FlowQ of stages begin: the behaviour policy, then its critic.
+
+The critic is fixed from then on.
 
 Their states are named tuples with the fields `policy` (Trained) and `critic`. The policy stays μ to the
 end of the critic's stage.
@@ -6,7 +8,7 @@ end of the critic's stage.
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import optax
@@ -15,14 +17,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from tiltflow.agents.base import Stage
 from tiltflow.agents.baseline_configs import QGPOConfig
 from tiltflow.agents.bc import behaviour_stage, behaviour_update, sample_support, trained_by
-from tiltflow.agents.configs import QIPOConfig
+from tiltflow.agents.configs import FlowQConfig, QIPOConfig
 from tiltflow.critics import q_value, update_critic
 from tiltflow.data.transitions import Spec
 from tiltflow.optimize import Columns, Metrics
 
 
 def behaviour_and_critic(
-    config: QIPOConfig | QGPOConfig,
+    config: QIPOConfig | QGPOConfig | FlowQConfig,
     spec: Spec,
     count: dict[str, int],
     optimizer: optax.GradientTransformation,
@@ -70,13 +72,13 @@ def support_energies(
     state: Any,
     observations: Float[Array, "n o"],
     actions: Float[Array, "n m a"],
-    config: QIPOConfig | QGPOConfig,
+    config: QIPOConfig | QGPOConfig | FlowQConfig,
 ) -> Float[Array, "n m"]:
     """E = −Q of the support actions of each state."""
     return -q_value(state.critic, observations[:, None], actions, config.critic)
 
 
-def energy_unit(energies: Float[Array, "n m"], config: QIPOConfig | QGPOConfig) -> Float[Array, ""]:
+def energy_unit(energies: Float[Array, "n m"], scale: Literal["advantage", "none"]) -> Float[Array, ""]:
     """One unit of energy: the mean spread over a state's actions, or 1."""
     spread = jnp.mean(jnp.std(energies, axis=1))
-    return jnp.maximum(spread, 1e-6) if config.energy_scale == "advantage" else jnp.ones(())
+    return jnp.maximum(spread, 1e-6) if scale == "advantage" else jnp.ones(())

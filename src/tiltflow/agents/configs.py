@@ -199,8 +199,9 @@ class FlowQConfig:
 
     flow: FlowConfig = FlowConfig()
     critic: CriticConfig = CriticConfig(kind="policy")
-    reading: Literal["velocity", "path"] = "velocity"
-    """What is guided: the velocity, by ∇Q of the point, or the path, displaced up ∇Q of its mean."""
+    reading: Literal["velocity", "path", "clean"] = "velocity"
+    """What is guided: the velocity, by ∇Q of the point; the path, displaced up ∇Q of its mean; or the
+    velocity by ∇Q of the behaviour's estimate of the action (ours; three stages, with a finished critic)."""
     schedule: Literal["linear", "quadratic", "rational", "learned"] = "linear"
     """h(t): t, t², t²/(1 − t) with t up to 1 − 1/next_action_steps, or learned (reading = velocity)."""
     velocity_factor: Literal["score", "raw"] = "score"
@@ -208,7 +209,10 @@ class FlowQConfig:
     hessian: bool = True
     """Whether the change of ∇Q along the path is a part of the velocity (reading = path)."""
     strength: float = 1.0
-    """λ, the strength of the guidance, in units of the mean |Q| of the data's actions."""
+    """λ, the strength of the guidance, in units of `energy_scale`."""
+    energy_scale: Literal["spread", "size"] = "size"
+    """Unit of Q: how much it differs between actions at a state, or the mean |Q| of the data's actions,
+    which changes when a constant is added to every reward."""
     sigma: float = 0.1
     """Standard deviation of actions around the path's displaced mean (reading = path)."""
     next_action_steps: int = 10
@@ -216,15 +220,29 @@ class FlowQConfig:
     num_candidates: int = 1
     """Actions drawn where the policy is played, of which the one of highest Q is taken."""
     actor_critic_steps: int | None = None
-    """Gradient steps of policy and critic; without it the whole of --steps."""
+    """Gradient steps of policy and critic; without it the whole of --steps (not reading = clean)."""
+    behaviour_steps: int | None = None
+    """Gradient steps of the behaviour stage (reading = clean); without it a share of --steps."""
+    critic_steps: int | None = None
+    """Gradient steps of the critic stage (reading = clean); without it a share of --steps."""
+    guidance_steps: int | None = None
+    """Gradient steps of the guided policy (reading = clean); without it a share of --steps."""
 
     def __post_init__(self) -> None:
-        check_actor_critic(self)
+        if self.reading == "clean":
+            check_numbers(self)
+            if self.critic.kind == "policy":
+                raise UserError(
+                    "reading = clean: its critic is finished before the policy. Choose critic.kind = "
+                    "expectile or in-support-softmax."
+                )
+        else:
+            check_actor_critic(self)
         if (self.flow.path, self.flow.prediction) != ("ot", "velocity"):
             raise UserError("flowq is defined for flow.path = ot and flow.prediction = velocity.")
-        if self.reading == "path" and self.schedule == "learned":
+        if self.reading != "velocity" and self.schedule == "learned":
             raise UserError(
-                "schedule = learned needs reading = velocity: a displaced path leaves nothing to fit it to. "
+                "schedule = learned needs reading = velocity: others leave nothing to fit it to. "
                 "Choose linear, quadratic or rational."
             )
         if not 0 <= self.sigma < 1:

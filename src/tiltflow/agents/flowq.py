@@ -1,7 +1,8 @@
 """FlowQ (arXiv 2505.14139): a flow policy that matches a path or a velocity guided by ∇Q.
 
-The policy is π(a|s) ≈ μ(a|s)·exp(λQ(s, a)/q), q the mean |Q| of the data's actions. With E = −Q/q and
-(data, noise, t) as in flow matching, one of two readings (guidance/displaced.py) is the target v̂ at x̂_t:
+The policy is π(a|s) ≈ μ(a|s)·exp(λQ(s, a)/q), q the unit of Q. With E = −Q/q and
+(data, noise, t) as in flow matching, one of two readings (guidance/displaced.py; a third, `clean`,
+is in flowq_clean.py) is the target v̂ at x̂_t:
 
     velocity  x̂_t = t·data + (1 − t)·noise,              v̂ = data − noise − λ·c(t)·∇E(x̂_t)
     path      x̂_t = m_t − λ·h(t)·∇E(m_t) + σ·jitter,     v̂ = dx̂_t/dt,   m_t = t·data + (1 − t)·√(1 − σ²)·noise
@@ -19,7 +20,9 @@ Departs from the paper, where it does not say, by our choice:
   action, a − λ·h(1)·∇E(a) + σ·jitter, with Q's gradient at the data's action alone.
 - The critic: double Q-learning with actions of the averaged policy, y = r + γ(1 − d)·min_j Q'_j(s', a'),
   trained beside the policy. With `critic.kind="expectile"` it does not ask the policy.
-- Q/q, as in TD3+BC, is what λ multiplies; q follows the critic as it learns.
+- λ multiplies Q/q. q is how much Q differs between actions at a state (`energy_scale = spread`), for which
+  each state is given another row's action too; as in TD3+BC it can be the mean |Q| (`size`), which a constant
+  added to every reward changes. q follows the critic as it learns.
 - ∇Q is the target ensemble's, at x̂_t itself, in or out of the actions' box.
 - h is learned by weighted matching, beside the policy: c minimises
   w·|data − noise − (v_μ(x_t, t, s) − λ·c(t)·∇E(x_t))|² with v_μ a behaviour flow that is trained along and
@@ -37,6 +40,7 @@ import optax
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from tiltflow.agents import flowq_clean
 from tiltflow.agents.actor_critic import (
     ActorCriticState,
     Stepped,
@@ -44,6 +48,7 @@ from tiltflow.agents.actor_critic import (
     play_best_of,
     policy_optimizer,
     q_size,
+    q_spread,
 )
 from tiltflow.agents.base import Agent, flow_parts
 from tiltflow.agents.bc import behaviour_update, init_flow, sample_actions, sample_support
@@ -77,7 +82,9 @@ class Guide(NamedTuple):
 
 def energy_of(critic: Critic, batch: Columns, config: FlowQConfig) -> Energy:
     """E(a) = −Q'(s, a)/q of one action at each of the batch's states."""
-    observations, size = batch["observations"], q_size(critic, batch, config.critic)
+    observations = batch["observations"]
+    unit = q_spread if config.energy_scale == "spread" else q_size
+    size = unit(critic, batch, config.critic)
 
     def energy(actions: Float[Array, "n a"]) -> Float[Array, " n"]:
         return -q_value(critic, observations, actions, config.critic, plain=True) / size
@@ -172,7 +179,12 @@ def _draw(key: PRNGKeyArray, data: Array) -> tuple[Array, Array, Array]:
 
 
 def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
-    """The agent: one stage, in which every step is one of the critic and one of the policy."""
+    """The agent: one stage, in which every step is one of the critic and one of the policy.
+
+    With the reading `clean`, three stages (flowq_clean.py).
+    """
+    if config.reading == "clean":
+        return flowq_clean.build(config, spec, steps)
     optimizer = policy_optimizer(config.flow, config, steps)
     euler = replace(config.flow, solver="euler", num_steps=config.next_action_steps)
 

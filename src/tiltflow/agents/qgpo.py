@@ -104,7 +104,8 @@ def build(config: QGPOConfig, spec: Spec, steps: int) -> Agent:
         return {"support_actions": actions, "support_energies": energies}
 
     def prepare(state: QGPOState, sample: Columns, key: PRNGKeyArray) -> QGPOState:
-        return state._replace(scale=energy_unit(support(state, sample, key)["support_energies"], config))
+        energies = support(state, sample, key)["support_energies"]
+        return state._replace(scale=energy_unit(energies, config.energy_scale))
 
     def learn_energy(state: QGPOState, batch: Columns, key: PRNGKeyArray) -> tuple[QGPOState, Metrics]:
         weights = tilt_weights(batch["support_energies"] / state.scale, config.beta)

@@ -156,7 +156,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
             energies = support_energies(state, sample["observations"], several, config)
         else:
             energies = support(state, sample, key)["support_energies"]
-        unit = energy_unit(energies, config)
+        unit = energy_unit(energies, config.energy_scale)
         return state._replace(scale=jnp.where(first, unit, state.scale), renewals=state.renewals + 1)
 
     def improve(state: QIPOState, batch: Columns, key: PRNGKeyArray) -> tuple[QIPOState, Metrics]:

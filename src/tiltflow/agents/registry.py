@@ -66,7 +66,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         Algorithm(
             "flowq",
             "FlowQ: flow matching guided by the gradient of Q, with a critic of the policy's own actions",
-            FlowQConfig(),
+            FlowQConfig(energy_scale="spread"),
             "tiltflow.agents.flowq",
         ),
         Algorithm(

@@ -1,0 +1,179 @@
+"""Laws of QIPO's and FlowQ's tilts on bandits with a known behaviour and a known Q, by the agents themselves.
+
+μ = N(m, s²) and Q = b·a give μ·exp(βQ/u) = N(m + βs²b/u, s²). Nothing but the last stage is trained.
+"""
+
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from bandits import FLOW, SPEC, exact_flow, gaussian_actions, known_critic
+
+from tiltflow.agents import flowq, qipo
+from tiltflow.agents.bc import sample_actions
+from tiltflow.agents.configs import CriticConfig, FlowQConfig, NetworkConfig, QIPOConfig
+from tiltflow.agents.support import baseline_weights
+from tiltflow.critics import Critic
+from tiltflow.errors import UserError
+from tiltflow.exact import gaussian_mixture
+from tiltflow.optimize import Trained, run_steps
+
+MEAN, STD, SLOPE, STEPS = 0.1, 0.15, 6.0, 2500
+SAMPLED = replace(FLOW, num_steps=20)
+LAW = gaussian_mixture(np.ones(1), np.array([[MEAN]]), np.full((1, 1, 1), STD**2))
+SMALL = NetworkConfig(width=16, depth=1, activation="relu")
+EXPECTILE = CriticConfig(kind="expectile", network=SMALL, ensemble=1, learning_rate=3e-3)
+
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
+
+class Constant(eqx.Module):
+    """V(s) of any value, in the place of a network: a baseline need not be right."""
+
+    value: jnp.ndarray
+
+    def __call__(self, observations):
+        return jnp.broadcast_to(self.value, (*observations.shape[:-1], 1))
+
+
+def columns(rows: int = 4000) -> dict[str, jnp.ndarray]:
+    of_bandit = gaussian_actions(MEAN, STD, rows)
+    zeros = of_bandit["observations"]
+    rest = {"rewards": zeros[:, 0], "next_observations": zeros, "terminations": jnp.ones(rows)}
+    return {**of_bandit, **rest}
+
+
+def last_stage(agent, state, data):
+    """The state and the actions after the last stage."""
+    stage, key = agent.stages[-1], jax.random.key(5)
+    state = jax.jit(stage.renew)(state, {name: column[:500] for name, column in data.items()}, key)
+    if stage.derive is not None:
+        data = {**data, **jax.jit(stage.derive)(state, data, key)}
+    run = jax.jit(run_steps, static_argnames=("update", "num_steps", "batch_size"))
+    state, _ = run(stage.update, state, data, key, 0, num_steps=stage.steps, batch_size=stage.batch_size)
+    return state, np.asarray(jax.jit(agent.act)(state, jnp.zeros((20_000, 1)), key))[:, 0]
+
+
+def improve(beta: float = 1.0, value: float = 0.4, **changes) -> tuple[float, float]:
+    """Mean shift over the exact one of the whole noise, and the deviation, after one improvement by QIPO."""
+    config = replace(
+        QIPOConfig(),
+        flow=replace(SAMPLED, play_noise=changes.pop("play_noise", 1.0)),
+        critic=changes.pop("critic", EXPECTILE),
+        beta=beta,
+        energy_scale="none",
+        improvement_learning_rate=2e-3,
+        improvement_ema=0.995,
+        behaviour_steps=1,
+        critic_steps=1,
+        improvement_steps=STEPS,
+        renew_every=STEPS,
+        **changes,
+    )
+    agent = qipo.build(config, SPEC, 0)
+    critic = known_critic(SLOPE)
+    if config.critic.kind == "expectile":
+        constant = Constant(jnp.float32(value))
+        critic = Critic(critic.q, Trained(constant, constant, ()))
+    state = agent.init(jax.random.key(1))._replace(critic=critic, behaviour=exact_flow(LAW))
+    _, actions = last_stage(agent, state, columns())
+    return (actions.mean() - MEAN) / (beta * SLOPE * STD**2), actions.std()
+
+
+@pytest.mark.parametrize(
+    ("changes", "share"),
+    [
+        ({"reference": "behaviour", "num_support_actions": 4}, 0.67),  # its finite-M value at this β
+        ({"reference": "behaviour", "num_support_actions": 4, "baseline": "value"}, 1.0),
+        ({"reference": "data", "num_support_actions": 1, "baseline": "value"}, 1.0),
+    ],
+)
+def test_weights_over_a_value_tilt_by_beta_whatever_the_number_of_actions(changes, share):
+    shift, std = improve(**changes)
+    assert shift == pytest.approx(share, abs=0.06)
+    assert std == pytest.approx(STD, abs=0.015)
+
+
+def test_a_critic_without_a_value_gets_a_fitted_one():
+    critic = replace(EXPECTILE, kind="in-support-softmax")
+    shift, _ = improve(reference="behaviour", num_support_actions=4, baseline="value", critic=critic)
+    assert shift == pytest.approx(1.0, abs=0.06)
+
+
+def test_baseline_weights_average_to_the_tilt_in_groups_of_any_size():
+    """Of actions of μ and of μ·exp(−bE): the same target from both, for any V, also where M = 1."""
+    before, step, value = 0.8, 0.5, jnp.array([0.3, -0.7])
+    noise = jax.random.normal(jax.random.key(0), (2, 200_000))
+    from_mu, from_policy = noise[:, :100_000], noise[:, 100_000:] + before  # Q = a, μ = N(0, 1)
+    energies = -jnp.concatenate([from_mu, from_policy], axis=1)
+    config = replace(
+        QIPOConfig(), baseline="value", reference="mixture", num_support_actions=200_000, max_weight=1e9
+    )
+    weights = baseline_weights(energies, before, -step * energies, value, step, config)
+    for part in (slice(0, 100_000), slice(100_000, None)):
+        mean = jnp.sum(weights[:, part] * -energies[:, part], axis=1) / jnp.sum(weights[:, part], axis=1)
+        np.testing.assert_allclose(mean, before + step, atol=0.03)
+
+
+def test_the_noise_temperature_narrows_a_gaussian(key):
+    """N(m, S) becomes N(m, τ²S)."""
+    flow = exact_flow(LAW)
+    for noise in (0.0, 0.5, 1.0):
+        actions = sample_actions(flow, jnp.zeros((20_000, 1)), key, SPEC, SAMPLED, noise=noise)
+        assert np.mean(actions) == pytest.approx(MEAN, abs=0.005)
+        assert np.std(actions) == pytest.approx(noise * STD, abs=0.005)
+
+
+def test_support_of_less_noise_tilts_the_narrower_law():
+    """Support N(m, τ²S), and so a tilt N(m + βτ²Sb, τ²S), which play at τ narrows again."""
+    changes = {"baseline": "value", "reference": "behaviour", "include_data_action": False}
+    shift, std = improve(support_noise=0.5, num_support_actions=4, **changes)
+    assert shift == pytest.approx(0.25, abs=0.03)
+    assert std == pytest.approx(0.5 * STD, abs=0.01)
+    _, played = improve(support_noise=0.5, play_noise=0.5, num_support_actions=4, **changes)
+    assert played == pytest.approx(0.25 * STD, abs=0.01)
+
+
+def test_the_clean_reading_of_flowq_is_exact_for_gaussian_actions_and_a_linear_q():
+    config = replace(
+        FlowQConfig(critic=EXPECTILE), flow=SAMPLED, reading="clean", strength=1.0, behaviour_steps=1,
+        critic_steps=1, guidance_steps=STEPS,
+    )  # fmt: skip
+    agent = flowq.build(config, SPEC, 0)
+    begun = agent.init(jax.random.key(1))._replace(critic=known_critic(SLOPE), behaviour=exact_flow(LAW))
+    state, actions = last_stage(agent, begun, columns())
+    unit = float(state.scale)
+    assert unit == pytest.approx(SLOPE * STD, rel=0.05)  # one spread of Q
+    assert actions.mean() - MEAN == pytest.approx(STD**2 * SLOPE / unit, abs=0.01)
+    assert actions.std() == pytest.approx(STD, abs=0.01)
+
+
+def test_the_unit_of_flowq_does_not_change_when_a_constant_is_added_to_q():
+    from tiltflow.agents.actor_critic import q_size, q_spread
+
+    class Raised(eqx.Module):
+        def __call__(self, inputs, *, plain=False):
+            return SLOPE * inputs[..., 1:] + 100.0
+
+    data, q = columns(), (Raised(),)
+    critic = Critic(Trained(q, q, ()), None)
+    spread = q_spread(critic, data, EXPECTILE)
+    assert spread == pytest.approx(float(q_spread(known_critic(SLOPE), data, EXPECTILE)), rel=1e-3)
+    assert spread == pytest.approx(SLOPE * STD, rel=0.05)
+    assert q_size(critic, data, EXPECTILE) > 100
+
+
+def test_what_cannot_be_is_refused():
+    for changes, text in (
+        ({"reference": "data"}, "baseline = value"),
+        ({"baseline": "value", "data_share": 0.5}, "data_share"),
+        ({"support_noise": -1.0}, "support_noise"),
+        ({"max_weight": 0.0}, "max_weight"),
+    ):
+        with pytest.raises(UserError, match=text):
+            QIPOConfig(**changes)
+    with pytest.raises(UserError, match="critic is finished before the policy"):
+        FlowQConfig(reading="clean")
