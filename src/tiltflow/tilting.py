@@ -29,13 +29,14 @@ def beta_for_ess(energy: Energies, target: float, *, maximum: float = 1e6) -> Fl
 
     With leading axes, the mean over them of the effective sample size is meant. The size falls as β grows,
     so bisection of log β finds it; where no β up to `maximum` reaches the target (constant energies),
-    `maximum` is returned. The energies are taken relative to their range first, so any scale works;
-    infinite ones have no part in it.
+    `maximum` is returned. The energies are taken relative to the median of how far they lie above the lowest
+    one, so any scale works, and a few huge ones change nothing; infinite ones have no part in it.
     """
     excluded = jnp.isposinf(energy)
     floor = jnp.min(energy, axis=-1, keepdims=True, initial=jnp.inf, where=~excluded)
-    ranges = jnp.max(jnp.where(excluded, 0.0, energy - floor), axis=-1)
-    spread = jnp.maximum(jnp.mean(ranges), jnp.finfo(energy.dtype).tiny)
+    above = jnp.where(excluded | (energy <= floor), jnp.nan, energy - floor)
+    spread = jnp.maximum(jnp.nan_to_num(jnp.nanmedian(above)), jnp.finfo(energy.dtype).tiny)
+    spread = jnp.where(jnp.any(jnp.isnan(energy)), jnp.nan, spread)
 
     def share(beta: Array) -> Array:
         sizes = effective_sample_size(tilt_weights(energy / spread, beta))

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.usefixtures("quickly_compiled")
         (["--guidance", "best-of-n", "--candidates", "0"], "at least 1"),
         (["--guidance", "gradient", "--strength=-1"], "from 0 up"),
         (["--guidance", "gradient", "--strength", "nan"], "from 0 up"),
+        (["--noise=-0.5"], "from 0 up"),
     ],
 )
 def test_settings_that_guidance_does_not_read_or_that_cannot_be_are_refused(capsys, words, text):
@@ -70,6 +71,12 @@ def test_policies_are_improved_at_test_time_and_exported(small_training, tmp_pat
     assert main(words) == 2
     assert "--critic RUN" in capsys.readouterr().err
     assert main([*words, "--critic", str(run)]) == 0
+
+    # Less noise, in a file of its own; the run stays as it was.
+    assert main(["evaluate", str(clone), "--episodes", "1", "--noise", "0"]) == 0
+    record = json.loads((clone / "evaluation-noise-0.json").read_text())
+    assert record["noise"] == 0.0
+    assert json.loads((clone / "config.json").read_text())["agent"]["flow"]["play_noise"] == 1.0
 
     # What cannot be.
     with pytest.raises(UserError, match="validation data"):

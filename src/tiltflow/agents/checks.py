@@ -10,7 +10,7 @@ from tiltflow.errors import UserError
 _COUNTS = (
     "actor_critic_steps", "actor_every", "anneal", "batch_size", "behaviour_steps", "critic_steps", "depth",
     "energy_batch_size", "energy_steps", "ensemble", "guidance_steps", "improvement_batch_size",
-    "improvement_steps", "next_action_steps", "num_candidates", "num_steps", "num_support_actions",
+    "improvement_steps", "next_action_steps", "num_candidates", "num_steps", "num_support_actions", "pool",
     "renew_every", "steps", "time_features", "width",
 )  # fmt: skip
 _RATES = ("energy_learning_rate", "improvement_learning_rate", "learning_rate")

@@ -35,6 +35,8 @@ class Evaluate:
     """N of best-of-n, one number or several to choose from."""
     strength: tuple[float, ...] = (1.0,)
     """Strength of a gradient, in units of 1 / the spread of Q over the policy's actions; one or several."""
+    noise: float | None = None
+    """Noise temperature τ: actions start from τ·z, z ~ N(0, I); without it the run's own flow.play_noise."""
     critic: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Run whose critic is used (same task, data and seeds), for policies that have none."""
 
@@ -52,7 +54,7 @@ class Evaluate:
             settings = self.candidates if self.guidance == "best-of-n" else self.strength
             guidance = Guidance(self.guidance, tuple(map(float, settings)), self.critic)
         with show_progress() as observe:
-            result = evaluate(self.folder, self.episodes, observe, guidance)
+            result = evaluate(self.folder, self.episodes, observe, guidance, self.noise)
         print(score_text(result))
         if guidance is not None:
             print(_choice_text(result))
@@ -60,6 +62,8 @@ class Evaluate:
 
     def _check_settings(self) -> None:
         """Raise UserError for settings that cannot be, or that the asked guidance does not read."""
+        if self.noise is not None and not 0 <= self.noise < math.inf:
+            raise UserError(f"--noise is {self.noise}, but must be a number from 0 up.")
         best_of = self.guidance == "best-of-n"
         unread = []
         if self.candidates != Evaluate.candidates and not best_of:

@@ -10,7 +10,8 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Bool, Float, PRNGKeyArray
+from scipy.spatial import cKDTree
 
 from tiltflow.flow import Flow
 from tiltflow.guidance.configs import FitConfig
@@ -40,8 +41,21 @@ def anneal(problem: Problem, energy: Energy, config: FitConfig, key: PRNGKeyArra
                 flow, problem.points.shape[1], config, draw_key, len(problem.points), problem.condition
             )
             energies = evaluate(energy, points, problem.condition)
+            energies = np.where(_excluded(problem, points), np.inf, energies)
             now = _at(replace(now, points=points, energies=energies), now.beta)
     return flow
+
+
+def _excluded(problem: Problem, points: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"]:
+    """Whether a point lies nearer to a row of the data with an energy of +∞ than to any other.
+
+    A fitted energy knows nothing of these rows, and would let them in again after the first step.
+    """
+    infinite = np.isposinf(problem.energies)
+    if not infinite.any() or problem.energy is not None:
+        return np.zeros(len(points), bool)
+    _, nearest = cKDTree(problem.points).query(points)
+    return infinite[nearest]
 
 
 def _at(problem: Problem, beta: float) -> Problem:

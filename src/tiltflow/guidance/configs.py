@@ -7,7 +7,9 @@ from tiltflow.agents.checks import check_numbers, check_sampler
 from tiltflow.agents.configs import NetworkConfig, PathName, SolverName
 from tiltflow.errors import UserError, nearest
 
-MethodName = Literal["efm", "ed", "flowq", "tilted-path", "cep", "cg", "cfg", "resample", "unguided"]
+MethodName = Literal[
+    "efm", "ed", "flowq", "tilted-path", "cep", "cg", "cfg", "flow-is", "resample", "unguided"
+]
 ScheduleName = Literal["linear", "quadratic", "rational", "learned"]
 Weights = Literal["data", "batch", "sampled"]
 
@@ -59,6 +61,8 @@ class FitConfig:
     proposals around the data; in units of the data's standard deviation."""
     anneal: int = 1
     """Steps in which flowq and tilted-path reach β, each tilting samples of the one before."""
+    pool: int = 400_000
+    """Points of the unguided model that flow-is draws at most, to choose its samples from."""
 
     def __post_init__(self) -> None:
         check_numbers(self)
@@ -147,6 +151,13 @@ METHODS: dict[str, Method] = {
             config=_DIFFUSION,
         ),
         Method(
+            "flow-is",
+            "flow matching of the data, and samples of it drawn again with probabilities ∝ exp(−βE)",
+            exact=True,
+            auxiliary=False,
+            module="tiltflow.guidance.importance",
+        ),
+        Method(
             "resample",
             "rows of the data, drawn with probabilities ∝ exp(−βE): what the data can give",
             exact=True,
@@ -170,6 +181,7 @@ _SPECIAL: dict[str, tuple[MethodName, ...]] = {
     **dict.fromkeys(("sigma", "anneal"), ("flowq", "tilted-path")),
     "weights": ("efm", "ed", "tilted-path", "cep"),
     "contrast": ("cep",),
+    "pool": ("flow-is",),
     "class_temperature": ("cg", "cfg"),
     "unconditional_share": ("cfg",),
 }

@@ -215,7 +215,14 @@ def _beta_for(relative: Float[np.ndarray, " n"], target_ess: float | None) -> fl
             f"target_ess = {target_ess}: a share of {lowest:.3g} of the rows has the lowest energy, so it "
             "never falls below that. Give a larger target, or beta."
         )
-    return float(beta_for_ess(jnp.asarray(relative), target_ess, maximum=3e38))
+    beta = float(beta_for_ess(jnp.asarray(relative), target_ess, maximum=3e38))
+    reached = float(effective_sample_size(tilt_weights(jnp.asarray(relative), beta))) / len(relative)
+    if abs(reached - target_ess) > 0.05 * target_ess + 1 / len(relative):
+        raise UserError(
+            f"target_ess = {target_ess}: no beta comes near it. The nearest, {beta:.4g}, keeps {reached:.3g} "
+            "of the rows. Give beta, or look at the energies: their sizes may be too far apart."
+        )
+    return beta
 
 
 def ess_note(problem: Problem) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from tiltflow.agents.registry import preset
 from tiltflow.report.compare.checks import data_checksum
 from tiltflow.report.record import Run
-from tiltflow.training.config import TrainConfig
+from tiltflow.training.config import TrainConfig, with_defaults
 
 # What says which seeds, where the data lie and how the work was done, not what was trained.
 BOOKKEEPING = (
@@ -36,7 +36,8 @@ class Variant(NamedTuple):
 
 def flat_config(run: Run) -> dict[str, Any]:
     """What the run was trained with, by dotted name; hyper-parameters as `--set` spells them."""
-    config = {key: value for key, value in run.config.items() if key not in BOOKKEEPING}
+    complete = with_defaults(run.config)  # a run of before a setting was there is one with its default
+    config = {key: value for key, value in complete.items() if key not in BOOKKEEPING}
     agent = config.pop("agent", {})
     names = ("algorithm", "task", "env")
     rest = {key: value for key, value in config.items() if key not in names}
