@@ -1,6 +1,6 @@
 """Every request to stop, to every process, at every moment: does a training lose anything?
 
-    python benchmarks/stopping.py OUT           all of them, with a table; half an hour on two cores
+    python benchmarks/stopping.py OUT [SIGNAL …]                  all of them; half an hour on two cores
     python benchmarks/stopping.py one CONFIG RUN SIGNAL TO AT     a training that is asked to stop once
 
 SIGNAL is SIGTERM, SIGINT or SIGHUP; TO is who gets it: the `parent`, one `child`, or `all` processes (twice,
@@ -65,6 +65,7 @@ def stop_once(config_file: Path, run: Path, name: str, to: str, at: str) -> int:
     from tiltflow.training.run import train
     from tiltflow.training.stopping import stopping_at_once
 
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this may run under nohup
     sent = False
 
     def observe(event: dict) -> None:
@@ -100,6 +101,7 @@ def hang_up(words: list[str], seconds: float) -> int:
     """The exit code of a command whose terminal is closed after so long."""
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         os.execv(sys.executable, [sys.executable, "-m", "tiltflow", *words])
     end = time.monotonic() + seconds
     os.set_blocking(terminal, False)
@@ -157,8 +159,8 @@ def small(out: Path, seeds: int):
     )  # fmt: skip
 
 
-def main(out: Path) -> int:
-    """Try everything; returns the number of failures."""
+def main(out: Path, signals: tuple[str, ...] = SIGNALS) -> int:
+    """Try everything with these signals; returns the number of failures."""
     from tiltflow.errors import UserError
     from tiltflow.files import write_json
     from tiltflow.training.config import to_dict
@@ -174,7 +176,7 @@ def main(out: Path) -> int:
         if not (whole / "result.json").exists():
             train(config, whole)
         expected = record_of(whole)
-        for name, to, at in product(SIGNALS, TARGETS, MOMENTS):
+        for name, to, at in product(signals, TARGETS, MOMENTS):
             run = out / "stopped"
             shutil.rmtree(run, ignore_errors=True)
             words = ["one", str(out / f"config-{seeds}.json"), str(run), name, to, at]
@@ -211,4 +213,4 @@ def main(out: Path) -> int:
 if __name__ == "__main__":
     if sys.argv[1] == "one":
         sys.exit(stop_once(Path(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:]))
-    sys.exit(min(1, main(Path(sys.argv[1]))))
+    sys.exit(min(1, main(Path(sys.argv[1]), tuple(sys.argv[2:]) or SIGNALS)))

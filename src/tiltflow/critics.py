@@ -6,7 +6,8 @@ expectile (IQL, arXiv 2110.06169):
     V minimises |τ − 1[Q' < V]|·(Q'(s, a) − V(s))²,   y = r + γ(1 − d)·V(s').
 policy (clipped double Q-learning, arXiv 1802.09477, for a policy that is sampled):
     y = r + γ(1 − d)·Q'(s', a'),   a' ~ π(·|s'), one action of the policy, or of its average.
-Q' is the target ensemble, joined by its minimum or mean. Every member of the ensemble is fitted to y.
+Q' is the target ensemble, joined by its minimum, its mean, or its mean less ρ standard deviations. Every
+member of the ensemble is fitted to y.
 """
 
 from collections.abc import Callable
@@ -75,8 +76,13 @@ def q_values(
 
 
 def join(values: Float[Array, "members *batch"], config: CriticConfig) -> Float[Array, "*batch"]:
-    """One value of the ensemble: its minimum or its mean."""
-    return jnp.min(values, axis=0) if config.aggregate == "min" else jnp.mean(values, axis=0)
+    """One value of the ensemble: its minimum, its mean, or mean − ρ·(standard deviation over members)."""
+    match config.aggregate:
+        case "min":
+            return jnp.min(values, axis=0)
+        case "mean":
+            return jnp.mean(values, axis=0)
+    return jnp.mean(values, axis=0) - config.pessimism * jnp.std(values, axis=0)
 
 
 def q_value(

@@ -9,9 +9,10 @@ import optax
 import pytest
 from bandits import FLOW, SPEC, gaussian_actions, known_critic, train
 
-from tiltflow.agents.bc import init_flow, sample_actions
+from tiltflow.agents.bc import init_flow
 from tiltflow.agents.flow_ql import improve
 from tiltflow.agents.registry import ALGORITHMS
+from tiltflow.agents.sampling import sample_actions
 from tiltflow.errors import UserError
 from tiltflow.optimize import begin
 

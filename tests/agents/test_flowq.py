@@ -10,9 +10,10 @@ import pytest
 from bandits import FLOW, SPEC, exact_flow, gaussian_actions, known_critic, train
 
 from tiltflow.agents.actor_critic import best_of
-from tiltflow.agents.bc import init_flow, sample_actions
+from tiltflow.agents.bc import init_flow
 from tiltflow.agents.configs import CriticConfig, FlowConfig, FlowQConfig
 from tiltflow.agents.flowq import fit_schedule, improve, schedule_of
+from tiltflow.agents.sampling import sample_actions
 from tiltflow.errors import UserError
 from tiltflow.exact import gaussian_mixture, predict
 from tiltflow.guidance.displaced import LearnedSchedule

@@ -13,10 +13,10 @@ import pytest
 from bandits import FLOW, SPEC, exact_flow, gaussian_actions, known_critic
 
 from tiltflow.agents import flowq, qipo
-from tiltflow.agents.bc import sample_actions
 from tiltflow.agents.configs import CriticConfig, FlowQConfig, NetworkConfig, QIPOConfig
+from tiltflow.agents.sampling import consensus, play_actions, sample_actions
 from tiltflow.agents.support import baseline_weights
-from tiltflow.critics import Critic
+from tiltflow.critics import Critic, join
 from tiltflow.errors import UserError
 from tiltflow.exact import gaussian_mixture
 from tiltflow.optimize import Trained, run_steps
@@ -177,3 +177,24 @@ def test_what_cannot_be_is_refused():
             QIPOConfig(**changes)
     with pytest.raises(UserError, match="critic is finished before the policy"):
         FlowQConfig(reading="clean")
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.35, 0.45, 2.0])
+def test_a_mean_shift_plays_one_of_two_modes_and_the_better_one_only_where_q_outweighs_its_share(eta):
+    """.6 of the draws at −.5 and .4 at .5, Q = a, whose gap is 1: log 1.5 = .405."""
+    drawn = jnp.where(jnp.arange(100) < 60, -0.5, 0.5)[None, :, None]
+    (action,) = consensus(drawn, eta * drawn[..., 0], 0.1)
+    assert action[0] == pytest.approx(0.5 if eta > np.log(1.5) else -0.5, abs=1e-3)
+
+
+def test_a_mean_shift_of_one_mode_is_about_its_mean(key):
+    config = replace(SAMPLED, play="mean-shift", play_candidates=64, play_bandwidth=0.5)
+    actions = play_actions(exact_flow(LAW), jnp.zeros((500, 1)), key, SPEC, config)
+    assert np.mean(actions) == pytest.approx(MEAN, abs=0.005)
+    assert np.std(actions) < 0.3 * STD
+
+
+def test_a_pessimistic_ensemble_is_its_mean_less_rho_deviations():
+    values = jnp.array([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0]])
+    config = replace(EXPECTILE, ensemble=3, aggregate="pessimistic", pessimism=0.5)
+    np.testing.assert_allclose(join(values, config), [3 - 0.5 * np.sqrt(8 / 3), 5.0], rtol=1e-6)

@@ -10,8 +10,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent, Parts, Stage, split_steps
 from tiltflow.agents.baseline_configs import ActorConfig, ActorCriticConfig
-from tiltflow.agents.bc import make_optimizer, play_actions, sample_support
+from tiltflow.agents.bc import make_optimizer
 from tiltflow.agents.configs import CriticConfig, FlowConfig
+from tiltflow.agents.sampling import play_actions, sample_support
 from tiltflow.critics import Critic, init_critic, q_value, update_critic
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Generator
@@ -125,10 +126,14 @@ def best_of(
     config: CriticConfig,
 ) -> Float[Array, "n a"]:
     """Of `count` actions of the policy, as it is played, at each state the one of highest Q."""
+
+    def value(actions: Float[Array, "n m a"]) -> Float[Array, "n m"]:
+        return q_value(critic, observations[:, None], actions, config)
+
     if count == 1:
-        return play_actions(policy, observations, key, spec, sampler)
+        return play_actions(policy, observations, key, spec, sampler, value)
     actions = sample_support(policy, observations, key, count, spec, sampler, noise=sampler.play_noise)
-    best = jnp.argmax(q_value(critic, observations[:, None], actions, config), axis=1)
+    best = jnp.argmax(value(actions), axis=1)
     return jnp.take_along_axis(actions, best[:, None, None], axis=1)[:, 0]
 
 

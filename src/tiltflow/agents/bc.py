@@ -5,14 +5,14 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent, Parts, Stage, split_steps
 from tiltflow.agents.configs import BCConfig, FlowConfig
+from tiltflow.agents.sampling import play_actions
 from tiltflow.data.transitions import Spec
-from tiltflow.flow import Flow, Generator, matching_loss
+from tiltflow.flow import Flow, matching_loss
 from tiltflow.networks import TimeNetwork
 from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
 from tiltflow.paths import PATHS
@@ -28,46 +28,6 @@ def init_flow(key: PRNGKeyArray, spec: Spec, config: FlowConfig) -> Flow:
         **asdict(config.network),
     )
     return Flow(network=network, path=PATHS[config.path], prediction=config.prediction)
-
-
-def sample_actions(
-    flow: Generator,
-    observations: Float[Array, "*batch o"],
-    key: PRNGKeyArray,
-    spec: Spec,
-    config: FlowConfig,
-    *,
-    noise: float = 1.0,
-) -> Float[Array, "*batch a"]:
-    """One action in [−1, 1] for each observation, from noise of standard deviation `noise`."""
-    shape = (*observations.shape[:-1], spec.action_size)
-    sampler: dict[str, Any] = {"num_steps": config.num_steps, "solver": config.solver}
-    actions = flow.sample(key, shape, observations, noise=noise, **sampler)
-    return jnp.clip(actions, -1.0, 1.0)
-
-
-def play_actions(
-    flow: Generator, observations: Float[Array, "*batch o"], key: PRNGKeyArray, spec: Spec, config: FlowConfig
-) -> Float[Array, "*batch a"]:
-    """The action that is played in each state: one of the flow, from noise scaled by `play_noise`."""
-    return sample_actions(flow, observations, key, spec, config, noise=config.play_noise)
-
-
-def sample_support(
-    flow: Generator,
-    observations: Float[Array, "n o"],
-    key: PRNGKeyArray,
-    count: int,
-    spec: Spec,
-    config: FlowConfig,
-    *,
-    noise: float = 1.0,
-) -> Float[Array, "n m a"]:
-    """`count` actions in [−1, 1] at each state, from noise of standard deviation `noise`."""
-    shape = (observations.shape[0], count, observations.shape[1])
-    return sample_actions(
-        flow, jnp.broadcast_to(observations[:, None], shape), key, spec, config, noise=noise
-    )
 
 
 def make_optimizer(learning_rate: float, decay: str, steps: int) -> optax.GradientTransformation:

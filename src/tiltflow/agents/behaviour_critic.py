@@ -16,8 +16,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Stage
 from tiltflow.agents.baseline_configs import QGPOConfig
-from tiltflow.agents.bc import behaviour_stage, behaviour_update, sample_support, trained_by
+from tiltflow.agents.bc import behaviour_stage, behaviour_update, trained_by
 from tiltflow.agents.configs import FlowQConfig, QIPOConfig
+from tiltflow.agents.sampling import sample_support
 from tiltflow.critics import q_value, update_critic
 from tiltflow.data.transitions import Spec
 from tiltflow.optimize import Columns, Metrics

@@ -10,20 +10,21 @@ from tiltflow.errors import UserError
 _COUNTS = (
     "actor_critic_steps", "actor_every", "anneal", "batch_size", "behaviour_steps", "critic_steps", "depth",
     "energy_batch_size", "energy_steps", "ensemble", "guidance_steps", "improvement_batch_size",
-    "improvement_steps", "next_action_steps", "num_candidates", "num_steps", "num_support_actions", "pool",
-    "renew_every", "steps", "time_features", "width",
+    "improvement_steps", "next_action_steps", "num_candidates", "num_steps", "num_support_actions",
+    "play_candidates", "pool", "renew_every", "steps", "time_features", "width",
 )  # fmt: skip
-_RATES = ("energy_learning_rate", "improvement_learning_rate", "learning_rate")
+_FINITE = (
+    "energy_learning_rate", "improvement_learning_rate", "learning_rate", "pessimism", "play_eta",
+    "play_noise", "support_noise",
+)  # fmt: skip
+_POSITIVE = ("class_temperature", "max_weight", "play_bandwidth")
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(_COUNTS, (lambda value: value >= 1, "be at least 1")),
-    **dict.fromkeys(_RATES, (lambda value: 0 <= value < inf, "be finite and not negative")),
-    **dict.fromkeys(("class_temperature", "max_weight"), (lambda value: 0 < value < inf, "be positive")),
+    **dict.fromkeys(_FINITE, (lambda value: 0 <= value < inf, "be finite and not negative")),
+    **dict.fromkeys(_POSITIVE, (lambda value: 0 < value < inf, "be positive")),
     **dict.fromkeys(("ema", "improvement_ema"), (lambda value: 0 <= value < 1, "lie in [0, 1)")),
     "discount": (lambda value: 0 <= value <= 1, "lie in [0, 1]"),
     "tau": (lambda value: 0 < value <= 1, "lie in (0, 1]"),
-    **dict.fromkeys(
-        ("play_noise", "support_noise"), (lambda value: 0 <= value < inf, "be finite and not negative")
-    ),
     "expectile": (lambda value: 0 < value < 1, "lie in (0, 1)"),
 }
 

@@ -59,6 +59,14 @@ class FlowConfig:
     play_noise: float = 1.0
     """Noise temperature τ of the actions that are played: they start from τ·z, z ~ N(0, I). Below 1 the
     policy is sharper than the law that it has learned."""
+    play: Literal["draw", "mean-shift"] = "draw"
+    """What is played: one draw, or of several the mean around the densest (never between two modes)."""
+    play_candidates: int = 32
+    """Draws of a mean shift."""
+    play_bandwidth: float = 0.1
+    """Width of the kernel by which a mean shift counts draws as near, in units of actions."""
+    play_eta: float = 0.0
+    """η: a mean shift weights its draws by exp(ηQ), Q in the policy's unit of energy where it has one."""
 
     def __post_init__(self) -> None:
         check_numbers(self)
@@ -74,8 +82,11 @@ class CriticConfig:
     action of the policy that is trained beside the critic."""
     ensemble: int = 2
     """Number of Q networks."""
-    aggregate: Literal["min", "mean"] = "min"
-    """How the ensemble's values are joined, in the backup and in the policy's weights."""
+    aggregate: Literal["min", "mean", "pessimistic"] = "min"
+    """How the ensemble's values are joined, in the backup, in the policy's weights and in its guidance:
+    their minimum, their mean, or their mean less ρ standard deviations over the members."""
+    pessimism: float = 1.0
+    """ρ (aggregate = pessimistic)."""
     network: NetworkConfig = NetworkConfig(activation="relu", layer_norm="before")
     learning_rate: float = 3e-4
     """Adam's step size."""

@@ -35,7 +35,8 @@ from tiltflow.agents.actor_critic import (
 )
 from tiltflow.agents.base import Agent, flow_parts
 from tiltflow.agents.baseline_configs import FlowQLConfig
-from tiltflow.agents.bc import init_flow, sample_actions
+from tiltflow.agents.bc import init_flow
+from tiltflow.agents.sampling import sample_actions
 from tiltflow.critics import Critic, join, q_values
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow, matching_loss

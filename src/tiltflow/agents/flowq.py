@@ -51,8 +51,9 @@ from tiltflow.agents.actor_critic import (
     q_spread,
 )
 from tiltflow.agents.base import Agent, flow_parts
-from tiltflow.agents.bc import behaviour_update, init_flow, sample_actions, sample_support
+from tiltflow.agents.bc import behaviour_update, init_flow
 from tiltflow.agents.configs import FlowQConfig
+from tiltflow.agents.sampling import sample_actions, sample_support
 from tiltflow.critics import Critic, q_value
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow

@@ -23,9 +23,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.actor_critic import play_best_of
 from tiltflow.agents.base import Agent, Stage, flow_parts, split_steps
-from tiltflow.agents.bc import init_flow, make_optimizer, sample_support
+from tiltflow.agents.bc import init_flow, make_optimizer
 from tiltflow.agents.behaviour_critic import behaviour_and_critic, energy_unit, support_energies
 from tiltflow.agents.configs import FlowQConfig
+from tiltflow.agents.sampling import sample_support
 from tiltflow.critics import Critic, init_critic, q_value
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow

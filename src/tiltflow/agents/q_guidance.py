@@ -26,8 +26,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.actor_critic import best_of
 from tiltflow.agents.base import Parts
-from tiltflow.agents.bc import play_actions, sample_support
 from tiltflow.agents.configs import CriticConfig, GuidanceName
+from tiltflow.agents.sampling import play_actions, sample_support
 from tiltflow.critics import Critic, q_value, q_values
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Generator

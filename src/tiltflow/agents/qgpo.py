@@ -28,8 +28,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent, Parts, Stage, split_steps
 from tiltflow.agents.baseline_configs import QGPOConfig
-from tiltflow.agents.bc import init_flow, make_optimizer, play_actions, sample_support
+from tiltflow.agents.bc import init_flow, make_optimizer
 from tiltflow.agents.behaviour_critic import behaviour_and_critic, energy_unit, support_energies
+from tiltflow.agents.sampling import play_actions, sample_support
 from tiltflow.critics import Critic, init_critic
 from tiltflow.data.transitions import Spec
 from tiltflow.guidance.energy_prediction import contrast
@@ -127,7 +128,10 @@ def build(config: QGPOConfig, spec: Spec, steps: int) -> Agent:
         return Guided(base=state.policy.average, potential=state.energy.average, scale=scale, path=path)
 
     def act(state: QGPOState, observations: Array, key: PRNGKeyArray) -> Array:
-        return play_actions(guided(state), observations, key, spec, config.flow)
+        def value(actions: Float[Array, "n m a"]) -> Float[Array, "n m"]:
+            return -support_energies(state, observations, actions, config) / state.scale
+
+        return play_actions(guided(state), observations, key, spec, config.flow, value)
 
     def parts(state: QGPOState) -> Parts:
         return Parts(guided(state), config.flow, config.critic)

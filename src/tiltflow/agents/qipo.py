@@ -39,9 +39,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent, Stage, flow_parts, split_steps
-from tiltflow.agents.bc import init_flow, make_optimizer, play_actions, sample_support
+from tiltflow.agents.bc import init_flow, make_optimizer
 from tiltflow.agents.behaviour_critic import behaviour_and_critic, energy_unit, support_energies
 from tiltflow.agents.configs import QIPOConfig
+from tiltflow.agents.sampling import play_actions, sample_support
 from tiltflow.agents.support import (
     baseline_weights,
     drawn_from,
@@ -209,7 +210,10 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         return state._replace(policy=policy, baseline=baseline), {**metrics, **report, **fitted}
 
     def act(state: QIPOState, observations: Array, key: PRNGKeyArray) -> Array:
-        return play_actions(state.policy.average, observations, key, spec, config.flow)
+        def value(actions: Float[Array, "n m a"]) -> Float[Array, "n m"]:
+            return -support_energies(state, observations, actions, config) / state.scale
+
+        return play_actions(state.policy.average, observations, key, spec, config.flow, value)
 
     improvement = Stage(
         "improvement",
