@@ -97,3 +97,12 @@ def test_beta_for_a_batch_of_states_means_their_mean_size():
 @pytest.mark.parametrize("energy", [[5.0], [2.0, 2.0, 2.0], [INF, INF]])
 def test_energies_that_cannot_be_told_apart_allow_the_maximum(energy):
     assert beta_for_ess(jnp.asarray(energy, jnp.float32), 0.5, maximum=100.0) == 100.0
+
+
+def test_an_effective_size_does_not_depend_on_the_scale_of_the_weights():
+    """Unnormalised weights of a state may all be tiny: exp of a far negative advantage."""
+    for scale in (1e-30, 1.0, 1e30):
+        size = effective_sample_size(jnp.float32(scale) * jnp.asarray([1.0, 1.0, 0.0, 2.0]))
+        assert size == pytest.approx(16 / 6, rel=1e-5)
+    assert effective_sample_size(jnp.zeros(3)) == 0.0
+    assert np.isnan(effective_sample_size(jnp.asarray([1.0, jnp.nan])))

@@ -20,8 +20,11 @@ def tilt_weights(energy: Energies, beta: float | Array) -> Energies:
 
 
 def effective_sample_size(weights: Energies) -> Float[Array, "*batch"]:
-    """(Σw)² / Σw² over the last axis: between 1 and n (Kish)."""
-    return jnp.sum(weights, axis=-1) ** 2 / jnp.sum(weights**2, axis=-1)
+    """(Σw)² / Σw² over the last axis: between 1 and n (Kish), whatever their scale; 0 where all are 0."""
+    largest = jnp.max(weights, axis=-1, keepdims=True)
+    weights = weights / jnp.where(largest == 0, 1.0, largest)  # squares of tiny weights would vanish
+    squares = jnp.sum(weights**2, axis=-1)
+    return jnp.sum(weights, axis=-1) ** 2 / jnp.where(squares == 0, 1.0, squares)
 
 
 def beta_for_ess(energy: Energies, target: float, *, maximum: float = 1e6) -> Float[Array, ""]:
