@@ -27,6 +27,9 @@ ROWS = 4000
 ONE_MODE = ("iql", "td3-bc", "rebrac")
 _STAGES = {"behaviour_steps": 1500, "critic_steps": 800, "improvement_steps": 900}
 _STAGES |= {"improvement_learning_rate": 3e-3, "improvement_ema": 0.99, "improvement_batch_size": 128}
+_STAGES |= {
+    "support_noise": 1.0
+}  # the tilt of all of the behaviour: of less noise, two modes keep other shares
 # Q is worth a unit of its own here, where its differences within states 0, 2 and 3 are noise.
 OPTIONS = {
     "qipo-ot": {"energy_scale": "none", "beta": 3.0, "renew_every": 300, **_STAGES},
@@ -71,7 +74,7 @@ def config_of(name: str):
     network, fast = NetworkConfig(width=64, depth=3), {"learning_rate": 3e-3, "batch_size": 128}
     if hasattr(config, "flow"):
         ema = config.flow.ema and 0.99
-        config = replace(config, flow=replace(config.flow, network=network, ema=ema, **fast))
+        config = replace(config, flow=replace(config.flow, network=network, ema=ema, play_noise=1.0, **fast))
     if hasattr(config, "actor"):
         config = replace(config, actor=replace(config.actor, network=network, **fast))
     if hasattr(config, "critic"):

@@ -51,7 +51,8 @@ def bandit_config(algorithm: str, reference: str):
     network = NetworkConfig(width=64, depth=3)
     return replace(
         base,
-        flow=replace(base.flow, network=network, learning_rate=2e-3, ema=0.998),
+        flow=replace(base.flow, network=network, learning_rate=2e-3, ema=0.998, play_noise=1.0),
+        support_noise=1.0,
         critic=CriticConfig(network=network, learning_rate=1e-3),
         beta=BETA,
         annealed=False,

@@ -130,7 +130,7 @@ class QIPOConfig:
     annealed: bool = True
     """Reach β in equal parts, one a renewal; otherwise each renewal adds the whole of β, as in (5.4)."""
     energy_scale: Literal["advantage", "none"] = "advantage"
-    """Unit of E = −Q: the mean spread of Q over the behaviour's actions of a state, or Q's own."""
+    """Unit of E = −Q: the mean spread of Q over the support actions of a state, or Q's own."""
     num_support_actions: int = 16
     """Support actions of each state (M)."""
     include_data_action: bool = True
@@ -149,8 +149,8 @@ class QIPOConfig:
     """Largest weight of a support action (baseline = value)."""
     support_noise: float = 1.0
     """Noise temperature τ of the support actions: they start from τ·z, z ~ N(0, I)."""
-    renew_every: int = 5_000
-    """Improvement steps between two renewals of the support actions (K_renew)."""
+    renew_every: int | None = None
+    """Improvement steps between two renewals of the support actions (K_renew); without it a quarter."""
     weights: Literal["sampled", "factors"] = "sampled"
     """Use of the weights: as each support action's chance to be the one that its state is matched on, or as
     factors of all M + 1 (as published; M + 1 times as many actions a step, of the same states)."""

@@ -1,21 +1,30 @@
 """Q-weighted iterative policy optimisation: QIPO-OT and QIPO-Diff (Algorithm 2 of arXiv 2503.04975).
 
 The policy π(a|s) ∝ μ(a|s)·exp(βQ(s, a)) is a flow (or diffusion) trained by energy-weighted matching on
-support actions: an exact tilt without an auxiliary model. Repeating it with support from the policy itself
-sharpens it: π_{l+1} ∝ π_l·exp(βQ) ∝ μ·exp((l + 1)βQ)   (5.4).
+support actions, without an auxiliary model. Repeating it with support from the policy itself sharpens it:
+π_{l+1} ∝ π_l·exp(βQ) ∝ μ·exp((l + 1)βQ)   (5.4).
 
-Departs from the paper:
-- β is the inverse temperature that the policy ends at, reached in equal parts over the renewals
-  (`annealed`). As published every renewal adds β, without end; a learned critic does not bear that: in our
-  measurements Q of the policy rises at every renewal while its success falls, whoever's actions are
-  weighted, once β exceeds about one spread of Q.
-- β is in units of the mean spread of Q over the behaviour's actions of a state (`energy_scale`), so that one
-  value serves tasks whose rewards differ in scale. The paper's β for each task is not known.
-- Half of the support actions come from μ and half from π_l (`reference`), weighted by the density of that
-  mixture. As published, all come from π_l and share one softmax with the data's action, which is drawn
-  from μ: weights that are exact only before the first renewal.
-- One action of each state's support is drawn by its weight and counts fully (`weights`), where the published
-  sum has all M + 1 with their weights: the same loss in expectation, from more states at equal cost.
+Departs from the paper, one departure a bullet:
+- Noise temperature. Paper: actions start from N(0, I). Here: support and played actions start from N(0, τ²I),
+  τ = 0.5 (`support_noise`, `flow.play_noise`). Why: a tilt keeps all of the behaviour's noise along which Q
+  is flat, and recorded actions carry noise. The tilt is then one of a narrower μ: for μ = N(m, S) and Q = b·a
+  the support is N(m, τ²S) and the policy, drawn with all noise, N(m + βτ²Sb/u, τ²S).
+- Length. Paper: not known. Here: the improvement is as long as the behaviour stage, with four renewals. Why:
+  it begins with a fresh step size, which blurs the flow until it has fallen again.
+- β. Paper: every renewal adds β, without end. Here: β is what the policy ends at, reached in equal parts over
+  the renewals (`annealed`). Why: a learned critic does not bear more; in our measurements Q of the policy
+  rises at every renewal while its success falls, once β exceeds about one spread of Q.
+- Unit. Paper: Q's own; β for each task is not known. Here: the mean spread of Q over the support of a state
+  at the first renewal (`energy_scale`). Why: one value serves tasks whose rewards differ in scale.
+- Support. Paper: all from π_l; reading notes have the data's action in the same softmax, code that seems to
+  be the authors' has not. Here: the data's action, half from μ and half from π_l (`reference`), weighted by
+  the density of that mixture. Why: one softmax over actions of μ and of π_l is right before the first renewal
+  alone.
+- Weights. Paper: over their sum at a state, which makes the tilt weaker than asked: exact for M → ∞ alone.
+  Here: the same by default (`baseline = "support"`), or over a value of the state (`"value"`, support.py),
+  exact for every M. Why both: the second has more variance.
+- Use of weights. Paper: all M + 1 actions with their weights. Here: one action of each state's support is
+  drawn by its weight and counts fully (`weights`). Why: the same loss, from more states at equal cost.
 - QIPO-Diff predicts the velocity of its path, not the noise: the same score, learned better near the data.
 - The critic is IQL's, an expectile of the data's own actions, where the paper has Q-learning after QGPO,
   inside the support of the behaviour (`critic.kind`): that needs M actions of every next state.
@@ -28,8 +37,9 @@ Departs from the paper:
   know of; its energy is that of the action it is played as, −Q(s, clip(x)), so that Q is never asked about
   an action outside its box. Support from the present policy is smooth already: with `current` the smoothing
   adds up over renewals, with `behaviour` it does not, and with `mixture` the weights neglect it.
-The published form is `annealed=False, energy_scale="none", reference="current", weights="factors"` and
-`critic.kind="in-support-softmax"`, for QIPO-Diff with `flow.prediction="noise"`.
+The published form is `support_noise=1`, `flow.play_noise=1`, `annealed=False, energy_scale="none",
+reference="current", weights="factors"` and `critic.kind="in-support-softmax"`, for QIPO-Diff with
+`flow.prediction="noise"`.
 """
 
 from typing import NamedTuple
@@ -58,7 +68,8 @@ from tiltflow.guidance.displaced import Energy, propose
 from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
 from tiltflow.tilting import effective_sample_size
 
-SHARES = {"behaviour": 0.5, "critic": 0.3, "improvement": 0.2}
+SHARES = {"behaviour": 0.375, "critic": 0.25, "improvement": 0.375}
+RENEWALS = 4
 
 
 class QIPOState(NamedTuple):
@@ -117,7 +128,8 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         noise = config.support_noise
         return sample_support(flow, observations, key, count, spec, config.flow, noise=noise)
 
-    improvements = max(1, -(-count["improvement"] // config.renew_every))
+    renew_every = config.renew_every or max(1, -(-count["improvement"] // RENEWALS))
+    improvements = max(1, -(-count["improvement"] // renew_every))
 
     def inverse_temperature(improvement: Float[Array, ""]) -> Float[Array, ""]:
         """β that the policy has reached after so many improvements."""
@@ -222,7 +234,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         improve,
         improves_policy=True,
         renew=renew,
-        renew_every=config.renew_every,
+        renew_every=renew_every,
         derive=support if config.support == "dataset" else None,
         derive_reason="drawing support actions",
     )

@@ -46,6 +46,9 @@ class Algorithm:
 # have 0.24 where those of a velocity prediction have 0.16.
 _DIFFUSION = FlowConfig(path="vp", prediction="velocity", solver="dpm-solver++", num_steps=15)
 
+# The classes' own defaults, of which run folders that lack a setting are read, are the published noise of 1.
+_SHARP = 0.5
+
 _PLAIN = NetworkConfig(activation="relu")
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -54,13 +57,13 @@ ALGORITHMS: dict[str, Algorithm] = {
         Algorithm(
             "qipo-ot",
             "QIPO on the optimal-transport path: energy-weighted flow matching with Q-weights",
-            QIPOConfig(),
+            QIPOConfig(flow=FlowConfig(play_noise=_SHARP), support_noise=_SHARP),
             "tiltflow.agents.qipo",
         ),
         Algorithm(
             "qipo-diff",
             "QIPO on the variance-preserving path: energy-weighted diffusion with Q-weights",
-            QIPOConfig(flow=_DIFFUSION),
+            QIPOConfig(flow=replace(_DIFFUSION, play_noise=_SHARP), support_noise=_SHARP),
             "tiltflow.agents.qipo",
         ),
         Algorithm(

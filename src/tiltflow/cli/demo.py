@@ -108,7 +108,7 @@ def demo_configs(plan: DemoPlan, out: Path, seeds: int) -> list[TrainConfig]:
     cloning = TrainConfig(
         algorithm="bc-flow",
         task=plan.task,
-        agent=BCConfig(flow=qipo.flow),
+        agent=BCConfig(flow=replace(qipo.flow, play_noise=1.0)),
         data=str(out / "data"),
         seeds=seeds,
         steps=plan.behaviour_steps,
