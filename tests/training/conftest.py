@@ -53,7 +53,7 @@ def pendulum(tmp_path_factory) -> Path:
 def small_config(pendulum):
     """A config of a run that takes seconds: small networks, a few hundred steps, two short evaluations.
 
-    QIPO's stages are of 80, 80 and 40 steps, so that only the renewals cut chunks short: each length of
+    QIPO's stages are of 100, 60 and 40 steps, so that only the renewals cut chunks short: each length of
     chunk is compiled anew.
     """
 
@@ -64,6 +64,7 @@ def small_config(pendulum):
         if hasattr(agent, "critic"):
             critic = replace(agent.critic, network=network, batch_size=32, num_support_actions=4)
             agent = replace(agent, critic=critic, renew_every=30, num_support_actions=4)
+            agent = replace(agent, behaviour_steps=100, critic_steps=60, improvement_steps=40)
         defaults = {
             "data": str(pendulum), "env": ENVIRONMENT, "steps": 200, "evaluations": 2, "episodes": 2,
             "chunk": 20, "checkpoint_every": 20, "parallel": "vmap",

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tiltflow.errors import UserError
 from tiltflow.evaluation.lines import read_evaluations
 from tiltflow.files import append_line, read_json_lines, write_json_lines
 from tiltflow.training.schedule import Schedule
@@ -31,8 +32,17 @@ def append(path: Path, record: Record) -> None:
 def cut(folder: Path, step: int) -> None:
     """Forget what a group logged after `step`: a resumed run will log it again."""
     for name in NAMES:
-        records = read_json_lines(folder / name)
+        records = _read_steps(folder / name)
         write_json_lines(folder / name, [record for record in records if record["step"] <= step])
+
+
+def _read_steps(path: Path) -> list[Record]:
+    """The lines of a log. Raises UserError naming one that does not say of which step it is."""
+    records = read_json_lines(path)
+    for number, record in enumerate(records, start=1):
+        if not isinstance(record.get("step"), int):
+            raise UserError(f"{path}, line {number}, is damaged: it has no 'step'. Delete the line.")
+    return records
 
 
 def lost(folder: Path, schedule: Schedule, seeds: int, step: int) -> str:
@@ -54,7 +64,7 @@ def gap(folder: Path, schedule: Schedule, step: int) -> str:
 
     Stages that can have been taken over from another run, whose chunks may be others, are not looked at.
     """
-    there = {record.get("step") for record in read_json_lines(folder / METRICS)}
+    there = {record["step"] for record in _read_steps(folder / METRICS)}
     last = len(schedule.stages) - 1
     adopted = 0 if schedule.config.reuse is None else schedule.begin(last)
     for here, length in schedule.chunks(0):

@@ -56,7 +56,10 @@ def find(
         path = logs.group_folder(source.run, seeds) / "checkpoints" / checkpoints.name(end)
         if not ours.owns or not path.exists():
             continue
-        run = checkpoints.header_of(path).get("run", {})
+        try:
+            run = checkpoints.read(path)[0].get("run", {})
+        except checkpoints.Damaged:
+            continue
         same_origin = run.get("data_checksum") == checksum and run.get("group") == seeds
         if not same_origin or _identity(ours, schedule) != _identity(theirs, source.schedule):
             continue
@@ -78,7 +81,7 @@ def _same_bits(one: Any, other: Any) -> bool:
 
 def take(source: Source, path: Path, stage: Stage, state: Any) -> Any:
     """The agent's state with the fields that the stage owns as they are in the source's checkpoint."""
-    expected = checkpoints.header_of(path)["run"]
+    expected = checkpoints.read(path)[0]["run"]
     theirs, _ = checkpoints.restore(path, source.like, expected)
     return state._replace(**{name: getattr(theirs.agent, name) for name in stage.owns})
 
