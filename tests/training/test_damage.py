@@ -142,6 +142,12 @@ def test_a_lost_evaluation_takes_the_run_back_to_a_checkpoint_before_it(small_co
     assert any("lacks the line of step 100" in event.get("text", "") for event in messages)
 
 
+def test_a_policy_is_read_without_its_logs(run):
+    """Also that of a run whose evaluations fell on other steps, with stages of another version."""
+    cut_line(run / "seeds/0/evaluations.jsonl", 0)
+    assert evaluate(run, 1)["episodes"] == 1
+
+
 def test_lost_metrics_are_told(run):
     (run / "result.json").unlink()
     cut_line(run / "seeds/0/metrics.jsonl", 3)

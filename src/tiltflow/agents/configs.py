@@ -60,7 +60,8 @@ class FlowConfig:
     """Noise temperature τ of the actions that are played: they start from τ·z, z ~ N(0, I). Below 1 the
     policy is sharper than the law that it has learned."""
     play: Literal["draw", "mean-shift"] = "draw"
-    """What is played: one draw, or of several the mean around the densest (never between two modes)."""
+    """What is played: one draw, or of several the mean around the densest (never between two modes). Where
+    an agent plays the best of several candidates, that takes its place."""
     play_candidates: int = 32
     """Draws of a mean shift."""
     play_bandwidth: float = 0.1

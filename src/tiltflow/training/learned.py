@@ -44,7 +44,7 @@ def read_learned(run: Path, observe: Observe) -> Learned:
     states, steps = [], dict[int, int]()
     for seeds in seed_groups(config, run):
         fresh = init_state(agent, identity_units(spec), seed_keys(seeds, INIT))
-        state, step, _, problems = restore_group(config, run, seeds, checksum, schedule, fresh)
+        state, step, _, problems = restore_group(config, run, seeds, checksum, None, fresh)
         for problem in problems:
             observe({"event": "message", "level": "warning", "text": problem})
         steps |= dict.fromkeys(seeds, step)

@@ -25,12 +25,13 @@ def sound_checkpoints(
     run_folder: Path,
     seeds: list[int],
     checksum: str,
-    schedule: Schedule,
+    schedule: Schedule | None,
     problems: list[str],
 ) -> Iterator[Path]:
     """The checkpoints of a group that the run can go on from, the newest first; tells `problems` of others.
 
-    They are undamaged, and everything before them has been logged. Raises UserError for one of another
+    They are undamaged, and everything before them has been logged, which is not asked without a schedule:
+    whoever reads a policy needs no logs. Raises UserError for one of another
     config, data or seeds.
     """
     folder, expected = logs.group_folder(run_folder, seeds), fingerprint(config, checksum, seeds)
@@ -41,6 +42,9 @@ def sound_checkpoints(
             problems.append(str(error))
             continue
         checkpoints.check(path, head, expected)
+        if schedule is None:
+            yield path
+            continue
         if lost := logs.lost(folder, schedule, len(seeds), head["step"]):
             problems.append(f"{lost}: the run can only go on from a checkpoint before it.")
             continue
@@ -79,7 +83,7 @@ def restore_group(
     run_folder: Path,
     seeds: list[int],
     checksum: str,
-    schedule: Schedule,
+    schedule: Schedule | None,
     state: RunState,
 ) -> tuple[RunState, int, float, list[str]]:
     """The newest state of a group, its step, the seconds trained so far, and problems with checkpoints.
