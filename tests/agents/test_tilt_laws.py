@@ -135,18 +135,34 @@ def test_support_of_less_noise_tilts_the_narrower_law():
     assert std == pytest.approx(0.5 * STD, abs=0.01)
 
 
-def test_the_clean_reading_of_flowq_is_exact_for_gaussian_actions_and_a_linear_q():
+@pytest.mark.parametrize(
+    ("changes", "noise"),
+    [
+        ({"reading": "clean"}, 1.0),
+        ({"reading": "shift"}, 1.0),
+        ({"reading": "shift", "matched": "support", "support_noise": 0.5}, 0.5),
+        ({"reading": "intermediate"}, 1.0),
+        ({"reading": "intermediate", "matched": "support", "support_noise": 0.5}, 0.5),
+    ],
+)
+def test_the_staged_readings_of_flowq_are_exact_for_gaussian_actions_and_a_linear_q(changes, noise):
+    """N(m, S) becomes N(m + λSb/u, S), S = s², or (τs)² where it is drawn with less noise."""
+    flow = replace(SAMPLED, learning_rate=2e-3, ema=0.995)
     config = replace(
-        FlowQConfig(critic=EXPECTILE), flow=SAMPLED, reading="clean", strength=1.0, behaviour_steps=1,
-        critic_steps=1, guidance_steps=STEPS,
+        FlowQConfig(critic=EXPECTILE), flow=flow, strength=1.0, behaviour_steps=1, critic_steps=1,
+        guidance_steps=STEPS, **changes,
     )  # fmt: skip
     agent = flowq.build(config, SPEC, 0)
-    begun = agent.init(jax.random.key(1))._replace(critic=known_critic(SLOPE), behaviour=exact_flow(LAW))
+    critic = known_critic(SLOPE)
+    constant = Constant(jnp.float32(0.4))
+    critic = Critic(critic.q, Trained(constant, constant, ()))
+    begun = agent.init(jax.random.key(1))._replace(critic=critic, behaviour=exact_flow(LAW))
     state, actions = last_stage(agent, begun, columns())
-    unit = float(state.scale)
-    assert unit == pytest.approx(SLOPE * STD, rel=0.05)  # one spread of Q
-    assert actions.mean() - MEAN == pytest.approx(STD**2 * SLOPE / unit, abs=0.01)
-    assert actions.std() == pytest.approx(STD, abs=0.01)
+    std, unit = noise * STD, float(state.scale)
+    support_std = std if "support_noise" in changes else STD
+    assert unit == pytest.approx(SLOPE * support_std, rel=0.05)  # one spread of Q
+    assert actions.mean() - MEAN == pytest.approx(std**2 * SLOPE / unit, abs=0.015)
+    assert actions.std() == pytest.approx(std, abs=0.015)
 
 
 def test_the_unit_of_flowq_does_not_change_when_a_constant_is_added_to_q():

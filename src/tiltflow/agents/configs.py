@@ -211,9 +211,18 @@ class FlowQConfig:
 
     flow: FlowConfig = FlowConfig()
     critic: CriticConfig = CriticConfig(kind="policy")
-    reading: Literal["velocity", "path", "clean"] = "velocity"
-    """What is guided: the velocity, by ∇Q of the point; the path, displaced up ∇Q of its mean; or the
-    velocity by ∇Q of the behaviour's estimate of the action (ours; three stages, with a finished critic)."""
+    reading: Literal["velocity", "path", "clean", "intermediate", "shift"] = "velocity"
+    """What is guided: the velocity, by ∇Q of the point; the path, displaced up ∇Q of its mean. Or, in three
+    stages with a finished critic (ours): the velocity by ∇Q of the behaviour's estimate of the action, by the
+    gradient of a learned intermediate value; the action, shifted up its ∇Q by its covariance."""
+    matched: Literal["data", "support"] = "data"
+    """Actions that are guided and matched: the data's, or draws of the behaviour (reading = intermediate,
+    shift)."""
+    num_support_actions: int = 16
+    """Actions drawn of the behaviour at each state, by which Q gets its unit and `shift` its covariance, and
+    of which one is matched (matched = support)."""
+    support_noise: float = 1.0
+    """Noise temperature τ of these draws: they start from τ·z, z ~ N(0, I)."""
     schedule: Literal["linear", "quadratic", "rational", "learned"] = "linear"
     """h(t): t, t², t²/(1 − t) with t up to 1 − 1/next_action_steps, or learned (reading = velocity)."""
     velocity_factor: Literal["score", "raw"] = "score"
@@ -232,24 +241,36 @@ class FlowQConfig:
     num_candidates: int = 1
     """Actions drawn where the policy is played, of which the one of highest Q is taken."""
     actor_critic_steps: int | None = None
-    """Gradient steps of policy and critic; without it the whole of --steps (not reading = clean)."""
+    """Gradient steps of policy and critic, where there is one stage; without it the whole of --steps."""
     behaviour_steps: int | None = None
-    """Gradient steps of the behaviour stage (reading = clean); without it a share of --steps."""
+    """Gradient steps of the behaviour stage, where there are three; without it a share of --steps."""
     critic_steps: int | None = None
-    """Gradient steps of the critic stage (reading = clean); without it a share of --steps."""
+    """Gradient steps of the critic stage, where there are three; without it a share of --steps."""
     guidance_steps: int | None = None
-    """Gradient steps of the guided policy (reading = clean); without it a share of --steps."""
+    """Gradient steps of the guided policy, where there are three; without it a share of --steps."""
+
+    @property
+    def staged(self) -> bool:
+        """Whether the reading guides by a finished critic, in three stages."""
+        return self.reading in ("clean", "intermediate", "shift")
 
     def __post_init__(self) -> None:
-        if self.reading == "clean":
+        if self.staged:
             check_numbers(self)
             if self.critic.kind == "policy":
                 raise UserError(
-                    "reading = clean: its critic is finished before the policy. Choose critic.kind = "
-                    "expectile or in-support-softmax."
+                    f"reading = {self.reading}: its critic is finished before the policy. Choose "
+                    "critic.kind = expectile or in-support-softmax."
                 )
         else:
             check_actor_critic(self)
+        if self.matched == "support" and self.reading not in ("intermediate", "shift"):
+            raise UserError(
+                f"matched = support is not for reading = {self.reading}, which guides the data's actions. "
+                "Choose intermediate or shift."
+            )
+        if self.num_support_actions < 3:
+            raise UserError(f"num_support_actions = {self.num_support_actions}: it needs at least 3.")
         if (self.flow.path, self.flow.prediction) != ("ot", "velocity"):
             raise UserError("flowq is defined for flow.path = ot and flow.prediction = velocity.")
         if self.reading != "velocity" and self.schedule == "learned":

@@ -1,8 +1,8 @@
 """FlowQ (arXiv 2505.14139): a flow policy that matches a path or a velocity guided by ∇Q.
 
 The policy is π(a|s) ≈ μ(a|s)·exp(λQ(s, a)/q), q the unit of Q. With E = −Q/q and
-(data, noise, t) as in flow matching, one of two readings (guidance/displaced.py; a third, `clean`,
-is in flowq_clean.py) is the target v̂ at x̂_t:
+(data, noise, t) as in flow matching, one of two readings (guidance/displaced.py; those of a finished critic
+are in flowq_staged.py) is the target v̂ at x̂_t:
 
     velocity  x̂_t = t·data + (1 − t)·noise,              v̂ = data − noise − λ·c(t)·∇E(x̂_t)
     path      x̂_t = m_t − λ·h(t)·∇E(m_t) + σ·jitter,     v̂ = dx̂_t/dt,   m_t = t·data + (1 − t)·√(1 − σ²)·noise
@@ -40,7 +40,7 @@ import optax
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.agents import flowq_clean
+from tiltflow.agents import flowq_staged
 from tiltflow.agents.actor_critic import (
     ActorCriticState,
     Stepped,
@@ -182,10 +182,10 @@ def _draw(key: PRNGKeyArray, data: Array) -> tuple[Array, Array, Array]:
 def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
     """The agent: one stage, in which every step is one of the critic and one of the policy.
 
-    With the reading `clean`, three stages (flowq_clean.py).
+    Where the critic is finished first, three stages (flowq_staged.py).
     """
-    if config.reading == "clean":
-        return flowq_clean.build(config, spec, steps)
+    if config.staged:
+        return flowq_staged.build(config, spec, steps)
     optimizer = policy_optimizer(config.flow, config, steps)
     euler = replace(config.flow, solver="euler", num_steps=config.next_action_steps)
 

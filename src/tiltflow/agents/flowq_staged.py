@@ -1,0 +1,168 @@
+"""FlowQ in three stages: a behaviour flow, its critic (then frozen), a guided flow (flowq_targets.py).
+
+    behaviour  v_μ minimises |v(x_t, t, s) − (a − z)|²
+    critic     Q, of the data's actions
+    guidance   v minimises |v(x_t, t, s) − v̂|² with v̂ of the reading; it begins with v_μ
+
+The first two are QIPO's, and either agent can take them over from a run of the other (`--reuse`).
+
+Departs from the paper, of which nothing is known of how Q's gradient is evaluated:
+- The readings, the stages and the unit of Q are ours.
+- No action is sampled for a step of the policy, whose cost does not depend on the steps of the solver. What
+  is drawn at each state (`matched = support`, reading `shift`) is drawn once, before the stage.
+- Q is that of the target networks.
+- `matched = support`: a ~ μ with the noise temperature `support_noise` instead of the data's action. The tilt
+  is then one of a narrower μ, as in QIPO.
+"""
+
+from dataclasses import asdict
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tiltflow.agents.actor_critic import play_best_of
+from tiltflow.agents.base import Agent, Stage, flow_parts, split_steps
+from tiltflow.agents.bc import init_flow, make_optimizer
+from tiltflow.agents.behaviour_critic import behaviour_and_critic, energy_unit, support_energies
+from tiltflow.agents.configs import FlowQConfig
+from tiltflow.agents.flowq_targets import (
+    Slope,
+    clean_guidance,
+    intermediate_guidance,
+    intermediate_loss,
+    shifted,
+)
+from tiltflow.agents.sampling import sample_support
+from tiltflow.critics import Critic, init_critic, q_value
+from tiltflow.data.transitions import Spec
+from tiltflow.flow import Flow
+from tiltflow.guidance.potential import Potential
+from tiltflow.networks import TimeNetwork
+from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
+from tiltflow.paths import PATHS
+
+SHARES = {"behaviour": 0.35, "critic": 0.3, "guidance": 0.35}
+
+
+class StagedState(NamedTuple):
+    policy: Trained
+    critic: Critic
+    behaviour: Flow
+    """μ: the averaged policy as the behaviour stage left it."""
+    scale: Float[Array, ""]
+    """u, the unit of Q."""
+    value: Trained | None
+    """f, of the reading `intermediate`."""
+
+
+def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
+    """The agent: behaviour, critic (then frozen), guided matching."""
+    fixed = {name: getattr(config, f"{name}_steps") for name in SHARES}
+    count = split_steps(steps, SHARES, fixed)
+    behaviour_optimizer = make_optimizer(config.flow.learning_rate, config.flow.decay, count["behaviour"])
+    optimizer = make_optimizer(config.flow.learning_rate, config.flow.decay, count["guidance"])
+    value_optimizer = optax.adam(config.flow.learning_rate)
+
+    def init(key: PRNGKeyArray) -> StagedState:
+        flow_key, critic_key = jax.random.split(key)  # as QIPO does: both can take over stages of each other
+        flow = init_flow(flow_key, spec, config.flow)
+        behaviour = jax.tree.map(jnp.array, flow)
+        critic = init_critic(critic_key, spec, config.critic)
+        value = init_value(jax.random.fold_in(key, 2)) if config.reading == "intermediate" else None
+        return StagedState(begin(flow, behaviour_optimizer), critic, behaviour, jnp.ones(()), value)
+
+    def init_value(key: PRNGKeyArray) -> Trained:
+        network = TimeNetwork(
+            key,
+            spec.action_size,
+            spec.observation_size,
+            outputs=1,
+            features=config.flow.time_features,
+            output_scale=0.1,
+            **asdict(config.flow.network),
+        )
+        return begin(Potential(network, jnp.ones(()), PATHS["ot"], classifier=False), value_optimizer)
+
+    def keep_behaviour(state: StagedState, sample: Columns, key: PRNGKeyArray) -> StagedState:
+        return state._replace(behaviour=state.policy.average)
+
+    def draw(state: StagedState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
+        """Actions of μ at each state."""
+        observations, noise = rows["observations"], config.support_noise
+        M = config.num_support_actions
+        drawn = sample_support(state.behaviour, observations, key, M, spec, config.flow, noise=noise)
+        return {"support_actions": drawn}
+
+    def prepare(state: StagedState, sample: Columns, key: PRNGKeyArray) -> StagedState:
+        """The policy's training starts afresh from μ, and Q gets its unit."""
+        drawn = draw(state, sample, key)["support_actions"]
+        unit = energy_unit(support_energies(state, sample["observations"], drawn, config), "advantage")
+        return state._replace(policy=begin(state.policy.average, optimizer), scale=unit)
+
+    def slope_of(state: StagedState, observations: Float[Array, "n o"]) -> Slope:
+        def total(actions: Float[Array, "n a"]) -> Float[Array, ""]:
+            return jnp.sum(q_value(state.critic, observations, actions, config.critic)) / state.scale
+
+        return jax.grad(total)
+
+    def learn_value(
+        state: StagedState, observations: Array, actions: Array, x: Array, t: Array
+    ) -> tuple[Trained, Metrics]:
+        """One step of f. V of an expectile critic, where there is one, takes the state's level off Q."""
+        assert state.value is not None
+        q = q_value(state.critic, observations, actions, config.critic)
+        level = 0.0 if state.critic.value is None else state.critic.value.model(observations)[..., 0]
+        log_weights = config.strength * (q - level) / state.scale
+
+        def loss(value: Potential) -> tuple[Float[Array, ""], Metrics]:
+            result = intermediate_loss(value, observations, x, t, log_weights)
+            return result, {"value_loss": result}
+
+        return gradient_step(state.value, value_optimizer, loss, ema=config.flow.ema)
+
+    def guide(state: StagedState, batch: Columns, key: PRNGKeyArray) -> tuple[StagedState, Metrics]:
+        time_key, noise_key, choice_key = jax.random.split(key, 3)
+        observations, actions, drawn = batch["observations"], batch["actions"], batch.get("support_actions")
+        if config.matched == "support":
+            assert drawn is not None
+            drawn = jnp.roll(drawn, jax.random.randint(choice_key, (), 0, config.num_support_actions), axis=1)
+            actions, drawn = drawn[:, 0], drawn[:, 1:]
+        t = jax.random.uniform(time_key, actions.shape[:1])
+        noise = jax.random.normal(noise_key, actions.shape)
+        slope, time = slope_of(state, observations), t[:, None]
+        if config.reading == "shift":
+            assert drawn is not None
+            actions = shifted(slope, actions, drawn, config.strength)
+        x = time * actions + (1.0 - time) * noise
+        value, metrics, velocity = state.value, dict[str, Array](), actions - noise
+        if config.reading == "clean":
+            guidance = clean_guidance(state.behaviour, slope, observations, x, t)
+            velocity = velocity + config.strength * guidance
+        elif config.reading == "intermediate":
+            value, losses = learn_value(state, observations, actions, x, t)
+            velocity = velocity + intermediate_guidance(value.average, observations, x, t)
+            metrics = dict(losses)
+
+        def loss(flow: Flow) -> tuple[Float[Array, ""], Metrics]:
+            result = jnp.mean((flow.network(x, t, observations) - jax.lax.stop_gradient(velocity)) ** 2)
+            return result, {"loss": result}
+
+        policy, losses = gradient_step(state.policy, optimizer, loss, ema=config.flow.ema)
+        return state._replace(policy=policy, value=value), {**losses, **metrics, "unit": state.scale}
+
+    draws = config.matched == "support" or config.reading == "shift"
+    guidance = Stage(
+        "guidance",
+        count["guidance"],
+        config.flow.batch_size,
+        guide,
+        improves_policy=True,
+        renew=prepare,
+        derive=draw if draws else None,
+        derive_reason="drawing the behaviour's actions",
+    )
+    stages = behaviour_and_critic(config, spec, count, behaviour_optimizer, keep_behaviour)
+    return Agent(init, (*stages, guidance), play_best_of(config, spec), flow_parts(config))
