@@ -1,12 +1,15 @@
 """Stages taken over from another run: the bits of training them anew, and none where they would differ."""
 
+import json
 import shutil
+import zlib
 from dataclasses import replace
 
 import pytest
 from tests.training.test_resume import final_bodies, logged
 
 from tiltflow.errors import UserError
+from tiltflow.training import checkpoints
 from tiltflow.training.config import TrainConfig
 from tiltflow.training.run import resume, train
 
@@ -20,6 +23,14 @@ def varied(small_config, algorithm: str, *, beta: float | None = None, **changes
     return replace(made, agent=agent)
 
 
+def written_before_the_setting(path, setting: str) -> None:
+    """Make a checkpoint one of format 2, of a version that did not know a setting of the flow."""
+    head, body = checkpoints.read(path)
+    del head["sha256"], head["run"]["agent"]["flow"][setting]
+    head = {**head, "format": 2, "crc32": zlib.crc32(body)}
+    path.write_bytes(json.dumps(head).encode() + b"\n" + body)
+
+
 @pytest.mark.slow
 def test_a_run_with_reused_stages_has_the_bits_of_one_without(small_config, trained, tmp_path):
     changes = {"beta": 2.5, "evaluations": 2, "episodes": 1}
@@ -28,6 +39,8 @@ def test_a_run_with_reused_stages_has_the_bits_of_one_without(small_config, trai
         # The source is evaluated at other steps than the run, and in more episodes.
         source = tmp_path / first
         shutil.copytree(trained(varied(small_config, first, evaluations=3, episodes=2)), source)
+        for path in source.glob("seeds/*/checkpoints/*"):
+            written_before_the_setting(path, "play_noise")
         messages = []
         reusing = varied(small_config, "qipo-ot", reuse=str(source), **changes)
         again = train(reusing, tmp_path / f"{first}-again", messages.append, in_this_process=True)

@@ -16,6 +16,7 @@ from tiltflow.agents.base import Stage
 from tiltflow.errors import UserError
 from tiltflow.files import read_json_lines
 from tiltflow.training import checkpoints, logs
+from tiltflow.training.config import with_defaults
 from tiltflow.training.policy import RunState
 from tiltflow.training.schedule import Schedule
 
@@ -81,7 +82,7 @@ def _same_bits(one: Any, other: Any) -> bool:
 
 def take(source: Source, path: Path, stage: Stage, state: Any) -> Any:
     """The agent's state with the fields that the stage owns as they are in the source's checkpoint."""
-    expected = checkpoints.read(path)[0]["run"]
+    expected = with_defaults(checkpoints.read(path)[0]["run"])  # the run may be older than some settings
     theirs, _ = checkpoints.restore(path, source.like, expected)
     return state._replace(**{name: getattr(theirs.agent, name) for name in stage.owns})
 
