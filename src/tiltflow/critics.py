@@ -7,12 +7,15 @@ expectile (IQL, arXiv 2110.06169):
 policy (clipped double Q-learning, arXiv 1802.09477, for a policy that is sampled):
     y = r + γ(1 − d)·Q'(s', a'),   a' ~ π(·|s'), one action of the policy, or of its average.
 Q' is the target ensemble, joined by its minimum, its mean, or its mean less ρ standard deviations. Every
-member of the ensemble is fitted to y.
+member of the ensemble is fitted to y. All members are one batched network, so that on an accelerator ten cost
+far less than ten networks.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
@@ -23,7 +26,30 @@ from tiltflow.data.transitions import Spec
 from tiltflow.networks import MLP
 from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
 
-Ensemble = tuple[MLP, ...]
+
+class Ensemble(eqx.Module):
+    """Q networks of one shape, as one whose arrays have the members as their first axis."""
+
+    members: Any
+    count: int = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, members: Sequence[Any]) -> "Ensemble":
+        """The ensemble of these networks."""
+        return cls(jax.tree.map(lambda *arrays: jnp.stack(arrays), *members), len(members))
+
+    def part(self, first: int, end: int) -> "Ensemble":
+        """Members `first` up to before `end`."""
+        return Ensemble(jax.tree.map(lambda array: array[first:end], self.members), end - first)
+
+    def split(self) -> tuple[Any, ...]:
+        """Each member alone."""
+        return tuple(jax.tree.map(itemgetter(i), self.members) for i in range(self.count))
+
+    def __call__(self, inputs: Float[Array, "*batch i"], *, plain: bool = False) -> Array:
+        """Every member's outputs [members, *batch, 1]. `plain` supports forward-mode differentiation."""
+        apply = jax.vmap(lambda member: member(inputs, plain=plain), axis_size=self.count)
+        return apply(self.members)
 
 
 class Critic(NamedTuple):
@@ -50,7 +76,7 @@ def init_critic(key: PRNGKeyArray, spec: Spec, config: CriticConfig) -> Critic:
     """A fresh critic for observations and actions of the given sizes."""
     value_key, *keys = jax.random.split(key, config.ensemble + 1)
     size = spec.observation_size + spec.action_size
-    q = tuple(build_mlp(k, size, 1, config.network) for k in keys)
+    q = Ensemble.of([build_mlp(k, size, 1, config.network) for k in keys])
     optimizer = optax.adam(config.learning_rate)
     value = None
     if config.kind == "expectile":
@@ -72,7 +98,7 @@ def q_values(
     """
     observations = jnp.broadcast_to(observations, (*actions.shape[:-1], observations.shape[-1]))
     inputs = jnp.concatenate([observations, actions], axis=-1)
-    return jnp.stack([member(inputs, plain=plain)[..., 0] for member in q])
+    return q(inputs, plain=plain)[..., 0]
 
 
 def join(values: Float[Array, "members *batch"], config: CriticConfig) -> Float[Array, "*batch"]:

@@ -8,7 +8,7 @@ import optax
 
 from tiltflow.agents.bc import init_flow
 from tiltflow.agents.configs import FlowConfig, NetworkConfig
-from tiltflow.critics import Critic
+from tiltflow.critics import Critic, Ensemble
 from tiltflow.data.transitions import Spec
 from tiltflow.exact import GaussianMixture, predict
 from tiltflow.flow import Flow
@@ -32,7 +32,7 @@ class KnownQ(eqx.Module):
 
 def known_critic(slope: float, curvature: float = 0.0) -> Critic:
     """A trained critic, of one member."""
-    q = (KnownQ(jnp.float32(slope), jnp.float32(curvature)),)
+    q = Ensemble.of([KnownQ(jnp.float32(slope), jnp.float32(curvature))])
     return Critic(Trained(q, q, ()), None)
 
 

@@ -16,7 +16,7 @@ from tiltflow.agents import flowq, qipo
 from tiltflow.agents.configs import CriticConfig, FlowQConfig, NetworkConfig, QIPOConfig
 from tiltflow.agents.sampling import consensus, play_actions, sample_actions
 from tiltflow.agents.support import baseline_weights
-from tiltflow.critics import Critic, join
+from tiltflow.critics import Critic, Ensemble, join
 from tiltflow.errors import UserError
 from tiltflow.exact import gaussian_mixture
 from tiltflow.optimize import Trained, run_steps
@@ -172,7 +172,7 @@ def test_the_unit_of_flowq_does_not_change_when_a_constant_is_added_to_q():
         def __call__(self, inputs, *, plain=False):
             return SLOPE * inputs[..., 1:] + 100.0
 
-    data, q = columns(), (Raised(),)
+    data, q = columns(), Ensemble.of([Raised()])
     critic = Critic(Trained(q, q, ()), None)
     spread = q_spread(critic, data, EXPECTILE)
     assert spread == pytest.approx(float(q_spread(known_critic(SLOPE), data, EXPECTILE)), rel=1e-3)

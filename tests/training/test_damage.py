@@ -1,16 +1,20 @@
 """Damaged checkpoints and logs: never another state than the one saved, never a result of fewer lines."""
 
+import hashlib
+import io
 import json
 import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
 from test_resume import final_bodies, logged
 
+from tiltflow.critics import Ensemble
 from tiltflow.data.transitions import Spec
 from tiltflow.errors import UserError
 from tiltflow.files import read_json_lines, write_json
@@ -46,7 +50,7 @@ def mutated(content: bytes, draw: random.Random) -> bytes:
             return content[:place] + content[place + draw.randint(1, 99) :]
         case 4:
             other = draw.choice(
-                [b"", b"[]", b"null", b"{}", b'"x"', b"[" * 9999, head.replace(b"3", b"2", 1)]
+                [b"", b"[]", b"null", b"{}", b'"x"', b"[" * 9999, head.replace(b"4", b"3", 1)]
             )
             return other + b"\n" + body
     record = json.loads(head)
@@ -105,6 +109,34 @@ def test_checkpoints_of_the_format_before_are_read(run):
     del record["agent"]["flow"]["play_noise"]
     write_json(run / "config.json", record)
     assert final_bodies(resume(run, in_this_process=True)) == whole
+
+
+@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+def test_checkpoints_in_which_the_members_of_a_critic_followed_each_other_are_read(
+    small_config, tmp_path, seeds
+):
+    agent, _ = make_agent(small_config("qipo-ot"), Spec(3, 1))
+    state = init_state(agent, identity_units(Spec(3, 1)), seed_keys(seeds, INIT))
+    path = checkpoints.save(tmp_path, state, {"step": 0, "run": {}}, keep=1)
+    head, _ = checkpoints.read(path)
+
+    def member(ensemble: Ensemble, number: int):
+        return jax.tree.map(lambda a: a[number] if len(seeds) == 1 else a[:, number], ensemble.members)
+
+    def apart(node):
+        return (member(node, 0), member(node, 1)) if isinstance(node, Ensemble) else node
+
+    body = io.BytesIO()
+    is_leaf = lambda node: isinstance(node, Ensemble)  # noqa: E731
+    eqx.tree_serialise_leaves(body, jax.tree.map(apart, state, is_leaf=is_leaf))
+    del head["sha256"]
+    head = {**head, "format": 3, "bytes": len(body.getvalue())}
+    digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode() + b"\n" + body.getvalue())
+    head["sha256"] = digest.hexdigest()
+    path.write_bytes(json.dumps(head).encode() + b"\n" + body.getvalue())
+    restored, _ = checkpoints.restore(path, state, {})
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
+    assert all(map(np.array_equal, jax.tree.leaves(restored), jax.tree.leaves(state)))
 
 
 def cut_line(path: Path, number: int) -> None:

@@ -9,7 +9,6 @@ import pytest
 from tests.training.test_resume import final_bodies, logged
 
 from tiltflow.errors import UserError
-from tiltflow.training import checkpoints
 from tiltflow.training.config import TrainConfig
 from tiltflow.training.run import resume, train
 

@@ -28,7 +28,7 @@ from tiltflow.agents.actor_critic import best_of
 from tiltflow.agents.base import Parts
 from tiltflow.agents.configs import CriticConfig, GuidanceName
 from tiltflow.agents.sampling import play_actions, sample_support
-from tiltflow.critics import Critic, q_value, q_values
+from tiltflow.critics import Critic, Ensemble, q_value, q_values
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Generator
 from tiltflow.guidance.potential import shift
@@ -133,10 +133,10 @@ def crossed_value(
     As in double Q-learning, a value is then not the maximum over its own error. The members have learned
     from the same data, so that an error that they share stays.
     """
-    members = critic.q.average
+    members = critic.q.average.split()
     values = []
     for index, member in enumerate(members):
-        actions = act(critic._replace(q=critic.q._replace(average=(member,))))
-        others = tuple(other for place, other in enumerate(members) if place != index)
+        actions = act(critic._replace(q=critic.q._replace(average=Ensemble.of([member]))))
+        others = Ensemble.of([other for place, other in enumerate(members) if place != index])
         values.append(jnp.mean(q_values(others, observations, actions)))
     return jnp.mean(jnp.stack(values))

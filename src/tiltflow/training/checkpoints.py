@@ -9,6 +9,8 @@ import io
 import json
 import re
 import zlib
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,12 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tiltflow.critics import Ensemble
 from tiltflow.errors import UserError
 from tiltflow.files import atomic_file
 from tiltflow.npz import read_like
 from tiltflow.training.config import differences, with_defaults
 
-FORMAT = 3
+FORMAT = 4
 _NAME = re.compile(r"step-(\d{10})\.ckpt")
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "step": int,
@@ -95,10 +98,10 @@ def read(path: Path) -> tuple[dict[str, Any], bytes]:
     if not isinstance(head, dict):
         raise Damaged(f"{path} is not a checkpoint of tiltflow (its header is no JSON object).")
     version = head.get("format")
-    if version not in (2, FORMAT):
+    if version not in (2, 3, FORMAT):
         raise Damaged(f"{path} has checkpoint format {version!r}; this version of tiltflow reads {FORMAT}.")
     rest = {key: value for key, value in head.items() if key != "sha256"}
-    if version == FORMAT:
+    if version != 2:
         sound = head.get("sha256") == _checksum(rest, body)
     else:  # format 2 had a checksum of the arrays alone
         sound = head.get("crc32") == zlib.crc32(body)
@@ -123,13 +126,47 @@ def restore(path: Path, like: Any, expected: dict[str, Any]) -> tuple[Any, dict[
     head, body = read(path)
     check(path, head, expected)
     file = io.BytesIO(body)
+    layout = like if head["format"] == FORMAT else _members_apart(like)
     try:
-        state = eqx.tree_deserialise_leaves(file, like, filter_spec=_read_leaf)
+        state = eqx.tree_deserialise_leaves(file, layout, filter_spec=_read_leaf)
     except Exception as error:  # whatever the decoder throws: these are not the arrays of this state
         raise Damaged(f"{path} does not hold the arrays of this run ({error}).") from error
     if file.read(1):
         raise Damaged(f"{path} does not hold the arrays of this run: there are more of them.")
-    return state, head
+    return state if layout is like else _members_together(state, like), head
+
+
+def _is_ensemble(node: Any) -> bool:
+    return isinstance(node, Ensemble)
+
+
+def _axis(ensemble: Ensemble) -> int:
+    """That of the members: the first, or the second of a group of seeds."""
+    return ensemble.members.kernels[0].ndim - 3
+
+
+def _members_apart(tree: Any) -> Any:
+    """The layout of formats 2 and 3, in which an ensemble's members followed each other."""
+
+    def apart(x: Any) -> Any:
+        if not _is_ensemble(x):
+            return x
+        before = (slice(None),) * _axis(x)
+        return [jax.tree.map(itemgetter((*before, i)), x.members) for i in range(x.count)]
+
+    return jax.tree.map(apart, tree, is_leaf=_is_ensemble)
+
+
+def _members_together(tree: Any, like: Any) -> Any:
+    """The tree of formats 2 and 3 in the structure of `like`."""
+
+    def together(ours: Any, stored: Any) -> Any:
+        if not _is_ensemble(ours):
+            return stored
+        join = partial(jnp.stack, axis=_axis(ours))
+        return Ensemble(jax.tree.map(lambda *arrays: join(arrays), *stored), ours.count)
+
+    return jax.tree.map(together, like, tree, is_leaf=_is_ensemble)
 
 
 def _read_leaf(file: IO[bytes], like: Any) -> Any:
