@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +11,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent, Parts, Stage, split_steps
 from tiltflow.agents.configs import BCConfig, FlowConfig
+from tiltflow.agents.one_step import (
+    OneStep,
+    begin_one_step,
+    distillation_stage,
+    make_one_step,
+    play_one_step,
+)
 from tiltflow.agents.sampling import play_actions
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow, matching_loss
@@ -75,25 +83,39 @@ def behaviour_stage(
 
 class BCState(NamedTuple):
     policy: Trained
+    one_step: OneStep | None = None
 
 
 def build(config: BCConfig, spec: Spec, steps: int) -> Agent:
-    """The agent: one stage of plain matching; actions come from the averaged parameters."""
-    count = split_steps(steps, {"behaviour": 1.0}, {"behaviour": config.behaviour_steps})
+    """The agent: plain matching, and its distillation where wanted; actions come from averaged parameters."""
+    shares = {"behaviour": 0.75, "distill": 0.25} if config.distill else {"behaviour": 1.0}
+    count = split_steps(steps, shares, {name: getattr(config, f"{name}_steps") for name in shares})
     optimizer = make_optimizer(config.flow.learning_rate, config.flow.decay, count["behaviour"])
+    distillation = make_optimizer(config.flow.learning_rate, config.flow.decay, count.get("distill", 1))
 
     def init(key: PRNGKeyArray) -> BCState:
         flow_key, _ = jax.random.split(key)  # as QIPO does, whose behaviour stage begins with these weights
-        return BCState(begin(init_flow(flow_key, spec, config.flow), optimizer))
+        policy = begin(init_flow(flow_key, spec, config.flow), optimizer)
+        if not config.distill:
+            return BCState(policy)
+        network = make_one_step(jax.random.fold_in(key, 3), spec, config.flow)
+        return BCState(policy, begin_one_step(network, distillation))
 
     def update(state: BCState, batch: Columns, key: PRNGKeyArray) -> tuple[BCState, Metrics]:
         policy, metrics = behaviour_update(state.policy, batch, key, config.flow, optimizer)
-        return BCState(policy), metrics
+        return state._replace(policy=policy), metrics
 
     def act(state: BCState, observations: Array, key: PRNGKeyArray) -> Array:
-        return play_actions(state.policy.average, observations, key, spec, config.flow)
+        def of_flow() -> Float[Array, "n a"]:
+            return play_actions(state.policy.average, observations, key, spec, config.flow)
+
+        return play_one_step(state.one_step, observations, key, spec.action_size, of_flow)
 
     def parts(state: BCState) -> Parts:
         return Parts(state.policy.average, config.flow)
 
-    return Agent(init, (behaviour_stage(config.flow, count["behaviour"], update),), act, parts)
+    stages: tuple[Stage, ...] = (behaviour_stage(config.flow, count["behaviour"], update),)
+    if config.distill:
+        flow_of = attrgetter("policy.average")
+        stages += (distillation_stage(count["distill"], config.flow, distillation, flow_of, None, 1.0),)
+    return Agent(init, stages, act, parts)

@@ -9,13 +9,13 @@ from tiltflow.errors import UserError
 
 _COUNTS = (
     "actor_critic_steps", "actor_every", "anneal", "batch_size", "behaviour_steps", "critic_steps", "depth",
-    "energy_batch_size", "energy_steps", "ensemble", "guidance_steps", "improvement_batch_size",
-    "improvement_steps", "next_action_steps", "num_candidates", "num_steps", "num_support_actions",
-    "play_candidates", "pool", "renew_every", "steps", "time_features", "width",
+    "distill_steps", "energy_batch_size", "energy_steps", "ensemble", "guidance_steps",
+    "improvement_batch_size", "improvement_steps", "next_action_steps", "num_candidates", "num_steps",
+    "num_support_actions", "play_candidates", "pool", "renew_every", "steps", "time_features", "width",
 )  # fmt: skip
 _FINITE = (
-    "energy_learning_rate", "improvement_learning_rate", "learning_rate", "pessimism", "play_eta",
-    "play_noise", "support_noise",
+    "distill_alpha", "energy_learning_rate", "improvement_learning_rate", "learning_rate", "pessimism",
+    "play_eta", "play_noise", "support_noise",
 )  # fmt: skip
 _POSITIVE = ("class_temperature", "max_weight", "play_bandwidth")
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {

@@ -114,7 +114,11 @@ class BCConfig:
 
     flow: FlowConfig = FlowConfig()
     behaviour_steps: int | None = None
-    """Gradient steps; without it the whole of --steps."""
+    """Gradient steps of the flow; without it the whole of --steps, or a share where it is distilled."""
+    distill: bool = False
+    """Distil the flow into a policy of a single step, in a last stage."""
+    distill_steps: int | None = None
+    """Gradient steps of the distillation; without it a share of --steps."""
 
     def __post_init__(self) -> None:
         check_numbers(self)
@@ -126,8 +130,14 @@ class QIPOConfig:
 
     flow: FlowConfig = FlowConfig()
     critic: CriticConfig = CriticConfig()
-    beta: float = 1.0
-    """Inverse temperature β, in units of `energy_scale`."""
+    beta: float | Literal["auto"] = 1.0
+    """Inverse temperature β, in units of `energy_scale`; auto: the best for half of the critic's ensemble,
+    when the other half weights, between 0.1 and 20."""
+    split_ensemble: bool = False
+    """Weight actions by the first half of the critic's ensemble alone."""
+    continue_critic: bool = False
+    """Train the critic on during the improvement, by the softmax backup over actions of the present policy;
+    the weights take it over at each renewal."""
     annealed: bool = True
     """Reach β in equal parts, one a renewal; otherwise each renewal adds the whole of β, as in (5.4)."""
     energy_scale: Literal["advantage", "none"] = "advantage"
@@ -171,9 +181,22 @@ class QIPOConfig:
     """Gradient steps of the critic stage (K2); without it a share of --steps."""
     improvement_steps: int | None = None
     """Gradient steps of the improvement stage (K3); without it a share of --steps."""
+    distill: bool = False
+    """Distil the policy into one of a single step, led up Q, in a last stage."""
+    distill_alpha: float = 100.0
+    """α of the distance to the flow's action, beside Q in units of `energy_scale` (distill)."""
+    distill_steps: int | None = None
+    """Gradient steps of the distillation; without it a share of --steps."""
 
     def __post_init__(self) -> None:
         check_numbers(self)
+        if (self.beta == "auto" or self.split_ensemble) and self.critic.ensemble < 2:
+            raise UserError(
+                f"critic.ensemble = {self.critic.ensemble}: beta = auto and split_ensemble need two halves. "
+                "Raise it to at least 2."
+            )
+        if self.beta == "auto" and self.energy_scale == "none":
+            raise UserError("beta = auto looks for β in spreads of Q: it needs energy_scale = advantage.")
         if self.data_share is not None and not (self.include_data_action and 0 < self.data_share < 1):
             raise UserError(
                 f"data_share = {self.data_share}: it must lie between 0 and 1, with include_data_action."

@@ -14,7 +14,6 @@ over an action's entries, as in the public code; q is of the data's actions, whe
 the policy that is played may be averaged over steps (`flow.ema`).
 """
 
-from dataclasses import asdict
 from typing import NamedTuple
 
 import jax
@@ -31,6 +30,7 @@ from tiltflow.agents.actor_critic import (
 from tiltflow.agents.base import Agent
 from tiltflow.agents.baseline_configs import FQLConfig
 from tiltflow.agents.bc import init_flow
+from tiltflow.agents.one_step import apply_one_step, make_one_step
 from tiltflow.critics import q_values
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow, matching_loss
@@ -45,26 +45,20 @@ class Distilled(NamedTuple):
     one_step: MLP
 
 
-def play(one_step: MLP, observations: Float[Array, "n o"], noise: Float[Array, "n a"]) -> Float[Array, "n a"]:
-    """μ(s, z), before it is cut off."""
-    return one_step(jnp.concatenate([observations, noise], axis=-1))
-
-
 def build(config: FQLConfig, spec: Spec, steps: int) -> Agent:
     """The agent: one stage, in which every step is one of the critic and one of both flow and policy."""
     optimizer = policy_optimizer(config.flow, config, steps)
 
     def init_policy(key: PRNGKeyArray):
         flow_key, one_step_key = jax.random.split(key)
-        inputs = spec.observation_size + spec.action_size
-        one_step = MLP(one_step_key, inputs, spec.action_size, **asdict(config.flow.network))
+        one_step = make_one_step(one_step_key, spec, config.flow)
         return begin(Distilled(init_flow(flow_key, spec, config.flow), one_step), optimizer)
 
     def draw(
         one_step: MLP, observations: Array, key: PRNGKeyArray, scale: float = 1.0
     ) -> Float[Array, "n a"]:
         noise = scale * jax.random.normal(key, (observations.shape[0], spec.action_size))
-        return jnp.clip(play(one_step, observations, noise), -1.0, 1.0)
+        return jnp.clip(apply_one_step(one_step, observations, noise), -1.0, 1.0)
 
     def next_actions(state: ActorCriticState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
         return {"next_actions": draw(state.policy.model.one_step, rows["next_observations"], key)}
@@ -79,7 +73,7 @@ def build(config: FQLConfig, spec: Spec, steps: int) -> Agent:
 
         def loss(policy: Distilled) -> tuple[Float[Array, ""], Metrics]:
             matching = matching_loss(policy.flow, flow_key, batch["actions"], observations)
-            actions = play(policy.one_step, observations, noise)
+            actions = apply_one_step(policy.one_step, observations, noise)
             distilled = jnp.mean((actions - of_flow) ** 2)
             q = jnp.mean(q_values(state.critic.q.model, observations, jnp.clip(actions, -1.0, 1.0)))
             value = matching + config.alpha * distilled - q / size

@@ -30,6 +30,9 @@ Departs from the paper, one departure a bullet:
   inside the support of the behaviour (`critic.kind`): that needs M actions of every next state.
 - Q is the target ensemble's; the critic's steps, M, K_renew and each learning rate are our choice, and so are
   the cosine decay of the policy's step size and the average of its parameters.
+- Options of ours, off by default: weights from half of the critic's ensemble, and β by the other half
+  (judged.py); a critic that goes on learning between renewals, by the softmax backup over actions of π_l
+  (`continue_critic`); a policy of one step, distilled at the end (one_step.py).
 - `improvement="tilted-path"` matches no support action z itself but x ~ N(z − δσ²∇E(z), σ²I), δ the part of
   β that is added, drawn anew in every step and weighted exactly (guidance/displaced.py): z is drawn (or
   weighted) as above, and its x has the ratio of both weights as a factor. The policy becomes
@@ -42,6 +45,8 @@ reference="current", weights="factors"` and `critic.kind="in-support-softmax"`, 
 `flow.prediction="noise"`.
 """
 
+from dataclasses import replace
+from operator import attrgetter
 from typing import NamedTuple
 
 import jax
@@ -52,6 +57,15 @@ from tiltflow.agents.base import Agent, Stage, flow_parts, split_steps
 from tiltflow.agents.bc import init_flow, make_optimizer
 from tiltflow.agents.behaviour_critic import behaviour_and_critic, energy_unit, support_energies
 from tiltflow.agents.configs import QIPOConfig
+from tiltflow.agents.judged import choose_beta, halves
+from tiltflow.agents.one_step import (
+    OneStep,
+    Value,
+    begin_one_step,
+    distillation_stage,
+    make_one_step,
+    play_one_step,
+)
 from tiltflow.agents.sampling import play_actions, sample_support
 from tiltflow.agents.support import (
     baseline_weights,
@@ -61,7 +75,7 @@ from tiltflow.agents.support import (
     state_value,
     support_weights,
 )
-from tiltflow.critics import Critic, init_critic, q_value
+from tiltflow.critics import Critic, init_critic, q_value, update_critic
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow, matching_loss
 from tiltflow.guidance.displaced import Energy, propose
@@ -69,6 +83,7 @@ from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
 from tiltflow.tilting import effective_sample_size
 
 SHARES = {"behaviour": 0.375, "critic": 0.25, "improvement": 0.375}
+DISTILL_SHARE = 0.25
 RENEWALS = 4
 
 
@@ -85,6 +100,12 @@ class QIPOState(NamedTuple):
     """One unit of energy, in units of Q."""
     baseline: Trained | None
     """V(s) of the weights, where the critic has none."""
+    beta: Float[Array, ""] | None = None
+    """β, where it is chosen by the critic (`beta = auto`)."""
+    learner: Critic | None = None
+    """The critic as it goes on learning (`continue_critic`); the one above is fixed between renewals."""
+    one_step: OneStep | None = None
+    """The distilled policy (`distill`)."""
 
 
 def played_energy(
@@ -101,19 +122,13 @@ def played_energy(
 
 def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
     """The agent: behaviour, critic (then frozen), improvement with renewal of the support actions."""
-    count = split_steps(
-        steps,
-        SHARES,
-        {
-            "behaviour": config.behaviour_steps,
-            "critic": config.critic_steps,
-            "improvement": config.improvement_steps,
-        },
-    )
+    shares = {**SHARES, "distill": DISTILL_SHARE} if config.distill else SHARES
+    count = split_steps(steps, shares, {name: getattr(config, f"{name}_steps") for name in shares})
     from_behaviour, from_policy = drawn_from(config)
     decay = config.flow.decay
     behaviour_optimizer = make_optimizer(config.flow.learning_rate, decay, count["behaviour"])
     improvement_optimizer = make_optimizer(config.improvement_learning_rate, decay, count["improvement"])
+    distillation = make_optimizer(config.flow.learning_rate, decay, count.get("distill", 1))
 
     def init(key: PRNGKeyArray) -> QIPOState:
         flow_key, critic_key = jax.random.split(key)
@@ -121,8 +136,23 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         policy = begin(flow, behaviour_optimizer)
         behaviour, reference = (jax.tree.map(jnp.array, flow) for _ in range(2))
         critic = init_critic(critic_key, spec, config.critic)
-        baseline = init_baseline(jax.random.fold_in(key, 2), spec, config)
-        return QIPOState(policy, critic, behaviour, reference, jnp.zeros(()), jnp.ones(()), baseline)
+        state = QIPOState(
+            policy,
+            critic,
+            behaviour,
+            reference,
+            renewals=jnp.zeros(()),
+            scale=jnp.ones(()),
+            baseline=init_baseline(jax.random.fold_in(key, 2), spec, config),
+        )
+        if config.beta == "auto":
+            state = state._replace(beta=jnp.ones(()))
+        if config.continue_critic:
+            state = state._replace(learner=jax.tree.map(jnp.array, critic))
+        if config.distill:
+            network = make_one_step(jax.random.fold_in(key, 3), spec, config.flow)
+            state = state._replace(one_step=begin_one_step(network, distillation))
+        return state
 
     def draw(flow: Flow, observations: Array, key: PRNGKeyArray, count: int) -> Float[Array, "n m a"]:
         noise = config.support_noise
@@ -131,9 +161,19 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
     renew_every = config.renew_every or max(1, -(-count["improvement"] // RENEWALS))
     improvements = max(1, -(-count["improvement"] // renew_every))
 
-    def inverse_temperature(improvement: Float[Array, ""]) -> Float[Array, ""]:
+    def inverse_temperature(state: QIPOState, improvement: Float[Array, ""]) -> Float[Array, ""]:
         """β that the policy has reached after so many improvements."""
-        return config.beta * improvement / (improvements if config.annealed else 1)
+        share = improvement / (improvements if config.annealed else 1)
+        beta = state.beta if config.beta == "auto" else jnp.float32(config.beta)
+        assert beta is not None
+        return share * beta
+
+    def energies_of(
+        state: QIPOState, observations: Array, actions: Float[Array, "n m a"]
+    ) -> Float[Array, "n m"]:
+        """E = −Q by which actions are weighted: of all members, or of the first half."""
+        weighing = state._replace(critic=halves(state.critic)[0]) if config.split_ensemble else state
+        return support_energies(weighing, observations, actions, config)
 
     # 1. K1 steps: plain matching of the data's actions.
     # 2. K2 steps: Q-learning, with the configured backup; Q is fixed from then on.
@@ -155,29 +195,48 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         if from_policy > 0:
             parts.append(draw(state.reference, observations, current_key, from_policy))
         actions = jnp.concatenate(parts, axis=1)
-        energies = support_energies(state, observations, actions, config)
-        return {"support_actions": actions, "support_energies": energies}
+        columns = {
+            "support_actions": actions,
+            "support_energies": energies_of(state, observations, actions),
+        }
+        if config.continue_critic:
+            next_key, M = jax.random.fold_in(key, 1), config.critic.num_support_actions
+            columns["next_support_actions"] = draw(state.reference, rows["next_observations"], next_key, M)
+        return columns
 
     def renew(state: QIPOState, sample: Columns, key: PRNGKeyArray) -> QIPOState:
-        """π_l becomes the reference; the first time, training starts afresh and the energy gets its unit."""
+        """π_l becomes the reference; the first time, training starts afresh, E gets its unit and β its value.
+
+        Later the critic is what it has learned since the renewal before, where it goes on learning.
+        """
         first = state.renewals < 0.5
         fresh = begin(state.policy.average, improvement_optimizer)
         policy = jax.tree.map(lambda a, b: jnp.where(first, a, b), fresh, state.policy)
         state = state._replace(policy=policy, reference=state.policy.average)
+        if state.learner is not None:
+            latest = jax.tree.map(lambda a, b: jnp.where(first, a, b), state.critic, state.learner)
+            state = state._replace(critic=latest, learner=jax.tree.map(jnp.array, latest))
         if config.reference == "data":
-            several = draw(state.behaviour, sample["observations"], key, config.num_support_actions)
-            energies = support_energies(state, sample["observations"], several, config)
+            actions = draw(state.behaviour, sample["observations"], key, config.num_support_actions)
         else:
-            energies = support(state, sample, key)["support_energies"]
-        unit = energy_unit(energies, config.energy_scale)
-        return state._replace(scale=jnp.where(first, unit, state.scale), renewals=state.renewals + 1)
+            actions = support(state, sample, key)["support_actions"]
+        unit = energy_unit(energies_of(state, sample["observations"], actions), config.energy_scale)
+        state = state._replace(scale=jnp.where(first, unit, state.scale), renewals=state.renewals + 1)
+        if state.beta is not None:
+            one, other = (
+                support_energies(state._replace(critic=half), sample["observations"], actions, config)
+                for half in halves(state.critic)
+            )
+            chosen = choose_beta(one, other, state.scale)
+            state = state._replace(beta=jnp.where(first, chosen, state.beta))
+        return state
 
     def improve(state: QIPOState, batch: Columns, key: PRNGKeyArray) -> tuple[QIPOState, Metrics]:
         support_key, loss_key, tilt_key, choice_key = jax.random.split(key, 4)
         if config.support == "batch":
             batch = {**batch, **support(state, batch, support_key)}
         actions, energies = batch["support_actions"], batch["support_energies"]
-        before, after = inverse_temperature(state.renewals - 1), inverse_temperature(state.renewals)
+        before, after = (inverse_temperature(state, state.renewals - back) for back in (1, 0))
         gain = (before - after) * energies / state.scale
         baseline, fitted = state.baseline, dict[str, Array]()
         if config.baseline == "value":
@@ -219,13 +278,27 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         }
         if config.include_data_action:
             report["q_data"] = -jnp.mean(energies[:, 0])
-        return state._replace(policy=policy, baseline=baseline), {**metrics, **report, **fitted}
+        state = state._replace(policy=policy, baseline=baseline)
+        if state.learner is not None:
+            backup = replace(config.critic, kind="in-support-softmax")
+            learner, losses = update_critic(state.learner, batch, backup)
+            state = state._replace(learner=learner)
+            report["critic_loss"] = losses["loss"]
+        return state, {**metrics, **report, **fitted}
+
+    # Optionally, K4 steps: the policy becomes one of a single step (one_step.py).
+
+    def value_of(state: QIPOState, observations: Array) -> Value:
+        return lambda actions: q_value(state.critic, observations, actions, config.critic) / state.scale
 
     def act(state: QIPOState, observations: Array, key: PRNGKeyArray) -> Array:
         def value(actions: Float[Array, "n m a"]) -> Float[Array, "n m"]:
             return -support_energies(state, observations, actions, config) / state.scale
 
-        return play_actions(state.policy.average, observations, key, spec, config.flow, value)
+        def of_flow() -> Float[Array, "n a"]:
+            return play_actions(state.policy.average, observations, key, spec, config.flow, value)
+
+        return play_one_step(state.one_step, observations, key, spec.action_size, of_flow)
 
     improvement = Stage(
         "improvement",
@@ -238,4 +311,9 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         derive=support if config.support == "dataset" else None,
         derive_reason="drawing support actions",
     )
-    return Agent(init, (*first_stages, improvement), act, flow_parts(config))
+    stages: tuple[Stage, ...] = (*first_stages, improvement)
+    if config.distill:
+        flow_of, alpha = attrgetter("policy.average"), config.distill_alpha
+        last = distillation_stage(count["distill"], config.flow, distillation, flow_of, value_of, alpha)
+        stages += (last,)
+    return Agent(init, stages, act, flow_parts(config))

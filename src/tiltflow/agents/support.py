@@ -86,8 +86,9 @@ def baseline_weights(
 
 
 def init_baseline(key: Array, spec: Spec, config: QIPOConfig) -> Trained | None:
-    """A network V(s) for a critic that has none; None where it is not needed."""
-    if config.baseline != "value" or config.critic.kind == "expectile":
+    """A network V(s) for a critic that has none, or whose V stays behind; None where it is not needed."""
+    own = config.critic.kind == "expectile" and not config.continue_critic
+    if config.baseline != "value" or own:
         return None
     network = build_mlp(key, spec.observation_size, 1, config.critic.network)
     return begin(network, baseline_optimizer(config))
