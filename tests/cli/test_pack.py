@@ -74,32 +74,34 @@ def trained_there(tmp_path_factory, maze_data) -> Path:
     return place / "out" / "bench"
 
 
+@pytest.mark.slow
 def test_the_same_command_without_no_play_plays_it_as_if_it_had_played(
     trained_there, maze_data, tmp_path, capsys
 ):
     here = [*WORDS, "--data", str(maze_data), "--out"]
-    assert main(["benchmark", *here, str(tmp_path / "whole")]) == 0
-    there = shutil.copytree(trained_there, tmp_path / "bench")
-    capsys.readouterr()
+    whole, there = tmp_path / "whole", shutil.copytree(trained_there, tmp_path / "bench")
     assert main(["benchmark", *here, str(there), "--no-play", "--plan"]) == 0
     assert "1 finished, 0 left" in capsys.readouterr().out
-    assert main(["evaluate", str(there / RUN)]) == 0
-    assert "success" in capsys.readouterr().out
-    assert main(["benchmark", *here, str(there)]) == 0  # what is played is finished
-    for folder in (there, tmp_path / "whole"):
+    assert main(["benchmark", *here, str(whole)]) == 0
+    assert main(["benchmark", *here, str(there)]) == 0
+    for folder in (there, whole):
         assert json.loads((folder / "benchmark.json").read_text())["runs"][0]["state"] == "finished"
-    assert final_bodies(there / RUN) == final_bodies(tmp_path / "whole" / RUN)
-    assert logged(there / RUN) == logged(tmp_path / "whole" / RUN)
-    tables = [list(csv.DictReader((f / "summary.csv").open())) for f in (there, tmp_path / "whole")]
+    assert final_bodies(there / RUN) == final_bodies(whole / RUN)
+    assert logged(there / RUN) == logged(whole / RUN)
+    tables = [list(csv.DictReader((folder / "summary.csv").open())) for folder in (there, whole)]
     assert tables[0] == tables[1]
     assert (there / "compare" / "compare.html").exists()
 
 
-def test_a_benchmark_plays_what_it_finds_unplayed(trained_there, maze_data, tmp_path):
-    there = shutil.copytree(trained_there, tmp_path / "bench")
-    assert main(["benchmark", *WORDS, "--data", str(maze_data), "--out", str(there)]) == 0
-    assert len((there / RUN / "evaluations.jsonl").read_text().splitlines()) == 2
-    assert json.loads((there / RUN / "result.json").read_text())["episodes"] == 2
+def test_one_run_is_played_without_any_data(trained_there, tmp_path, capsys):
+    run = shutil.copytree(trained_there / RUN, tmp_path / "run")
+    shutil.rmtree(trained_there.parent.parent / "pack" / "data")
+    assert main(["evaluate", str(run), "--episodes", "1"]) == 0  # fresh episodes: nothing else is played
+    assert not (run / "result.json").exists()
+    assert main(["evaluate", str(run)]) == 0
+    assert str(run / "result.json") in capsys.readouterr().out
+    assert json.loads((run / "result.json").read_text())["episodes"] == 2
+    assert main(["compare", str(run), "--out", str(tmp_path / "compare")]) == 0
 
 
 def test_a_pack_that_is_too_large_is_not_written(maze_data, tmp_path):

@@ -35,6 +35,7 @@ def not_played(small_config, tmp_path_factory) -> Path:
     return train(config, tmp_path_factory.mktemp("unplayed") / "run", in_this_process=True)
 
 
+@pytest.mark.slow
 def test_a_run_played_afterwards_is_to_the_bit_one_that_played_while_it_trained(whole, not_played, tmp_path):
     run = shutil.copytree(not_played, tmp_path / "run")
     assert unplayed(run)
