@@ -4,7 +4,8 @@
 
 4   seconds to select an action, of qgpo, qipo-diff and qipo-ot (Table 3 says how much faster the latter are)
 5   score by the number of support actions, M = 16, 32, 64
-6   score by the period of renewal, K_renew = the whole improvement stage, and 1/2, 1/4 and 1/8 of it
+6   score by the period of renewal, K_renew = the whole improvement stage, and 1/2, 1/4 and 1/8 of it; β is
+    reached in equal parts, one a renewal, and so the same in the end for all of them
 10  loss of the behaviour model over training on the diffusion path
 11  the same on the optimal-transport path
 
@@ -144,6 +145,8 @@ def figure_of_values(arguments: argparse.Namespace) -> tuple[dict, list[str]]:
             axes.set_ylim(bottom=0)
         else:
             axes.set_ylabel(axis_label(find_task(task).metric, find_task(task).unit))
+            if find_task(task).unit == "%":
+                axes.set_ylim(-3, 103)
         axes.set_xlabel({4: "", 5: "support actions of a state", 6: "K_renew (steps)"}[arguments.figure])
 
     seeds = "repeated measurements" if arguments.figure == 4 else f"{arguments.seeds} seeds (hollow)"
