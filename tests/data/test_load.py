@@ -1,5 +1,7 @@
 """Loading by task: where files are looked for, what each source becomes."""
 
+import shutil
+
 import gymnasium
 import minari
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from tiltflow.data.arrays import write_hdf5, write_npz
 from tiltflow.data.collect import collect
+from tiltflow.data.formats import state_rows
 from tiltflow.data.load import load_dataset
 from tiltflow.environments import import_robotics, make_environment
 from tiltflow.errors import UserError
@@ -142,6 +145,27 @@ def test_ogbench_is_loaded_and_relabelled_as_the_ogbench_package_does(ogbench, n
         np.testing.assert_array_equal(data.rewards, expected["rewards"])
         np.testing.assert_array_equal(data.terminations, expected["masks"] == 0)
         np.testing.assert_array_equal(data.ends, expected["terminals"] == 1)
+
+
+def test_an_ogbench_file_with_the_rewards_of_the_task_is_loaded_as_they_are(navigate, tmp_path):
+    task = find_task("ogbench/pointmaze-medium-navigate-singletask-task1-v0")
+    whole = load_dataset(task, navigate)
+    with np.load(navigate / "pointmaze-medium-navigate-v0.npz") as file:
+        arrays = {key: file[key] for key in ("observations", "actions", "terminals")}
+    rows = state_rows(arrays["terminals"])
+    rewards = np.zeros(len(arrays["terminals"]), np.float32)
+    terminations = np.zeros(len(rewards), bool)
+    rewards[rows], terminations[rows] = whole.train.rewards, whole.train.terminations
+    shutil.copytree(navigate, tmp_path / "both")
+    file = tmp_path / "both" / "ogbench-pointmaze-medium-navigate-singletask-task1-v0.npz"
+    write_npz(file, {**arrays, "rewards": rewards, "terminations": terminations})
+    packed = load_dataset(task, tmp_path / "both")
+    assert packed.source == str(file)
+    assert packed.checksum == whole.checksum
+    write_npz(file, {**arrays, "rewards": rewards - 1, "terminations": terminations})
+    assert np.array_equal(load_dataset(task, tmp_path / "both").train.rewards, whole.train.rewards - 1)
+    other = find_task("ogbench/pointmaze-medium-navigate-singletask-task2-v0")
+    assert load_dataset(other, tmp_path / "both").source != str(file)
 
 
 def test_ogbench_validation_is_optional_and_positions_are_not(navigate, tmp_path):

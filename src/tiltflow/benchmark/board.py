@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tiltflow.benchmark.plan import Run
-from tiltflow.benchmark.records import Record
+from tiltflow.benchmark.records import DONE, Record
 from tiltflow.errors import Interrupted
 from tiltflow.training.progress import Event, View, advance, seconds_left
 from tiltflow.training.stopping import REQUESTS
@@ -85,7 +85,7 @@ class Board:
 
     def _whole(self, run: Run, now: float) -> float | None:
         """Seconds of a whole run like this one."""
-        done = [other for other in self.of("finished") if self.records[other].seconds > 0]
+        done = [other for other in self.of(*DONE) if self.records[other].seconds > 0]
         alike = [other for other in done if other.agent == run.agent]
         same = [other for other in alike if other.task == run.task]
         for others in (same, alike):
@@ -110,6 +110,8 @@ def _ended(record: Record, words: Mapping[str, Any] | None, code: int, stopping:
     """The record of a run whose process has ended, with or without last words."""
     if words is not None and words["event"] == "done":
         result = words["result"]
+        if result is None:
+            return replace(record, state="trained")
         kept = {key: result[key] for key in ("metric", "unit")}
         return replace(record, state="finished", step=result["steps"], score=result["mean"], **kept)
     asked = stopping or -code in REQUESTS or code == Interrupted.exit_code

@@ -14,7 +14,7 @@ from rich.text import Text
 from tiltflow.benchmark.board import Board
 from tiltflow.benchmark.plan import Run
 from tiltflow.benchmark.queue import Show
-from tiltflow.benchmark.records import LOG
+from tiltflow.benchmark.records import DONE, LOG
 from tiltflow.training.progress import Event, View, activity_text, duration, with_unit
 
 QUIET_SECONDS = 60.0
@@ -50,7 +50,7 @@ def show_board(board: Board, out: Path, console: Console | None = None) -> Itera
 
 def overall(board: Board) -> str:
     """How many runs are in which state, and the time left."""
-    done, all_runs = len(board.of("finished")), len(board.records)
+    done, all_runs = len(board.of(*DONE)), len(board.records)
     failed = len([run for run in board.of("failed") if run in board.tried])
     left = board.seconds_left(time.monotonic())
     parts = [
@@ -68,6 +68,8 @@ def ended_line(board: Board, run: Run, out: Path) -> str:
     record = board.records[run]
     if record.state == "failed":
         return f"failed: {run}: {record.reason} ({out / run.folder / LOG})"
+    if record.state == "trained":
+        return f"trained, to be played: {run}, in {duration(record.seconds)}"
     if record.score is None or record.metric is None or record.unit is None:
         return f"stopped: {run}, {record.step:,} steps are kept"
     score = with_unit(record.score, record.metric, record.unit)

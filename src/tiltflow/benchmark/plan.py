@@ -46,6 +46,7 @@ class Plan:
     data: str | None = None
     network: tuple[int, int] | None = None
     normalize_observations: bool = True
+    play: bool = True
 
     def __post_init__(self) -> None:
         _check_names("task", self.tasks)
@@ -81,6 +82,7 @@ class Plan:
             evaluations=self.evaluations,
             episodes=self.episodes,
             normalize_observations=self.normalize_observations,
+            play=self.play,
         )
 
 

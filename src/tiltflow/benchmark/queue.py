@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tiltflow.benchmark.board import Board
 from tiltflow.benchmark.plan import Plan, Run
-from tiltflow.benchmark.records import LOG, write_records
+from tiltflow.benchmark.records import DONE, LOG, write_records
 from tiltflow.benchmark.summary import summarise, write_summary
 from tiltflow.training.config import to_dict
 from tiltflow.training.pool import Job, run_jobs
@@ -24,7 +24,7 @@ def work_off(suite: str, plan: Plan, out: Path, board: Board, show: Show, stop: 
 
     A run that fails, or that the system kills, stops no other.
     """
-    queue = [run for run in plan.runs() if board.records[run].state != "finished"]
+    queue = [run for run in plan.runs() if board.records[run].state not in DONE]
     jobs = [_job(plan, run, out) for run in queue]
     try:
         with closing(run_jobs(jobs, stop, board.processes)) as happenings:

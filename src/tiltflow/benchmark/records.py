@@ -17,8 +17,10 @@ from tiltflow.training.config import differences, from_dict, to_dict
 
 FILE = "benchmark.json"
 LOG = "log.txt"
-_FREE = {"data": None, "seed": None}
-State = Literal["waiting", "running", "interrupted", "finished", "failed"]
+_FREE = {"data": None, "seed": None, "play": None}
+State = Literal["waiting", "running", "interrupted", "trained", "finished", "failed"]
+"""`trained`: all that a plan that does not play asks for. To one that plays such a run is interrupted."""
+DONE: tuple[State, ...] = ("trained", "finished")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Record:
 def finished(folder: Path) -> bool:
     """Whether the run in that folder has come to its end."""
     return (folder / "result.json").exists()
+
+
+def trained(folder: Path) -> bool:
+    """Whether the run in that folder has been trained to its end and is still to be played."""
+    return (folder / "actions.npz").exists() and not read_json(folder / "config.json").get("play", True)
 
 
 def steps_kept(folder: Path) -> int:
@@ -58,6 +65,8 @@ def read_records(plan: Plan, out: Path) -> dict[Run, Record]:
             records[run] = Record("finished", result["steps"], seconds, score=result["mean"], **kept)
         elif entry.get("state") == "failed":
             records[run] = Record("failed", step, seconds, entry.get("reason"))
+        elif not plan.play and trained(folder):
+            records[run] = Record("trained", step, seconds)
         else:
             records[run] = Record("interrupted" if step else "waiting", step, seconds)
     return records

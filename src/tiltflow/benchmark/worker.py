@@ -18,15 +18,17 @@ from tiltflow.training.stopping import locked, stopping_at_once
 from tiltflow.training.worker import Send, serve
 
 
-def train_run(config: TrainConfig, folder: Path, send: Send) -> dict[str, Any]:
+def train_run(config: TrainConfig, folder: Path, send: Send) -> dict[str, Any] | None:
     """Train a run from its last checkpoint, or its beginning, to its end; returns its result.
 
-    Raises what `tiltflow.training.run.train` raises.
+    What an earlier command has trained with `--no-play` is played first, where this one plays. Without
+    playing there is no result. Raises what `tiltflow.training.run.train` raises.
     """
     # Several processes share an accelerator, where there is one: none may take all its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     from tiltflow.training.display import PlainDisplay
     from tiltflow.training.run import resume, train
+    from tiltflow.training.unplayed import play_kept, unplayed
 
     log = PlainDisplay(lambda line: print(line, file=sys.stderr, flush=True))
 
@@ -34,7 +36,9 @@ def train_run(config: TrainConfig, folder: Path, send: Send) -> dict[str, Any]:
         log(event)
         send(event)
 
-    if steps_kept(folder):
+    if steps_kept(folder) and config.play and unplayed(folder) and play_kept(folder, observe):
+        observe({"event": "finished"})
+    elif steps_kept(folder):
         resume(folder, observe, config=config, in_this_process=True)
     else:
         with locked(folder):
@@ -43,7 +47,7 @@ def train_run(config: TrainConfig, folder: Path, send: Send) -> dict[str, Any]:
             for name in ("config.json", "environment.json", *logs.NAMES):
                 (folder / name).unlink(missing_ok=True)
         train(config, folder, observe, in_this_process=True)
-    return read_json(folder / "result.json")
+    return read_json(folder / "result.json") if config.play else None
 
 
 def main(arguments: list[str]) -> int:

@@ -13,6 +13,7 @@ import tyro
 from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.benchmark.plan import Plan, Run, parse_network
 from tiltflow.benchmark.records import (
+    DONE,
     LOG,
     Record,
     check_unchanged,
@@ -65,6 +66,9 @@ class Benchmark:
     agent; without it those of the presets."""
     normalize_observations: Annotated[bool, tyro.conf.FlagConversionOff] = TrainConfig.normalize_observations
     """Shift and scale observations to mean 0 and standard deviation 1 over each data set."""
+    play: Annotated[bool, tyro.conf.FlagCreatePairsOff] = TrainConfig.play
+    """Train without playing, which needs no simulator: checkpoints are kept to be played later, here or
+    elsewhere, by the same command without --no-play or by `tiltflow evaluate RUN`."""
     processes: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Runs that go on at a time, at most and without it one a core; fewer need less memory."""
     plan_only: Annotated[bool, tyro.conf.arg(name="plan"), tyro.conf.FlagCreatePairsOff] = False
@@ -113,6 +117,7 @@ class Benchmark:
             data=None if data is None else str(data),
             network=None if self.network is None else parse_network(self.network),
             normalize_observations=self.normalize_observations,
+            play=self.play,
         )
 
     def _check(self, suite: Suite, plan: Plan) -> list[Task]:
@@ -120,10 +125,11 @@ class Benchmark:
         from tiltflow.benchmark.data import missing_data, need_packages, refuse_missing
 
         tasks = [find_task(name) for name in plan.tasks]
-        need_packages(tasks)
+        if self.play:
+            need_packages(tasks)
         data = None if plan.data is None else Path(plan.data)
         missing = missing_data(tasks, data)
-        if not suite.collects:
+        if not (suite.collects and self.play):  # collecting takes the simulator
             refuse_missing(missing, data)
         return missing
 
@@ -171,6 +177,8 @@ class Benchmark:
             print()
             self._compare(scores.results)
             print(write_summary(scores, self.out))
+        if any(record.state == "trained" for record in records.values()):
+            print(f"\nWhat was trained in {self.out} is to be played: the same command without --no-play.")
         for problem in scores.problems:
             print(f"\nLeft out of the scores: {problem}", file=sys.stderr)
         failed = {run: record for run, record in records.items() if record.state == "failed"}
@@ -189,10 +197,10 @@ def _print_plan(plan: Plan, records: dict[Run, Record]) -> None:
         for agent in plan.agents:
             mine = {run: record for run, record in records.items() if (run.task, run.agent) == (task, agent)}
             states = Counter(record.state for record in mine.values())
-            left = sum(plan.steps - record.step for record in mine.values() if record.state != "finished")
+            left = sum(plan.steps - record.step for record in mine.values() if record.state not in DONE)
             rows.append((task, agent, ", ".join(f"{n} {state}" for state, n in states.items()), f"{left:,}"))
     print_table(("task", "agent", "seeds", "steps left"), rows)
-    done = sum(record.state == "finished" for record in records.values())
+    done = sum(record.state in DONE for record in records.values())
     print(f"\n{len(records)} runs of {plan.steps:,} steps: {done} finished, {len(records) - done} left")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from tiltflow.agents.configs import GuidanceName
-from tiltflow.cli.results import score_text
+from tiltflow.cli.results import describe_run, score_text
 from tiltflow.errors import UserError
 
 
@@ -23,6 +23,9 @@ class Evaluate:
     actions have the highest value at states of the validation data (each critic of the ensemble choosing,
     the others valuing): settings are never compared by playing them. Candidates that the policy itself
     chooses among (ifql, idql) are left out: --guidance takes their place.
+
+    Of a run trained with --no-play, and without options, every checkpoint that was kept for it is played
+    instead, in the episodes that the training would have played: the run then is as if it had played.
     """
 
     folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -48,7 +51,15 @@ class Evaluate:
         from tiltflow.training.display import show_progress
         from tiltflow.training.evaluate import evaluate
         from tiltflow.training.guided import Guidance
+        from tiltflow.training.unplayed import play_kept, unplayed
 
+        as_it_is = self.episodes is None and self.guidance is None and self.noise is None
+        if as_it_is and unplayed(self.folder):
+            with show_progress() as observe:
+                finished = play_kept(self.folder, observe)
+            go_on = f"its training is not: tiltflow train --resume {self.folder}"
+            print(describe_run(self.folder) if finished else f"All that is kept is played, but {go_on}")
+            return
         guidance = None
         if self.guidance is not None:
             settings = self.candidates if self.guidance == "best-of-n" else self.strength

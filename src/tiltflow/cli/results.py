@@ -40,6 +40,9 @@ def score_text(result: Result) -> str:
 
 
 def describe_run(run: Path) -> str:
-    """The score of a finished run and the paths of its files."""
+    """The score of a finished run and the paths of its files; of one that has none, what to do next."""
+    if not (run / "result.json").exists():
+        play = f"Its checkpoints are kept to be played, where the simulator is: tiltflow evaluate {run}"
+        return f"{run} has no score yet. {play}"
     files = [run / name for name in ("result.json", "report.html") if (run / name).exists()]
     return "\n".join([score_text(read_json(run / "result.json")), *map(str, files)])

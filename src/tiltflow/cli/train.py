@@ -70,6 +70,7 @@ def parse(arguments: Sequence[str]) -> Train | Resume:
     The algorithm and the task are found first: they decide which hyper-parameters there are, and their
     defaults. Raises UserError for an unknown algorithm, SystemExit for bad usage.
     """
+    arguments = ["--play=False" if argument == "--no-play" else argument for argument in arguments]
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
         return tyro.cli(Resume, prog=_PROGRAM, args=arguments)
     place, task = _peek(arguments)

@@ -11,7 +11,8 @@ from tiltflow.data.transitions import Transitions
 Columns = dict[str, np.ndarray]
 Layout = Literal["transitions", "steps", "states"]
 
-# transitions: our own. steps: D4RL. states: OGBench, without rewards.
+# transitions: our own. steps: D4RL. states: OGBench, without rewards, or with those of one task in columns
+# `rewards` and `terminations`.
 REQUIRED: dict[Layout, tuple[str, ...]] = {
     "transitions": ("observations", "actions", "rewards", "next_observations", "terminations", "ends"),
     "steps": ("observations", "actions", "rewards", "terminals"),
@@ -19,8 +20,15 @@ REQUIRED: dict[Layout, tuple[str, ...]] = {
 }
 
 
+def has_rewards(columns: Columns) -> bool:
+    """Whether columns in the OGBench layout hold the rewards of a task, so that no simulator is needed."""
+    return {"terminals", "rewards", "terminations"} <= columns.keys()
+
+
 def layout_of(columns: Columns) -> Layout:
     """The layout that the keys of a file suggest."""
+    if has_rewards(columns):
+        return "states"
     if "terminations" in columns or "ends" in columns:
         return "transitions"
     if "qpos" in columns and "rewards" not in columns:

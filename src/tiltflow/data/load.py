@@ -1,8 +1,11 @@
 """Loading a task's data set: found, read, audited, turned into transitions."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +17,7 @@ from tiltflow.data.formats import (
     from_states,
     from_steps,
     from_transitions,
+    has_rewards,
     layout_of,
     missing_keys,
     state_rows,
@@ -22,6 +26,9 @@ from tiltflow.data.locate import data_files, locate, validation_of
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
 from tiltflow.tasks import Task
+
+if TYPE_CHECKING:
+    from tiltflow.data.relabel import Relabeller
 
 
 @dataclass(frozen=True)
@@ -102,13 +109,11 @@ def _audit_episodes(file: str, columns: Columns) -> list[Finding]:
 def _load_ogbench(
     task: Task, path: Path | None
 ) -> tuple[Transitions, Transitions | None, str, list[Finding]]:
-    from tiltflow.data.relabel import Relabeller
-
     train_path, *others = locate(task, path)
     if others:
         raise UserError(f"--data {path} names several files, but an OGBench task takes one (and its -val).")
     validation_path = validation_of(train_path)
-    relabel = Relabeller(task)
+    rewards_of = task_rewards(task)
     parts, findings = [], []
     for file in [train_path, validation_path]:
         if file is None:
@@ -116,10 +121,31 @@ def _load_ogbench(
         columns, found = read_file(file, "states")
         refuse_errors(found)
         rows = state_rows(columns["terminals"])
-        rewards, terminations = relabel(str(file), columns, rows)
+        rewards, terminations = rewards_of(str(file), columns, rows)
         findings += found + audit_columns(str(file), {"rewards": rewards})
         parts.append(from_states(columns, rewards, terminations))
     return parts[0], parts[1] if len(parts) > 1 else None, str(train_path), findings
+
+
+def task_rewards(task: Task) -> Callable[[str, Columns, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Rewards and terminations of the given rows of an OGBench file (its name, columns, rows).
+
+    They are the file's own where it has them; otherwise the ogbench package computes them.
+    """
+    relabeller = cache(lambda: _relabeller(task))
+
+    def rewards_of(file: str, columns: Columns, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if has_rewards(columns):
+            return columns["rewards"][rows], columns["terminations"][rows]
+        return relabeller()(file, columns, rows)
+
+    return rewards_of
+
+
+def _relabeller(task: Task) -> "Relabeller":
+    from tiltflow.data.relabel import Relabeller
+
+    return Relabeller(task)
 
 
 def _load_files(task: Task, path: Path | None) -> tuple[Transitions, str, list[Finding]]:

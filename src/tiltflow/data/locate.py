@@ -27,7 +27,7 @@ def locate(task: Task, path: Path | None) -> list[Path]:
     if path is None:
         return [_search(task)]
     if path.is_dir():
-        found = _in_folder(task.dataset, path)
+        found = _of_task(task, path)
         if found is None:
             names = sorted(p.stem for p in path.iterdir() if p.suffix in _SUFFIXES)
             raise UserError(
@@ -68,7 +68,7 @@ def default_folders(task: Task) -> list[Path]:
 def _search(task: Task) -> Path:
     folders = default_folders(task)
     for folder in folders:
-        found = _in_folder(task.dataset, folder)
+        found = _of_task(task, folder)
         if found is not None:
             return found
     ways = []
@@ -81,6 +81,18 @@ def _search(task: Task) -> Path:
         f"There are no data for the task {task.name}: {task.dataset}.npz or .hdf5 is not in "
         f"{' or '.join(map(str, folders))}. {'; or '.join(ways).capitalize()}."
     )
+
+
+def packed_name(task: Task) -> str:
+    """What a file is called, less its suffix, that holds the rewards of this one OGBench task."""
+    return task.name.replace("/", "-")
+
+
+def _of_task(task: Task, folder: Path) -> Path | None:
+    """The file of a task in a folder: one with the rewards of an OGBench task before that of its data set."""
+    if task.family == "ogbench" and (path := folder / f"{packed_name(task)}.npz").is_file():
+        return path
+    return _in_folder(task.dataset, folder)
 
 
 def _in_folder(name: str, folder: Path) -> Path | None:

@@ -17,6 +17,7 @@ def train_command(config: dict[str, Any]) -> str:
         if name not in ("algorithm", "task", "agent") and config.get(name, default) != default:
             options[name] = config[name]
     options |= _changes("set", config["agent"], agent)
+    options.pop("play", None)  # when it was played changes nothing
     words = ["tiltflow", "train", config["algorithm"]]
     for name, value in options.items():
         words += [f"--{name.replace('_', '-')}", str(value)]

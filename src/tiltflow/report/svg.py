@@ -57,7 +57,7 @@ MANY_LOOKS = (
 )
 COLOURS = (INK, MUTED, RULE, SHADE, CARD, *(look.colour for look in LOOKS + _MORE))
 
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.size": 11,
     "legend.fontsize": 10.5,
@@ -95,7 +95,7 @@ def draw(name: str, size: tuple[int, int], paint: Callable[[Axes], None]) -> str
 
     `name` must be unique on a page: it keeps the identifiers of one drawing apart from another's.
     """
-    with matplotlib.style.context(_STYLE | {"svg.hashsalt": name}, after_reset=True):
+    with matplotlib.style.context(STYLE | {"svg.hashsalt": name}, after_reset=True):
         inches = (size[0] / _PIXELS_PER_INCH, size[1] / _PIXELS_PER_INCH)
         figure = Figure(figsize=inches, dpi=_PIXELS_PER_INCH, layout="constrained")
         paint(figure.subplots())

@@ -47,7 +47,7 @@ def name(step: int) -> str:
 def save(folder: Path, state: Any, header: dict[str, Any], *, keep: int) -> Path:
     """Write `state` (a pytree of arrays) as folder/step-N.ckpt, N = header["step"].
 
-    Of the older ones the last `keep` − 1 stay, and those whose header says "stage_end".
+    Of the older ones the last `keep` − 1 stay, and those whose header says "stage_end" or "to_play".
     """
     payload = io.BytesIO()
     eqx.tree_serialise_leaves(payload, state)
@@ -59,7 +59,8 @@ def save(folder: Path, state: Any, header: dict[str, Any], *, keep: int) -> Path
         file.write(json.dumps(head).encode() + b"\n" + body)
     older = [other for other in found(folder) if other.name < path.name]
     for old in older[: max(len(older) - keep + 1, 0)]:
-        if not header_of(old).get("stage_end"):
+        head = header_of(old)
+        if not (head.get("stage_end") or head.get("to_play")):
             old.unlink(missing_ok=True)
     return path
 

@@ -44,6 +44,9 @@ class TrainConfig:
     """Run folder whose finished stages are taken over where training them here would give the same bits."""
     parallel: Literal["auto", "process", "vmap"] = "auto"
     """How seeds share the machine: one process a core, or one vmapped axis (auto: on an accelerator)."""
+    play: bool = True
+    """Play the evaluations while training. Otherwise (`--no-play`) no simulator is needed: a checkpoint is
+    kept where each evaluation would be, and `tiltflow evaluate RUN` plays them later, on any machine."""
 
     def __post_init__(self) -> None:
         for name in ("seeds", "steps", "evaluations", "episodes", "chunk", "checkpoint_every", "keep"):

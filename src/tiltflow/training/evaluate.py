@@ -4,14 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tiltflow.errors import UserError
-from tiltflow.evaluation.scores import score
+from tiltflow.evaluation.rollouts import Episodes
 from tiltflow.evaluation.statistics import result_record
 from tiltflow.files import write_json
 from tiltflow.tasks import find_task
-from tiltflow.training.evaluator import Evaluator
+from tiltflow.training.evaluator import Evaluator, episode_columns
 from tiltflow.training.group import check_environment_named, data_path, make_agent, read_config
 from tiltflow.training.guided import Guidance, guide
 from tiltflow.training.learned import Learned, read_learned
@@ -54,17 +52,13 @@ def evaluate(
         "unit": task.unit,
         "step": learned.step,
     }
-    columns: dict[str, list] = {name: [] for name in ("score", "returns", "successes", "lengths")}
+    played = list[Episodes]()
     with stop_on_signals() as stop:
         evaluator = Evaluator(task, data_path(learned.config), learned.agent, [], observe, stop)
         for seed, state in zip(learned.config.seed_numbers, learned.states, strict=True):
             evaluator.seeds = [seed]
-            (of_seed,) = evaluator.play(state, episodes or learned.config.episodes, FRESH_EPISODES)
-            columns["score"].append(float(np.mean(score(task, of_seed))))
-            columns["returns"].append(of_seed.returns)
-            columns["successes"].append(of_seed.successes)
-            columns["lengths"].append(of_seed.lengths)
-    record |= columns | chosen
+            played += evaluator.play(state, episodes or learned.config.episodes, FRESH_EPISODES)
+    record |= episode_columns(task, played) | chosen
     result = result_record(task, learned.config.algorithm, [record], learned.step, 0.0) | chosen
     write_json(run / f"{name}.json", {**record, "result": result})
     return {**result, "file": str(run / f"{name}.json")}

@@ -1,7 +1,9 @@
 """Playing the policies of a group of seeds, and comparing their actions with the data's."""
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,10 +12,12 @@ from tiltflow.agents.base import Agent
 from tiltflow.data.load import Dataset
 from tiltflow.environments import Environment, make_environment
 from tiltflow.evaluation.rollouts import Episodes, rollout
+from tiltflow.evaluation.scores import score
 from tiltflow.files import atomic_file
 from tiltflow.tasks import Task
 from tiltflow.training.loop import EVALUATE, Loop, Observe, seed_keys
 from tiltflow.training.policy import RunState, make_act, rollout_policy
+from tiltflow.training.schedule import Schedule
 from tiltflow.training.stopping import StopFlag
 
 SLOTS = 8
@@ -25,6 +29,16 @@ def of_one_seed(state: RunState, seeds: list[int], index: int) -> RunState:
     if len(seeds) == 1:
         return state
     return RunState(jax.tree.map(lambda leaf: leaf[index], state.agent), state.units)
+
+
+def episode_columns(task: Task, episodes: list[Episodes]) -> dict[str, list]:
+    """The score and the episodes of each seed, as a line of evaluations.jsonl has them."""
+    return {
+        "score": [float(score(task, of_seed).mean()) for of_seed in episodes],
+        "returns": [of_seed.returns for of_seed in episodes],
+        "successes": [of_seed.successes for of_seed in episodes],
+        "lengths": [of_seed.lengths for of_seed in episodes],
+    }
 
 
 @dataclass
@@ -41,6 +55,20 @@ class Evaluator:
 
     def __post_init__(self) -> None:
         self.act = make_act(self.agent)
+
+    def scheduled(self, state: RunState, schedule: Schedule, step: int) -> dict[str, Any]:
+        """Play the evaluation that is due after `step` gradient steps; its line of evaluations.jsonl."""
+        clock = time.perf_counter()
+        count = schedule.config.episodes
+        episodes = self.play(state, count, schedule.evaluations_before(step) * count)
+        head = {
+            "step": step,
+            "stage": schedule.stage_before(step).name,
+            "metric": self.task.metric,
+            "unit": self.task.unit,
+        }
+        columns = episode_columns(self.task, episodes)
+        return {**head, **columns, "seconds": time.perf_counter() - clock}
 
     def play(self, state: RunState, count: int, first: int) -> list[Episodes]:
         """`count` episodes of each seed's policy. Raises Interrupted between two episodes.

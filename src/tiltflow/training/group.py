@@ -14,7 +14,6 @@ from tiltflow.data.load import Dataset, load_dataset
 from tiltflow.data.transitions import Spec
 from tiltflow.environments import make_environment
 from tiltflow.errors import UserError
-from tiltflow.evaluation.scores import score
 from tiltflow.files import read_json, read_json_lines
 from tiltflow.tasks import find_task
 from tiltflow.training import checkpoints, logs, reuse
@@ -148,6 +147,7 @@ def train_group(
             "step": step,
             "seconds": seconds(),
             "stage_end": schedule.ends_stage(step),
+            "to_play": not config.play and step in schedule.evaluated(step),
             "run": fingerprint(config, dataset.checksum, seeds),
         }
         checkpoints.save(folder / "checkpoints", loop.state, head, keep=config.keep)
@@ -168,21 +168,10 @@ def train_group(
 
     def evaluate(here: Position, length: int) -> None:
         nonlocal played
-        clock = time.perf_counter()
-        number = schedule.evaluations_before(here.step + length)
-        episodes = evaluator.play(loop.state, config.episodes, number * config.episodes)
-        played += time.perf_counter() - clock
-        record = {
-            "step": here.step + length,
-            "stage": schedule.stages[here.stage].name,
-            "metric": task.metric,
-            "unit": task.unit,
-            "score": [float(score(task, of_seed).mean()) for of_seed in episodes],
-            "returns": [of_seed.returns for of_seed in episodes],
-            "successes": [of_seed.successes for of_seed in episodes],
-            "lengths": [of_seed.lengths for of_seed in episodes],
-            "seconds": time.perf_counter() - clock,
-        }
+        if not config.play:
+            return
+        record = evaluator.scheduled(loop.state, schedule, here.step + length)
+        played += record["seconds"]
         logs.append(folder / logs.EVALUATIONS, record)
         event = {"event": "evaluation", "seeds": seeds, "step": record["step"], "score": record["score"]}
         observe(event)

@@ -28,18 +28,23 @@ class Learned(NamedTuple):
     step: int
 
 
+def origin(run: Path) -> tuple[str, Spec]:
+    """The checksum and the sizes of the data that a run was trained on. Raises UserError without them."""
+    path = run / "environment.json"
+    data = read_object(path, "data")["data"]
+    try:
+        return data["checksum"], Spec(data["observation_size"], data["action_size"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged: 'data' has no {error}. Restore it from a copy.") from error
+
+
 def read_learned(run: Path, observe: Observe) -> Learned:
     """The newest checkpoints of a run; `observe` is told what is damaged or unfinished.
 
     Raises UserError where a seed has none, or seeds have come to different steps.
     """
     config = read_config(run)
-    path = run / "environment.json"
-    data = read_object(path, "data")["data"]
-    try:
-        checksum, spec = data["checksum"], Spec(data["observation_size"], data["action_size"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged: 'data' has no {error}. Restore it from a copy.") from error
+    checksum, spec = origin(run)
     agent, schedule = make_agent(config, spec)
     states, steps = [], dict[int, int]()
     for seeds in seed_groups(config, run):

@@ -48,11 +48,12 @@ def _read_steps(path: Path) -> list[Record]:
 def lost(folder: Path, schedule: Schedule, seeds: int, step: int) -> str:
     """The evaluation that a group must have logged before `step` and has not; empty where none is lost.
 
-    That at `step` itself may be still to come. Raises UserError for a line that is damaged.
+    That at `step` itself may be still to come, and all of a run that does not play. Raises UserError for a
+    line that is damaged.
     """
     there = [record["step"] for record in read_evaluations(folder, seeds) if record["step"] < step]
     wanted = list(schedule.evaluated(step - 1))
-    if there == wanted:
+    if there == wanted or not schedule.config.play:
         return ""
     missing = sorted(set(wanted) - set(there))
     what = f"lacks the line of step {missing[0]:,}" if missing else "has lines that no step wrote"

@@ -11,7 +11,7 @@ from tiltflow.training.policy import RunState
 from tiltflow.training.schedule import Schedule
 
 # What may change between a run and its resumption without changing any of its bits.
-_FREE = ("data", "keep", "checkpoint_every", "parallel", "reuse", "seeds", "seed", "format")
+_FREE = ("data", "keep", "checkpoint_every", "parallel", "reuse", "play", "seeds", "seed", "format")
 
 
 def fingerprint(config: TrainConfig, checksum: str, seeds: list[int]) -> dict[str, Any]:

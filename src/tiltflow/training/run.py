@@ -32,6 +32,7 @@ from tiltflow.training.loop import Event, Observe
 from tiltflow.training.pool import available_cores
 from tiltflow.training.processes import train_in_processes
 from tiltflow.training.restore import find_checkpoint
+from tiltflow.training.schedule import Schedule
 from tiltflow.training.stopping import locked, stop_on_signals
 
 PACKAGES = ("jax", "jaxlib", "numpy", "optax", "equinox", "gymnasium", "mujoco", "ogbench", "minari", "h5py")
@@ -46,6 +47,7 @@ def train(
 ) -> Path:
     """Train all seeds of `config` into the new folder `out`; returns it, with result.json and report.html.
 
+    Where the config says not to play, both are missing until `training.unplayed.play_kept` has played.
     On a CPU each seed has a process of its own, except where there is one seed and `in_this_process`. Raises
     UserError (bad config or data, `out` exists already), TrainingDiverged, Interrupted (after a checkpoint;
     `resume` continues).
@@ -54,7 +56,8 @@ def train(
     find_task(config.task, config.env)
     dataset = load_data(config)
     make_agent(config, dataset.train.spec)
-    check_environment(config, dataset.train.spec)
+    if config.play:
+        check_environment(config, dataset.train.spec)
     with locked(out):
         _refuse_run(out)
         write_json(out / "config.json", to_dict(config))
@@ -116,25 +119,12 @@ def _refuse_other_data(run: Path, dataset: Dataset) -> None:
 def _train(config: TrainConfig, run: Path, dataset: Dataset, observe: Observe, in_this_process: bool) -> Path:
     for finding in dataset.findings:
         observe({"event": "message", "level": "warning", "text": str(finding)})
-    task = find_task(config.task, config.env)
     _, schedule = make_agent(config, dataset.train.spec)
     groups = seed_groups(config, run)
     with stop_on_signals() as stop:
         if not all((run / name).exists() for name in ("result.json", "environment.json")):
             write_json(run / "environment.json", _environment(dataset))
-        observe(
-            {
-                "event": "started",
-                "algorithm": config.algorithm,
-                "task": config.task,
-                "metric": task.metric,
-                "unit": task.unit,
-                "seeds": config.seed_numbers,
-                "stages": [{"name": stage.name, "steps": stage.steps} for stage in schedule.stages],
-                "steps": schedule.steps,
-                "out": str(run),
-            }
-        )
+        observe(started(config, schedule, run))
 
         def watch(event: Event) -> None:
             if event["event"] in ("evaluation", "checkpoint"):
@@ -149,13 +139,34 @@ def _train(config: TrainConfig, run: Path, dataset: Dataset, observe: Observe, i
         # Still locked, and deaf to a late Ctrl-C: what is left takes a moment.
         logs.merge(run, groups)
         _merge_actions(run, groups)
-        seconds = max(record["train_seconds"] for record in done)
-        evaluations = read_json_lines(run / "evaluations.jsonl")
-        result = result_record(task, config.algorithm, evaluations, schedule.steps, seconds)
-        write_json(run / "result.json", result)
-        _write_report(run, observe)
-    observe({"event": "finished", "result": result})
+        if config.play:
+            conclude(config, run, schedule.steps, max(record["train_seconds"] for record in done), observe)
+    observe({"event": "finished"})
     return run
+
+
+def started(config: TrainConfig, schedule: Schedule, run: Path) -> Event:
+    """The event with which a run begins, goes on or is played."""
+    task = find_task(config.task, config.env)
+    return {
+        "event": "started",
+        "algorithm": config.algorithm,
+        "task": config.task,
+        "metric": task.metric,
+        "unit": task.unit,
+        "seeds": config.seed_numbers,
+        "stages": [{"name": stage.name, "steps": stage.steps} for stage in schedule.stages],
+        "steps": schedule.steps,
+        "out": str(run),
+    }
+
+
+def conclude(config: TrainConfig, run: Path, steps: int, seconds: float, observe: Observe) -> None:
+    """Write result.json and, where it can be, report.html of a run whose evaluations are all logged."""
+    task = find_task(config.task, config.env)
+    evaluations = read_json_lines(run / "evaluations.jsonl")
+    write_json(run / "result.json", result_record(task, config.algorithm, evaluations, steps, seconds))
+    _write_report(run, observe)
 
 
 def _write_report(run: Path, observe: Observe) -> None:

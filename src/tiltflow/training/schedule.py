@@ -42,6 +42,10 @@ class Schedule:
         """Gradient steps of the run before stage number `index`."""
         return sum(stage.steps for stage in self.stages[:index])
 
+    def stage_before(self, step: int) -> Stage:
+        """The stage of the `step`-th gradient step: at the edge of two stages it is the earlier one."""
+        return self.stages[self.position(step - 1).stage]
+
     def ends_stage(self, step: int) -> bool:
         """Whether a stage is complete after `step` gradient steps of the run."""
         return step in itertools.accumulate(stage.steps for stage in self.stages)
@@ -101,4 +105,5 @@ class Schedule:
         """Whether a checkpoint follows the chunk of that length that began at `before`."""
         every = self.config.checkpoint_every
         end_of_stage = before.stage_step + length == self.stages[before.stage].steps
-        return end_of_stage or (before.step + length) // every > before.step // every
+        due = (before.step + length) // every > before.step // every
+        return end_of_stage or due or (not self.config.play and self.evaluates(before, length))

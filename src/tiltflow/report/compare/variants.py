@@ -16,6 +16,7 @@ BOOKKEEPING = (
     "seeds",
     "data",
     "reuse",
+    "play",
     "parallel",
     "keep",
     "checkpoint_every",

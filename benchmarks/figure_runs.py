@@ -1,0 +1,89 @@
+"""The runs that benchmarks/figures.py draws: their configs, and training each once."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tiltflow.agents.configs import BCConfig, QIPOConfig
+from tiltflow.agents.registry import preset
+from tiltflow.benchmark.data import collect_missing, missing_data, refuse_missing
+from tiltflow.benchmark.plan import with_networks
+from tiltflow.benchmark.records import finished
+from tiltflow.benchmark.records import trained as trained_unplayed
+from tiltflow.cli.bars import progress_bar
+from tiltflow.errors import UserError
+from tiltflow.tasks import collectable, find_task
+from tiltflow.training.config import TrainConfig, differences, to_dict
+from tiltflow.training.display import show_progress
+from tiltflow.training.group import read_config
+from tiltflow.training.run import resume, train
+from tiltflow.training.stopping import stop_on_signals
+
+EVALUATIONS = 3
+POINTS = 50
+"""Of a loss curve, at least."""
+
+
+def collect_data(tasks: Sequence[str], folder: Path) -> None:
+    """Collect the point mazes that are missing. Raises UserError for other data that are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = missing_data([find_task(name) for name in tasks], folder)
+    made = [task for task in missing if collectable(task) and task.family == "pointmaze"]
+    refuse_missing([task for task in missing if task not in made], folder)
+    if made:
+        with stop_on_signals() as stop, progress_bar("episodes") as advance:
+            collect_missing(made, folder, stop, advance)
+
+
+def _config(name: str, task: str, agent, arguments: argparse.Namespace, **more) -> TrainConfig:
+    return TrainConfig(
+        algorithm=name,
+        task=task,
+        agent=with_networks(agent, *arguments.network),
+        data=str(arguments.data),
+        seeds=arguments.seeds,
+        steps=arguments.steps,
+        evaluations=EVALUATIONS,
+        episodes=arguments.episodes,
+        **more,
+    )
+
+
+def qipo_config(task: str, arguments: argparse.Namespace, **changes) -> TrainConfig:
+    """QIPO with its preset of the task but for these changes."""
+    agent = preset(arguments.agent, task)
+    assert isinstance(agent, QIPOConfig)
+    return _config(arguments.agent, task, replace(agent, **changes), arguments)
+
+
+def behaviour_config(name: str, task: str, arguments: argparse.Namespace) -> TrainConfig:
+    """The behaviour stage of that algorithm alone, as long as the whole run, and not played."""
+    agent = preset(name, task)
+    assert isinstance(agent, QIPOConfig)
+    algorithm = "bc-flow" if name == "qipo-ot" else "bc-diffusion"
+    chunk = max(1, min(TrainConfig.chunk, arguments.steps // POINTS))
+    return _config(algorithm, task, BCConfig(flow=agent.flow), arguments, chunk=chunk, play=False)
+
+
+def trained(config: TrainConfig, out: Path, name: str) -> Path:
+    """The run folder of the config, trained or trained on where it is not finished.
+
+    Raises UserError where the folder holds a run of other settings.
+    """
+    run = out / config.task.replace("/", "-") / f"{config.algorithm}-{name}"
+    begun = (run / "config.json").exists()
+    if begun:
+        free = {"data": None, "play": None, "reuse": None}
+        changed = differences({**to_dict(read_config(run)), **free}, {**to_dict(config), **free})
+        if changed:
+            raise UserError(
+                f"{run} was begun with other settings: {'; '.join(changed)} (begun ≠ wanted). Give those "
+                "options again, or another --out."
+            )
+    if finished(run) or (begun and trained_unplayed(run)):
+        return run
+    with show_progress() as observe:
+        if begun:
+            return resume(run, observe, in_this_process=True)
+        return train(config, run, observe, in_this_process=True)
