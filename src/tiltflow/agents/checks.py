@@ -44,12 +44,12 @@ def check_sampler(path: str, prediction: str, solver: str) -> None:
     At the noise end of ot and cosine a point is all noise, so that its noise and score say nothing of the
     data; at their data end its data says nothing of the noise (see `paths.convert`).
     """
-    if path == "vp":
+    if path in ("vp", "ot-clipped"):
         return
     if prediction in ("noise", "score"):
         raise UserError(
             f"prediction = {prediction} leaves the velocity undetermined at the noise end of path = {path}: "
-            "choose velocity or data, or path = vp."
+            "choose velocity or data, or path = vp or ot-clipped."
         )
     if prediction == "data" and solver in ("heun", "rk4"):
         raise UserError(

@@ -68,7 +68,10 @@ from tiltflow.guidance.displaced import Energy, propose
 from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
 from tiltflow.tilting import effective_sample_size
 
-SHARES = {"behaviour": 0.375, "critic": 0.25, "improvement": 0.375}
+SHARES = {
+    "3:2:3": {"behaviour": 0.375, "critic": 0.25, "improvement": 0.375},
+    "6:5:1": {"behaviour": 0.5, "critic": 5 / 12, "improvement": 1 / 12},
+}
 RENEWALS = 4
 
 
@@ -103,7 +106,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
     """The agent: behaviour, critic (then frozen), improvement with renewal of the support actions."""
     count = split_steps(
         steps,
-        SHARES,
+        SHARES[config.shares],
         {
             "behaviour": config.behaviour_steps,
             "critic": config.critic_steps,
