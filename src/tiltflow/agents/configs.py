@@ -96,6 +96,9 @@ class CriticConfig:
     """Transitions of one gradient step."""
     discount: float = 0.99
     """Discount γ per environment step."""
+    rewards: Literal["recorded", "minus-one", "return-range"] = "recorded"
+    """Rewards that are learned from: as recorded, r − 1, or 1000·r over the range of the returns of the
+    data's episodes. Scores stay in the environment's own."""
     tau: float = 0.005
     """Step of the target networks towards the trained ones (Polyak averaging)."""
     expectile: float = 0.9
