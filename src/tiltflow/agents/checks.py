@@ -17,7 +17,7 @@ _FINITE = (
     "energy_learning_rate", "improvement_learning_rate", "learning_rate", "pessimism", "play_eta",
     "play_noise", "support_noise",
 )  # fmt: skip
-_POSITIVE = ("class_temperature", "max_weight", "play_bandwidth")
+_POSITIVE = ("class_temperature", "grad_norm", "max_weight", "play_bandwidth")
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(_COUNTS, (lambda value: value >= 1, "be at least 1")),
     **dict.fromkeys(_FINITE, (lambda value: 0 <= value < inf, "be finite and not negative")),
