@@ -14,16 +14,7 @@ pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 HOPPER = "d4rl/hopper-medium-v2"
 TINY = (
-    *(
-        "--keep",
-        "10",
-        "--evaluations",
-        "1",
-        "--set.flow.batch-size",
-        "64",
-        "--set.critic.network.width",
-        "16",
-    ),
+    *("--evaluations", "1", "--set.flow.batch-size", "64", "--set.critic.network.width", "16"),
     *("--set.num-support-actions", "4", "--set.critic.num-support-actions", "4", "--set.renew-every", "3"),
 )
 
