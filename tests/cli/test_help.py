@@ -66,7 +66,7 @@ def test_the_help_of_an_algorithm_shows_its_own_hyper_parameters_and_defaults(ca
     assert code == 0
     assert "--set.critic.kind {in-support-softmax,expectile,policy}" in out
     assert "Gradient steps in all stages together. (default: 200000)" in out.replace("│ │ ", "")
-    assert "--set.flow.path {ot,vp,cosine}" in out
+    assert "--set.flow.path {ot,ot-clipped,vp,cosine}" in out
     _, out, _ = text_of(capsys, "train", "bc-flow", "--help")
     assert "--set.critic" not in out
     assert "--set.behaviour-steps" in out

@@ -1,10 +1,13 @@
 """Units of observations: what a run does to them before any network sees them."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from tiltflow.data.transitions import Spec, Transitions
+from tiltflow.training.group import load_data
 from tiltflow.training.policy import data_units, identity_units
 
 
@@ -45,3 +48,11 @@ def test_entries_that_never_vary_are_of_no_matter_to_the_others():
     data = np.asarray(jax.random.normal(jax.random.key(0), (5000, 5))) * [0.05, 0.0, 0.0, 0.0, 0.05]
     seen = np.asarray(data_units(transitions(data.astype(np.float32)))(jnp.asarray(data)))
     np.testing.assert_allclose(seen.std(axis=0), [1.0, 0.0, 0.0, 0.0, 1.0], rtol=1e-3)
+
+
+def test_a_critic_learns_from_rewards_of_its_own_and_the_data_stay_the_same(small_config):
+    config = small_config("qipo-ot")
+    agent = replace(config.agent, critic=replace(config.agent.critic, rewards="minus-one"))
+    as_recorded, less = load_data(config), load_data(replace(config, agent=agent))
+    np.testing.assert_array_equal(less.train.rewards, as_recorded.train.rewards - 1)
+    assert less.checksum == as_recorded.checksum

@@ -32,6 +32,8 @@ class FlowQLConfig:
     or of the noise, as in Diffusion-QL (on the variance-preserving path 1/37 of a velocity's)."""
     num_candidates: int = 1
     """Actions drawn where the policy is played, of which the one of highest Q is taken."""
+    grad_norm: float | None = None
+    """Norm to which the policy's gradient is scaled down where it is larger; without it never."""
     actor_critic_steps: int | None = None
     """Gradient steps of policy and critic; without it the whole of --steps."""
 

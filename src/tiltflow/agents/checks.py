@@ -17,7 +17,7 @@ _FINITE = (
     "distill_alpha", "energy_learning_rate", "improvement_learning_rate", "learning_rate", "pessimism",
     "play_eta", "play_noise", "support_noise",
 )  # fmt: skip
-_POSITIVE = ("class_temperature", "max_weight", "play_bandwidth")
+_POSITIVE = ("class_temperature", "grad_norm", "max_weight", "play_bandwidth")
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(_COUNTS, (lambda value: value >= 1, "be at least 1")),
     **dict.fromkeys(_FINITE, (lambda value: 0 <= value < inf, "be finite and not negative")),
@@ -44,12 +44,12 @@ def check_sampler(path: str, prediction: str, solver: str) -> None:
     At the noise end of ot and cosine a point is all noise, so that its noise and score say nothing of the
     data; at their data end its data says nothing of the noise (see `paths.convert`).
     """
-    if path == "vp":
+    if path in ("vp", "ot-clipped"):
         return
     if prediction in ("noise", "score"):
         raise UserError(
             f"prediction = {prediction} leaves the velocity undetermined at the noise end of path = {path}: "
-            "choose velocity or data, or path = vp."
+            "choose velocity or data, or path = vp or ot-clipped."
         )
     if prediction == "data" and solver in ("heun", "rk4"):
         raise UserError(

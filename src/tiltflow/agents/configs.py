@@ -11,7 +11,7 @@ from tiltflow.agents.checks import check_numbers, check_sampler
 from tiltflow.errors import UserError
 
 SolverName = Literal["euler", "midpoint", "heun", "rk4", "dpm-solver++"]
-PathName = Literal["ot", "vp", "cosine"]
+PathName = Literal["ot", "ot-clipped", "vp", "cosine"]
 GuidanceName = Literal["best-of-n", "gradient", "clean-gradient", "jacobian-gradient"]
 
 
@@ -37,7 +37,8 @@ class FlowConfig:
     """The generative model of actions: a path, a network and a sampler."""
 
     path: PathName = "ot"
-    """Conditional path from noise to data: optimal transport, variance preserving, cosine."""
+    """Conditional path from noise to data: optimal transport (clipped: without its ends, for predictions of
+    noise), variance preserving, cosine."""
     prediction: Literal["velocity", "noise", "data", "score"] = "velocity"
     """What the network outputs."""
     network: NetworkConfig = NetworkConfig()
@@ -95,6 +96,9 @@ class CriticConfig:
     """Transitions of one gradient step."""
     discount: float = 0.99
     """Discount γ per environment step."""
+    rewards: Literal["recorded", "minus-one", "return-range"] = "recorded"
+    """Rewards that are learned from: as recorded, r − 1, or 1000·r over the range of the returns of the
+    data's episodes. Scores stay in the environment's own."""
     tau: float = 0.005
     """Step of the target networks towards the trained ones (Polyak averaging)."""
     expectile: float = 0.9
@@ -175,6 +179,8 @@ class QIPOConfig:
     """Match the support actions as they are, or moved up ∇Q, with weights that account for the move."""
     tilted_sigma: float = 0.1
     """Standard deviation of the moved actions around the support action (improvement = tilted-path)."""
+    shares: Literal["3:2:3", "6:5:1"] = "3:2:3"
+    """How --steps are shared out to behaviour, critic and improvement (6:5:1: as published)."""
     behaviour_steps: int | None = None
     """Gradient steps of the behaviour stage (K1); without it a share of --steps."""
     critic_steps: int | None = None

@@ -14,10 +14,13 @@ every clean estimate off at the actions' box, as here only the end is; the match
 action's entries. Q is the trained ensemble's minimum, over mean |Q'| of the data's actions by the target's;
 the authors take one trained network at random, over mean |Q| of the policy's actions by the other. Critics
 are normalised layer by layer, as all here that are not defined without. What is played has averaged
-parameters, the authors' only the backup; no gradient is clipped, only the policy's step size decays, no task
-has an η of its own or their maximum over several next actions in the backup. Playing the best of several
-actions by Q is an option and not, as in the authors' code, a draw by softmax of Q. Nobody has published a
-flow-ql: its η = 1 is our choice.
+parameters, the authors' only the backup; no backup takes the maximum over several next actions, as theirs
+does in some mazes, and rewards stay as they are, which theirs do not in mazes and adroit. By default one
+action is drawn, no gradient is clipped and η is 1 on every task. Their 50 candidates, step size, η and bound
+on the norm of the gradient on each task, and critics without normalisation, are the preset `published` of
+diffusion-ql (published.py); of the candidates it plays the best by Q, where they draw one by softmax of Q,
+and it bounds the policy's gradient alone, where they bound the critic's too. Nobody has published a flow-ql:
+its η = 1 is our choice.
 """
 
 import jax
@@ -71,6 +74,8 @@ def improve(
 def build(config: FlowQLConfig, spec: Spec, steps: int) -> Agent:
     """The agent: one stage, in which every step is one of the critic and one of the policy."""
     optimizer = policy_optimizer(config.flow, config, steps)
+    if config.grad_norm is not None:
+        optimizer = optax.chain(optax.clip_by_global_norm(config.grad_norm), optimizer)
 
     def next_actions(state: ActorCriticState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
         observations = rows["next_observations"]

@@ -31,6 +31,8 @@ class Preset:
     found: bool
     """Whether the values stand in `source`; otherwise they are our choice."""
     source: str
+    steps: int | None = None
+    """Gradient steps of a training where none are given; None: those of any training."""
 
 
 class _Domain(NamedTuple):

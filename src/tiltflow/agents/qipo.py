@@ -40,9 +40,16 @@ Departs from the paper, one departure a bullet:
   know of; its energy is that of the action it is played as, −Q(s, clip(x)), so that Q is never asked about
   an action outside its box. Support from the present policy is smooth already: with `current` the smoothing
   adds up over renewals, with `behaviour` it does not, and with `mixture` the weights neglect it.
-The published form is `support_noise=1`, `flow.play_noise=1`, `annealed=False, energy_scale="none",
-reference="current", weights="factors"` and `critic.kind="in-support-softmax"`, for QIPO-Diff with
-`flow.prediction="noise"`.
+
+The published form is the preset `published` (published.py, each value with its source), in which none of the
+above holds but that the weights are those over the support, as published. What it still does not share with
+its source:
+- networks are plain perceptrons of our size, where the source has QGPO's residual U;
+- the weights are by the target critics, which follow the trained ones that the source uses by 200 steps;
+- support of the next states is drawn once, not anew every 100 epochs, from the same behaviour;
+- the averaged policy is also what is played and what the improvement begins with, with a fresh optimiser;
+- DPM-Solver is the multistep one with our spacing, on the OT path from t = 10⁻² on (paths.py);
+- support actions are cut off at the actions' box, and observations normalised, as in every agent here.
 """
 
 from dataclasses import replace
@@ -82,7 +89,10 @@ from tiltflow.guidance.displaced import Energy, propose
 from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
 from tiltflow.tilting import effective_sample_size
 
-SHARES = {"behaviour": 0.375, "critic": 0.25, "improvement": 0.375}
+SHARES = {
+    "3:2:3": {"behaviour": 0.375, "critic": 0.25, "improvement": 0.375},
+    "6:5:1": {"behaviour": 0.5, "critic": 5 / 12, "improvement": 1 / 12},
+}
 DISTILL_SHARE = 0.25
 RENEWALS = 4
 
@@ -122,7 +132,7 @@ def played_energy(
 
 def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
     """The agent: behaviour, critic (then frozen), improvement with renewal of the support actions."""
-    shares = {**SHARES, "distill": DISTILL_SHARE} if config.distill else SHARES
+    shares = SHARES[config.shares] | ({"distill": DISTILL_SHARE} if config.distill else {})
     count = split_steps(steps, shares, {name: getattr(config, f"{name}_steps") for name in shares})
     from_behaviour, from_policy = drawn_from(config)
     decay = config.flow.decay

@@ -21,7 +21,8 @@ from tiltflow.agents.configs import (
     NetworkConfig,
     QIPOConfig,
 )
-from tiltflow.agents.presets import find_preset
+from tiltflow.agents.presets import Preset, find_preset
+from tiltflow.agents.published import ALGORITHMS_WITH_PRESET, published_preset
 from tiltflow.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -156,9 +157,36 @@ def find_algorithm(name: str) -> Algorithm:
     return ALGORITHMS[name]
 
 
-def preset(algorithm: str, task: str) -> AgentConfig:
-    """The hyper-parameters with which that algorithm starts on that task (presets.py)."""
-    return find_preset(algorithm, find_algorithm(algorithm).config, task).config
+PRESETS = ("ours", "published")
+"""Their names: ours is what each task's entry in presets.py says, and the default."""
+
+
+def named_preset(algorithm: str, task: str, name: str) -> Preset:
+    """The preset of that name. Raises UserError where there is none, or none of this algorithm."""
+    if name not in PRESETS:
+        raise UserError(
+            f"There is no preset {name!r}.{nearest(name, PRESETS)} Known: {', '.join(PRESETS)} (ours is the "
+            "default)."
+        )
+    default = find_algorithm(algorithm).config
+    if name == "ours":
+        return find_preset(algorithm, default, task)
+    if not has_published(algorithm):
+        raise UserError(
+            f"{algorithm} has no preset 'published'; {', '.join(ALGORITHMS_WITH_PRESET)} have one. Leave "
+            "--preset out for ours."
+        )
+    return published_preset(algorithm, default, task)[0]
+
+
+def has_published(algorithm: str) -> bool:
+    """Whether there is a preset `published` of that algorithm."""
+    return algorithm in ALGORITHMS_WITH_PRESET
+
+
+def preset(algorithm: str, task: str, name: str = "ours") -> AgentConfig:
+    """The hyper-parameters with which that algorithm starts on that task (presets.py, published.py)."""
+    return named_preset(algorithm, task, name).config
 
 
 def build_agent(algorithm: str, config: AgentConfig, spec: "Spec", steps: int) -> "Agent":

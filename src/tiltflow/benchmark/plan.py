@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tiltflow.agents.configs import NetworkConfig
-from tiltflow.agents.registry import find_algorithm, preset
+from tiltflow.agents.registry import PRESETS, find_algorithm, preset
 from tiltflow.errors import UserError
 from tiltflow.tasks import find_task
 from tiltflow.training.config import TrainConfig
@@ -47,6 +47,7 @@ class Plan:
     network: tuple[int, int] | None = None
     normalize_observations: bool = True
     play: bool = True
+    preset: str = PRESETS[0]
 
     def __post_init__(self) -> None:
         _check_names("task", self.tasks)
@@ -70,8 +71,8 @@ class Plan:
         ]
 
     def config(self, run: Run) -> TrainConfig:
-        """The training that this run is: the preset of its algorithm on its task."""
-        agent = preset(run.agent, run.task)
+        """The training that this run is: the plan's preset of its algorithm on its task."""
+        agent = preset(run.agent, run.task, self.preset)
         return TrainConfig(
             algorithm=run.agent,
             task=run.task,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from tiltflow.agents.registry import ALGORITHMS
+from tiltflow.agents.registry import ALGORITHMS, PRESETS
 from tiltflow.benchmark.plan import Plan, Run, parse_network
 from tiltflow.benchmark.records import (
     DONE,
@@ -48,6 +48,9 @@ class Benchmark:
     """Algorithms; without it every one that `tiltflow train` knows."""
     tasks: Annotated[tuple[str, ...], _NAMES] = ()
     """Tasks of the suite; without it all of them."""
+    preset: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(PRESETS) + "}")] = PRESETS[0]
+    """Hyper-parameters of every agent: ours, or published, the settings that a source gives (qipo-ot,
+    qipo-diff and diffusion-ql alone have them); in a folder of its own."""
     seeds: int = 2
     """Seeds of each task and agent: the first one of everything is run before the second of anything."""
     seed: int = TrainConfig.seed
@@ -118,6 +121,7 @@ class Benchmark:
             network=None if self.network is None else parse_network(self.network),
             normalize_observations=self.normalize_observations,
             play=self.play,
+            preset=self.preset,
         )
 
     def _check(self, suite: Suite, plan: Plan) -> list[Task]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from tiltflow.agents.presets import find_preset
-from tiltflow.agents.registry import ALGORITHMS
+from tiltflow.agents.registry import ALGORITHMS, has_published, named_preset
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import UserError
 from tiltflow.tasks import OPEN, Task, collectable, find_task, list_tasks
@@ -76,6 +76,11 @@ def _describe(task: Task) -> None:
             for key, value in _changes(algorithm.config, preset.config)
         )
         rows.append((algorithm.name, changed or "–", ("found: " if preset.found else "") + preset.source))
+        if has_published(algorithm.name):
+            entry = named_preset(algorithm.name, task.name, "published")
+            how = f"train {algorithm.name} --preset published --task {task.name} --help"
+            source = ("found: " if entry.found else "") + entry.source
+            rows.append((f"{algorithm.name} published", how, source))
     print_table(("algorithm", "preset", "source"), rows)
     if task.family == "ogbench":
         print("\nFQL's code, where presets were found, has networks of 4×512, takes observations as they are")

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from tiltflow.agents.baseline_configs import AgentConfig
-from tiltflow.agents.registry import ALGORITHMS, find_algorithm, preset
+from tiltflow.agents.presets import Preset
+from tiltflow.agents.registry import ALGORITHMS, PRESETS, find_algorithm, named_preset
 from tiltflow.cli.results import describe_run
 from tiltflow.errors import UserError
 from tiltflow.tasks import find_task
@@ -18,21 +18,30 @@ from tiltflow.training.config import TrainConfig
 from tiltflow.training.stopping import LOCK
 
 _PROGRAM = "tiltflow train"
-_OUT_HELP = "Run folder, new or empty; without it runs/ALGORITHM-TASK-SEEDS."
+_OUT_HELP = "Run folder, new or empty; without it runs/ALGORITHM[-PRESET]-TASK-SEEDS."
+_PRESET_HELP = (
+    "Where the defaults come from: ours, or published, the settings that a source gives (qipo-ot, qipo-diff, "
+    "diffusion-ql)."
+)
+_STEPS_HELP = "Gradient steps in all stages together."
 _RESUME_HELP = "Continue this run from its last checkpoint; takes no other option but --data."
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train an algorithm on a task; `out` is the run folder, by default runs/ALGORITHM-TASK-SEEDS."""
+    """Train an algorithm on a task; `out` is the run folder, by default runs/ALGORITHM-TASK-SEEDS.
+
+    The preset, where it is not ours, is a part of that name: the config has its values.
+    """
 
     config: TrainConfig
     out: Path | None
+    preset: str = PRESETS[0]
 
     def run(self) -> None:
         """Train, show the progress, print the score. Raises UserError before any work where it can."""
         find_task(self.config.task, self.config.env)
-        out = self.out or default_out(self.config)
+        out = self.out or default_out(self.config, self.preset)
         _check_out(out)
         from tiltflow.training.display import show_progress
         from tiltflow.training.run import train
@@ -67,22 +76,24 @@ class Resume:
 def parse(arguments: Sequence[str]) -> Train | Resume:
     """Read the arguments behind `tiltflow train`.
 
-    The algorithm and the task are found first: they decide which hyper-parameters there are, and their
-    defaults. Raises UserError for an unknown algorithm, SystemExit for bad usage.
+    The algorithm, the task and the preset are found first: they decide which hyper-parameters there are, and
+    their defaults. Raises UserError for an unknown algorithm or preset, SystemExit for bad usage.
     """
     arguments = ["--play=False" if argument == "--no-play" else argument for argument in arguments]
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
         return tyro.cli(Resume, prog=_PROGRAM, args=arguments)
-    place, task = _peek(arguments)
+    place, given = _peek(arguments)
     if place is None:
         return _parse(_overview_form(), _PROGRAM, _overview(), arguments)
     algorithm = find_algorithm(arguments[place])
-    agent = preset(algorithm.name, task) if task else algorithm.config
+    task, name = given.get("--task"), given.get("--preset", PRESETS[0])
+    preset = named_preset(algorithm.name, task or "", name)
     defaults = f"for {task}" if task else "for any task; with --task, those for that one"
+    whose = "" if name == PRESETS[0] else f", of the preset {name}: {preset.source}"
     return _parse(
-        _form(algorithm.name, agent),
+        _form(algorithm.name, preset, name),
         f"{_PROGRAM} {algorithm.name}",
-        f"{algorithm.description}. Defaults are {defaults}.",
+        f"{algorithm.description}. Defaults are {defaults}{whose}.",
         [*arguments[:place], *arguments[place + 1 :]],
     )
 
@@ -96,30 +107,34 @@ def _parse(form: Any, program: str, description: str, arguments: Sequence[str]) 
         config=(tyro.conf.FlagConversionOff,),
     )
     fields = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(TrainConfig)}
-    return Train(TrainConfig(**fields), parsed.out)
+    return Train(TrainConfig(**fields), parsed.out, parsed.preset)
 
 
-def _peek(arguments: Sequence[str]) -> tuple[int | None, str | None]:
-    """The place of the algorithm and the task on a command line in which every option takes one value."""
-    place, task, option = None, None, None
+def _peek(arguments: Sequence[str]) -> tuple[int | None, dict[str, str]]:
+    """The place of the algorithm, and the options, on a command line whose every option takes one value."""
+    place, option = None, None
+    given: dict[str, str] = {}
     for index, argument in enumerate(arguments):
         if option is not None:
-            task = argument if option == "--task" else task
+            given[option] = argument
             option = None
-        elif argument.startswith("--task="):
-            task = argument.removeprefix("--task=")
+        elif argument.startswith("-") and "=" in argument:
+            name, _, given[name] = argument.partition("=")
         elif argument.startswith("-"):
-            option = argument if argument not in ("-h", "--help") and "=" not in argument else None
+            option = argument if argument not in ("-h", "--help") else None
         elif place is None:
             place = index
-    return place, task
+    return place, given
 
 
-def _form(algorithm: str, agent: AgentConfig) -> Any:
-    """What the parser reads: TrainConfig with this algorithm's own config under --set, and --out."""
+def _form(algorithm: str, preset: Preset, name: str) -> Any:
+    """What the parser reads: TrainConfig with this algorithm's own config under --set, --preset and --out."""
+    agent, steps = preset.config, preset.steps or TrainConfig.steps
     return _extended(
         ("algorithm", _hidden(str), algorithm),
         ("agent", _argument(type(agent), name="set"), agent),
+        ("steps", _argument(int, help=_STEPS_HELP), steps),
+        ("preset", _argument(str, metavar="{" + ",".join(PRESETS) + "}", help=_PRESET_HELP), name),
         ("out", _argument(Path | None, metavar="RUN", help=_OUT_HELP), None),
     )
 
@@ -129,6 +144,7 @@ def _overview_form() -> Any:
     return _extended(
         ("algorithm", _argument(tyro.conf.Positional[str], metavar="ALGORITHM", help=", ".join(ALGORITHMS))),
         ("agent", _hidden(object), None),
+        ("preset", _argument(str, metavar="{" + ",".join(PRESETS) + "}", help=_PRESET_HELP), PRESETS[0]),
         ("out", _argument(Path | None, metavar="RUN", help=_OUT_HELP), None),
         ("resume", _argument(Path | None, metavar="RUN", help=_RESUME_HELP), None),
     )
@@ -161,11 +177,12 @@ def _overview() -> str:
     )
 
 
-def default_out(config: TrainConfig) -> Path:
-    """The folder of a run that names none: runs/ALGORITHM-TASK-SEEDS."""
+def default_out(config: TrainConfig, preset: str = PRESETS[0]) -> Path:
+    """The folder of a run that names none: runs/ALGORITHM[-PRESET]-TASK-SEEDS."""
+    name = config.algorithm if preset == PRESETS[0] else f"{config.algorithm}-{preset}"
     last = config.seed + config.seeds - 1
     seeds = f"seed{config.seed}" if config.seeds == 1 else f"seeds{config.seed}-{last}"
-    return Path("runs") / f"{config.algorithm}-{config.task.replace('/', '-')}-{seeds}"
+    return Path("runs") / f"{name}-{config.task.replace('/', '-')}-{seeds}"
 
 
 def _check_out(out: Path) -> None:

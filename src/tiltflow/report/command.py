@@ -4,24 +4,34 @@ import shlex
 from dataclasses import asdict, fields
 from typing import Any
 
-from tiltflow.agents.registry import preset
-from tiltflow.training.config import TrainConfig
+from tiltflow.agents.registry import PRESETS, has_published, named_preset
+from tiltflow.training.config import TrainConfig, with_defaults
 
 
 def train_command(config: dict[str, Any]) -> str:
-    """The `tiltflow train` that gives the content of a config.json, without what is the default anyway."""
-    agent = asdict(preset(config["algorithm"], config["task"]))
+    """The shortest `tiltflow train` that gives the content of a config.json, of those with each preset."""
+    names = [name for name in PRESETS if name == PRESETS[0] or has_published(config["algorithm"])]
+    complete = with_defaults(config)  # a setting that came later had its default
+    commands = [_words(complete, name) for name in names]
+    shortest = min(range(len(commands)), key=lambda place: len(commands[place]))
+    return shlex.join(commands[shortest])
+
+
+def _words(config: dict[str, Any], name: str) -> list[str]:
+    """The command with that preset, without what is the default then."""
+    preset = named_preset(config["algorithm"], config["task"], name)
     defaults = {field.name: field.default for field in fields(TrainConfig)}
-    options = {"task": config["task"]}
-    for name, default in defaults.items():
-        if name not in ("algorithm", "task", "agent") and config.get(name, default) != default:
-            options[name] = config[name]
-    options |= _changes("set", config["agent"], agent)
+    defaults["steps"] = preset.steps or TrainConfig.steps
+    options = {"task": config["task"]} | ({} if name == PRESETS[0] else {"preset": name})
+    for key, default in defaults.items():
+        if key not in ("algorithm", "task", "agent") and config.get(key, default) != default:
+            options[key] = config[key]
+    options |= _changes("set", config["agent"], asdict(preset.config))
     options.pop("play", None)  # when it was played changes nothing
     words = ["tiltflow", "train", config["algorithm"]]
-    for name, value in options.items():
-        words += [f"--{name.replace('_', '-')}", str(value)]
-    return shlex.join(words)
+    for key, value in options.items():
+        words += [f"--{key.replace('_', '-')}", str(value)]
+    return words
 
 
 def _changes(prefix: str, values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from tiltflow.agents.base import Agent
 from tiltflow.agents.registry import build_agent
 from tiltflow.data.load import Dataset, load_dataset
+from tiltflow.data.rewards import rescale_rewards
 from tiltflow.data.transitions import Spec
 from tiltflow.environments import make_environment
 from tiltflow.errors import UserError
@@ -66,9 +68,13 @@ def data_path(config: TrainConfig) -> Path | None:
 
 
 def load_data(config: TrainConfig) -> Dataset:
-    """The data set of a config's task."""
+    """The data set of a config's task, with the rewards that its critic learns from."""
     task = find_task(config.task, config.env)
-    return load_dataset(task, data_path(config))
+    dataset = load_dataset(task, data_path(config))
+    critic = getattr(config.agent, "critic", None)
+    if critic is None:
+        return dataset
+    return replace(dataset, train=rescale_rewards(dataset.train, critic.rewards))
 
 
 def check_environment(config: TrainConfig, spec: Spec) -> None:
