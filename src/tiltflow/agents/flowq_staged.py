@@ -90,16 +90,17 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
         return state._replace(behaviour=state.policy.average)
 
     def draw(state: StagedState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
-        """Actions of μ at each state."""
+        """Actions of μ at each state, and Q/u of each."""
         observations, noise = rows["observations"], config.support_noise
         M = config.num_support_actions
         drawn = sample_support(state.behaviour, observations, key, M, spec, config.flow, noise=noise)
-        return {"support_actions": drawn}
+        energies = support_energies(state, observations, drawn, config)
+        return {"support_actions": drawn, "support_values": -energies / state.scale}
 
     def prepare(state: StagedState, sample: Columns, key: PRNGKeyArray) -> StagedState:
         """The policy's training starts afresh from μ, and Q gets its unit."""
-        drawn = draw(state, sample, key)["support_actions"]
-        unit = energy_unit(support_energies(state, sample["observations"], drawn, config), "advantage")
+        values = draw(state._replace(scale=jnp.ones(())), sample, key)["support_values"]
+        unit = energy_unit(-values, "advantage")
         return state._replace(policy=begin(state.policy.average, optimizer), scale=unit)
 
     def slope_of(state: StagedState, observations: Float[Array, "n o"]) -> Slope:
@@ -108,14 +109,24 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
 
         return jax.grad(total)
 
+    def advantages(state: StagedState, batch: Columns, j: Array) -> Float[Array, " n"]:
+        """Q/u of the matched action, less a level of the state that does not depend on it.
+
+        That is the mean of the other draws, by which most of the variance is gone, or the expectile critic's V.
+        """
+        if config.matched == "support":
+            values = jnp.roll(batch["support_values"], j, axis=1)
+            return values[:, 0] - jnp.mean(values[:, 1:], axis=1)
+        q = q_value(state.critic, batch["observations"], batch["actions"], config.critic)
+        value = state.critic.value
+        return (q if value is None else q - value.model(batch["observations"])[..., 0]) / state.scale
+
     def learn_value(
-        state: StagedState, observations: Array, actions: Array, x: Array, t: Array
+        state: StagedState, observations: Array, x: Array, t: Array, advantage: Float[Array, " n"]
     ) -> tuple[Trained, Metrics]:
-        """One step of f. V of an expectile critic, where there is one, takes the state's level off Q."""
+        """One step of f."""
         assert state.value is not None
-        q = q_value(state.critic, observations, actions, config.critic)
-        level = 0.0 if state.critic.value is None else state.critic.value.model(observations)[..., 0]
-        log_weights = config.strength * (q - level) / state.scale
+        log_weights = config.strength * advantage
 
         def loss(value: Potential) -> tuple[Float[Array, ""], Metrics]:
             result = intermediate_loss(value, observations, x, t, log_weights)
@@ -126,9 +137,10 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
     def guide(state: StagedState, batch: Columns, key: PRNGKeyArray) -> tuple[StagedState, Metrics]:
         time_key, noise_key, choice_key = jax.random.split(key, 3)
         observations, actions, drawn = batch["observations"], batch["actions"], batch.get("support_actions")
+        j = jax.random.randint(choice_key, (), 0, config.num_support_actions)
         if config.matched == "support":
             assert drawn is not None
-            drawn = jnp.roll(drawn, jax.random.randint(choice_key, (), 0, config.num_support_actions), axis=1)
+            drawn = jnp.roll(drawn, j, axis=1)
             actions, drawn = drawn[:, 0], drawn[:, 1:]
         t = jax.random.uniform(time_key, actions.shape[:1])
         noise = jax.random.normal(noise_key, actions.shape)
@@ -142,7 +154,7 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
             guidance = clean_guidance(state.behaviour, slope, observations, x, t)
             velocity = velocity + config.strength * guidance
         elif config.reading == "intermediate":
-            value, losses = learn_value(state, observations, actions, x, t)
+            value, losses = learn_value(state, observations, x, t, advantages(state, batch, j))
             velocity = velocity + intermediate_guidance(value.average, observations, x, t)
             metrics = dict(losses)
 

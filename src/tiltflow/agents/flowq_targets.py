@@ -63,8 +63,9 @@ def intermediate_loss(
 ) -> Float[Array, ""]:
     """E[e^y − y − 1], y = λQ(s, a)/u − f(x_t, t, s), of which f = log E[exp(λQ/u) | x_t] is the minimum.
 
-    `log_weights` is λQ(s, a)/u, less any function of the state, by which f is lower then. y is cut off at 5,
-    beyond which its exponential would lead every step.
+    `log_weights` is λQ(s, a)/u, less anything that does not depend on a once s is given: f then changes by a
+    function of the state, which has no gradient. y is cut off at 5, beyond which its exponential would lead
+    every step.
     """
     y = jnp.minimum(log_weights - value.logit(t, x, observations), LARGEST_EXPONENT)
     return jnp.mean(jnp.exp(y) - y - 1.0)
