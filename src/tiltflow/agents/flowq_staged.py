@@ -112,7 +112,7 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
     def advantages(state: StagedState, batch: Columns, j: Array) -> Float[Array, " n"]:
         """Q/u of the matched action, less a level of the state that does not depend on it.
 
-        That is the mean of the other draws, by which most of the variance is gone, or the expectile critic's V.
+        That is the mean of the other draws, which leaves little variance, or the expectile critic's V.
         """
         if config.matched == "support":
             values = jnp.roll(batch["support_values"], j, axis=1)
