@@ -180,6 +180,10 @@ def _print(fitted: "Fitted", metrics: dict[str, Any], out: Path) -> None:
             f"{metrics['network_evaluations_per_sample']} network evaluations each",
         ),
     ]
+    if "ess_within_conditions" in metrics:
+        within = metrics["ess_within_conditions"]
+        shares = f"{within['median']:.1%} (median), {within['low']:.1%} (worst tenth)"
+        rows.insert(3, ("effective near a condition", f"{shares} of {within['neighbours']} rows"))
     if "distance" in metrics:
         distance, floor = metrics["distance"], metrics["distance_floor"]
         rows += [

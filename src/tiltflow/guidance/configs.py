@@ -36,6 +36,9 @@ class FitConfig:
     weights: Weights = "sampled"
     """Use of exp(−βE): normalised over the data set, over each batch (as published; off by O(1/batch)), or as
     the rows' chance to be in a batch, in which they then count alike (the same loss with less variance)."""
+    baseline: Literal["fitted", "none"] = "fitted"
+    """With a condition c: whether the weights are exp(−β(E − b(c))), b(c) a regression of E on c. That is
+    the same conditional law, and lets every condition count; none is exp(−βE)."""
     solver: SolverName = "midpoint"
     """Fixed-step integrator of the samples."""
     num_steps: int = 20

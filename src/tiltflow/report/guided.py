@@ -14,6 +14,7 @@ from jaxtyping import Float
 from tiltflow import __version__
 from tiltflow.errors import TrainingDiverged
 from tiltflow.files import atomic_file, write_json
+from tiltflow.guidance.baseline import within_conditions
 from tiltflow.guidance.problem import Fitted
 from tiltflow.guidance.resampling import draw_rows
 from tiltflow.metrics import Estimate, sliced_wasserstein
@@ -62,6 +63,9 @@ def write_results(fitted: Fitted, n: int, seed: int, at: Any, out: Path, *, sour
         problem.points[draw_rows(np.random.default_rng([seed, i]), problem.weights, min(n, COMPARED))]
         for i in (2, 3)
     )
+    within = within_conditions(problem)
+    if within is not None:
+        metrics["ess_within_conditions"] = within._asdict()
     if problem.condition is None:
         drawn = problem.standardise(samples[: len(first)])
         metrics["distance"] = _distance(key, drawn, second)._asdict()
