@@ -132,6 +132,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=50_000, help="rows of the data")
     parser.add_argument("--seeds", type=int, default=1, help="data and networks drawn anew")
     parser.add_argument("--sizes", type=int, nargs="+", default=sorted(LAWS), choices=sorted(LAWS))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS_OF), choices=list(METHODS_OF))
     parser.add_argument("--quick", action="store_true", help="2,000 steps of batches of 256, smaller pools")
     arguments = parser.parse_args()
     changes: dict[str, Any] = {"steps": arguments.steps}
@@ -139,6 +140,8 @@ def main() -> None:
         changes = {"steps": 2_000, "batch_size": 256}
         METHODS_OF["flow-is"] = ("flow-is", {"pool": 131_072})
         METHODS_OF["smc"] = ("smc", {"pool": 20_000})
+    for name in set(METHODS_OF) - set(arguments.methods):
+        del METHODS_OF[name]
     arguments.out.mkdir(parents=True, exist_ok=True)
     settings = {**changes, "rows": arguments.rows, "cores": len(os.sched_getaffinity(0))}
     found: list[dict[str, Any]] = []
