@@ -45,8 +45,9 @@ def test_every_method_writes_its_files_and_equal_seeds_equal_bytes(files, capsys
     assert (files / "a" / "samples.npy").read_bytes() == (files / "b" / "samples.npy").read_bytes()
     found = metrics(files / "a")
     assert found["method"] == method
-    assert found["rows"] == 2_000
-    assert found["ess"] / 2_000 == pytest.approx(1.0 if method == "unguided" else 0.1, abs=0.005)
+    assert found["rows"] == 1_900  # 100 are held out
+    assert found["verdict"]["rows"] == 100
+    assert found["ess"] / 1_900 == pytest.approx(1.0 if method == "unguided" else 0.1, abs=0.005)
     for key in ("beta", "seconds", "network_evaluations_per_sample", "config", "sha256"):
         assert key in found
     assert (files / "a" / "samples.png").read_bytes().startswith(b"\x89PNG")
@@ -86,6 +87,7 @@ def test_conditions_are_sampled_at(files, capsys):
         (["--energy", "0", "--steps", "0"], "steps = 0"),
         (["--energy", "0", "--method", "efn"], "Did you mean 'efm'"),
         (["--energy", "0", "--condition", "1"], "go together"),
+        (["--energy", "0", "--held-out", "1"], "--held-out is 1.0"),
         (["--energy", "0", "--anneal", "4"], "--anneal: --method efm does not read that"),
         (["--energy", "0", "--labels", "1"], "--labels: --method efm does not read that"),
         (["--energy", "0", "--method", "cg", "--weights", "data"], "--weights: --method cg does not"),

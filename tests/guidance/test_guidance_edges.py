@@ -18,7 +18,8 @@ GENERATIVE = [name for name in METHODS if name != "resample"]
 
 
 def small(method: str, **changes) -> FitConfig:
-    settings = {"network": NetworkConfig(width=32, depth=2), "steps": 60, "batch_size": 64, **changes}
+    network = NetworkConfig(width=32, depth=2)
+    settings = {"network": network, "steps": 60, "batch_size": 64, "pool": 2_000, **changes}
     return replace(METHODS[method].config, **settings)
 
 

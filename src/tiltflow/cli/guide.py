@@ -45,6 +45,9 @@ class Guide:
     """Condition c of each row, for q(x | c)."""
     at: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """With --condition: the conditions to sample at, one row for all samples or a row for each."""
+    held_out: float = 0.05
+    """Share of the rows, drawn by the seed and at most 2,000, that is kept from training to judge the samples
+    by; 0: none, and no verdict. Nothing is held out for resample or with --condition."""
     config: FitConfig = FitConfig()
 
     def run(self) -> None:
@@ -56,14 +59,16 @@ class Guide:
         from tiltflow.guidance.fitting import fit_problem
         from tiltflow.report.guided import write_results
 
-        problem, at = _read(self)
+        problem, at, held = _read(self)
         with progress_bar("steps") as advance:
 
             def progress(what: str, done: int, total: int, loss: float) -> None:
                 advance(f"training the {what}", done, total, f"loss {loss:.4g}")
 
             fitted = fit_problem(self.method, problem, self.config, self.seed, progress)
-        metrics = write_results(fitted, self.samples, self.seed, at, self.out, source=str(self.data))
+        metrics = write_results(
+            fitted, self.samples, self.seed, at, self.out, source=str(self.data), held=held
+        )
         _print(fitted, metrics, self.out)
 
 
@@ -110,6 +115,8 @@ def _check_usage(guide: Guide) -> None:
         raise UserError("Give --beta or --target-ess, not both: each determines the other.")
     if (guide.condition is None) != (guide.at is None):
         raise UserError("--condition, each row's condition, and --at, those to sample at, go together.")
+    if not 0 <= guide.held_out <= 0.5:
+        raise UserError(f"--held-out is {guide.held_out}: it must be a share of the rows, in [0, 0.5].")
 
 
 def _check_out(out: Path) -> None:
@@ -120,12 +127,13 @@ def _check_out(out: Path) -> None:
         raise UserError(f"{out} is not a folder. Choose another one with --out.")
 
 
-def _read(guide: Guide) -> tuple[Any, Any]:
-    """The problem of the files, and the conditions to sample at."""
+def _read(guide: Guide) -> tuple[Any, Any, Any]:
+    """The problem of the files, the conditions to sample at, and the rows that are held out."""
     import numpy as np
 
     from tiltflow.data.points import read_table
     from tiltflow.guidance.problem import make_problem
+    from tiltflow.guidance.verdict import HeldOut, split
 
     table = read_table(guide.data)
     columns: dict[str, Any] = {}
@@ -147,15 +155,16 @@ def _read(guide: Guide) -> tuple[Any, Any]:
         energy, beta, target = np.zeros(len(points)), 0.0, None
     elif beta is None and target is None:
         target = 0.1
-    problem = make_problem(
-        points,
-        energy,
-        beta,
-        target_ess=target,
-        labels=columns["labels"],
-        condition=columns["condition"],
-    )
-    return problem, None if guide.at is None else _conditions(guide.at)
+    arrays: dict[str, Any] = {"points": points, "energy": energy, "labels": columns["labels"]}
+    given: dict[str, Any] = {"beta": beta, "target_ess": target, "condition": columns["condition"]}
+    at = None if guide.at is None else _conditions(guide.at)
+    whole = make_problem(**arrays, **given)  # what is wrong with the files is told with their own row numbers
+    if guide.method == "resample" or at is not None or int(guide.held_out * len(points)) == 0:
+        return whole, at, None
+    kept, out = split(len(points), guide.held_out, guide.seed)
+    held = HeldOut(points[out], np.reshape(energy, -1)[out])
+    rows: dict[str, Any] = {name: None if values is None else values[kept] for name, values in arrays.items()}
+    return make_problem(**rows, **given), at, held
 
 
 def _conditions(path: Path) -> Any:
@@ -180,6 +189,10 @@ def _print(fitted: "Fitted", metrics: dict[str, Any], out: Path) -> None:
             f"{metrics['network_evaluations_per_sample']} network evaluations each",
         ),
     ]
+    if "ess_within_conditions" in metrics:
+        within = metrics["ess_within_conditions"]
+        shares = f"{within['median']:.1%} (median), {within['low']:.1%} (worst tenth)"
+        rows.insert(3, ("effective near a condition", f"{shares} of {within['neighbours']} rows"))
     if "distance" in metrics:
         distance, floor = metrics["distance"], metrics["distance_floor"]
         rows += [
@@ -197,3 +210,5 @@ def _print(fitted: "Fitted", metrics: dict[str, Any], out: Path) -> None:
         print(f"note: {note}")
     for name in metrics["files"]:
         print(out / name)
+    if "verdict" in metrics:
+        print(f"verdict: {metrics['verdict']['sentence']}")

@@ -41,6 +41,8 @@ def anneal(problem: Problem, energy: Energy, config: FitConfig, key: PRNGKeyArra
                 flow, problem.points.shape[1], config, draw_key, len(problem.points), problem.condition
             )
             energies = evaluate(energy, points, problem.condition)
+            if problem.energy is not None and problem.level is not None:
+                energies = energies - problem.level
             energies = np.where(_excluded(problem, points), np.inf, energies)
             now = _at(replace(now, points=points, energies=energies), now.beta)
     return flow

@@ -8,7 +8,7 @@ from tiltflow.agents.configs import NetworkConfig, PathName, SolverName
 from tiltflow.errors import UserError, nearest
 
 MethodName = Literal[
-    "efm", "ed", "flowq", "tilted-path", "cep", "cg", "cfg", "flow-is", "resample", "unguided"
+    "efm", "ed", "flowq", "tilted-path", "cep", "cg", "cfg", "flow-is", "smc", "resample", "unguided"
 ]
 ScheduleName = Literal["linear", "quadratic", "rational", "learned"]
 Weights = Literal["data", "batch", "sampled"]
@@ -36,6 +36,9 @@ class FitConfig:
     weights: Weights = "sampled"
     """Use of exp(−βE): normalised over the data set, over each batch (as published; off by O(1/batch)), or as
     the rows' chance to be in a batch, in which they then count alike (the same loss with less variance)."""
+    baseline: Literal["fitted", "none"] = "fitted"
+    """With a condition c: whether the weights are exp(−β(E − b(c))), b(c) a regression of E on c. That is
+    the same conditional law, and lets every condition count; none is exp(−βE)."""
     solver: SolverName = "midpoint"
     """Fixed-step integrator of the samples."""
     num_steps: int = 20
@@ -62,7 +65,7 @@ class FitConfig:
     anneal: int = 1
     """Steps in which flowq and tilted-path reach β, each tilting samples of the one before."""
     pool: int = 400_000
-    """Points of the unguided model that flow-is draws at most, to choose its samples from."""
+    """Points of the unguided model that flow-is draws at most, to choose samples from; particles of smc."""
 
     def __post_init__(self) -> None:
         check_numbers(self)
@@ -158,6 +161,14 @@ METHODS: dict[str, Method] = {
             module="tiltflow.guidance.importance",
         ),
         Method(
+            "smc",
+            "flow matching of the data, and particles of it selected by exp(−βE) while they flow",
+            exact=True,
+            auxiliary=False,
+            module="tiltflow.guidance.steering",
+            config=FitConfig(num_steps=40, pool=50_000),
+        ),
+        Method(
             "resample",
             "rows of the data, drawn with probabilities ∝ exp(−βE): what the data can give",
             exact=True,
@@ -181,7 +192,7 @@ _SPECIAL: dict[str, tuple[MethodName, ...]] = {
     **dict.fromkeys(("sigma", "anneal"), ("flowq", "tilted-path")),
     "weights": ("efm", "ed", "tilted-path", "cep"),
     "contrast": ("cep",),
-    "pool": ("flow-is",),
+    "pool": ("flow-is", "smc"),
     "class_temperature": ("cg", "cfg"),
     "unconditional_share": ("cfg",),
 }

@@ -7,10 +7,14 @@ from typing import Any
 import jax
 
 from tiltflow.errors import UserError
+from tiltflow.guidance.baseline import with_baseline
 from tiltflow.guidance.configs import FitConfig, find_method
 from tiltflow.guidance.descent import Progress, silent
 from tiltflow.guidance.problem import Fitted, Problem, ess_note, make_problem
 from tiltflow.guidance.sampling import Outcome
+
+BASELINE = 0xBA5E
+"""Folded into the key of a fit, so that its other networks do not depend on whether there is a baseline."""
 
 
 def fit(
@@ -30,7 +34,9 @@ def fit(
 
     `points` [n, d], in any units; `energy` [n], or a function of the points; `beta` ≥ 0, or `target_ess`,
     the share of the rows that are to remain effective; `labels` [n] in [0, 1] for cg and cfg; `condition`
-    [n, c] for q(x | condition). The config is by default the method's own. Equal arguments give equal bits.
+    [n, c] for q(x | condition), whose weights are by default relative to the energy's level at each
+    condition (baseline.py): the conditional law is the same. The config is by default the method's own.
+    Equal arguments give equal bits.
     Raises UserError for an unknown method or data that cannot be used, TrainingDiverged.
     """
     find_method(method)
@@ -58,7 +64,10 @@ def fit_problem(
     start = time.perf_counter()
     lent = None if previous is None else previous.model
     train = import_module(found.module).train
-    done: Outcome = train(found, problem, config, jax.random.key(seed), progress, lent)
+    key = jax.random.key(seed)
+    if found.name != "unguided" and problem.labels is None:
+        problem = with_baseline(problem, config, jax.random.fold_in(key, BASELINE), progress)
+    done: Outcome = train(found, problem, config, key, progress, lent)
     warning = ess_note(problem) if found.name != "unguided" else None
     return Fitted(
         method=found,

@@ -40,6 +40,10 @@ class Problem:
     condition_scale: Float[np.ndarray, " c"] | None = None
     energy: Callable[[Any], Any] | None = None
     """E as a function of points in the units of the data, where it was given as one."""
+    target_ess: float | None = None
+    """The share of the rows that β was chosen to keep, where it was chosen."""
+    level: Float[np.ndarray, " n"] | None = None
+    """b(c) of each row, where `energies` are relative to it (see baseline.py)."""
 
     @property
     def ess(self) -> float:
@@ -171,7 +175,7 @@ def make_problem(
     relative = relative.astype(np.float32)
     if (beta is None) == (target_ess is None):
         raise UserError("Give either beta or target_ess, the share of the rows that are to remain effective.")
-    beta = _beta_for(relative, target_ess) if beta is None else float(beta)  # type: ignore[arg-type]
+    beta = choose_beta(relative, target_ess) if beta is None else float(beta)
     if not (np.isfinite(beta) and beta >= 0):
         raise UserError(
             f"beta = {beta}: it must be finite and not negative. For −E in the place of E, negate E."
@@ -194,10 +198,15 @@ def make_problem(
         labels,
         *condition_units,
         energy if callable(energy) else None,
+        target_ess,
     )
 
 
-def _beta_for(relative: Float[np.ndarray, " n"], target_ess: float | None) -> float:
+def choose_beta(relative: Float[np.ndarray, " n"], target_ess: float | None) -> float:
+    """The β at which the share `target_ess` of the rows is effective; `relative` energies, the lowest is 0.
+
+    Raises UserError where there is none.
+    """
     assert target_ess is not None
     if not 0 < target_ess <= 1:
         raise UserError(f"target_ess = {target_ess}: it must be a share of the rows, in (0, 1].")

@@ -88,6 +88,8 @@ def displaced_problem(problem: Problem, energy: Energy, sigma: float, key: PRNGK
             f"The energy or its gradient is not finite near row {bad} of the points: tilted-path needs it to "
             "be, within a few sigma of every row. Lower --sigma, or use efm."
         )
+    if problem.energy is not None and problem.level is not None:
+        log_weights = log_weights + np.float32(problem.beta) * problem.level[rows]
     log_weights = np.where(excluded, -np.inf, log_weights)
     weights = np.asarray(tilt_weights(jnp.asarray(-log_weights), 1.0))
     return replace(
@@ -96,6 +98,7 @@ def displaced_problem(problem: Problem, energy: Energy, sigma: float, key: PRNGK
         energies=-log_weights / np.float32(problem.beta),
         weights=weights,
         condition=None if problem.condition is None else problem.condition[rows],
+        level=None if problem.level is None else problem.level[rows],
     )
 
 

@@ -14,20 +14,24 @@ from jaxtyping import Float
 from tiltflow import __version__
 from tiltflow.errors import TrainingDiverged
 from tiltflow.files import atomic_file, write_json
+from tiltflow.guidance.baseline import within_conditions
 from tiltflow.guidance.problem import Fitted
 from tiltflow.guidance.resampling import draw_rows
+from tiltflow.guidance.verdict import HeldOut, judge
 from tiltflow.metrics import Estimate, sliced_wasserstein
 
 COMPARED = 5_000
 
 
-def write_results(fitted: Fitted, n: int, seed: int, at: Any, out: Path, *, source: str) -> dict[str, Any]:
+def write_results(
+    fitted: Fitted, n: int, seed: int, at: Any, out: Path, *, source: str, held: HeldOut | None = None
+) -> dict[str, Any]:
     """Draw n samples (at the conditions `at`) and write samples.npy, metrics.json and, where matplotlib is
     installed, samples.png into `out`; returns the metrics.
 
     The distance is the sliced Wasserstein-2 distance, in the standardised units of the networks, between at
     most 5000 samples and as many rows resampled by their weights; its floor is that between two such
-    resamples.
+    resamples. With `held`, rows that were kept from training, the metrics have a verdict on the samples.
     """
     key = jax.random.fold_in(jax.random.key(seed), 1)
     start = time.perf_counter()
@@ -62,10 +66,16 @@ def write_results(fitted: Fitted, n: int, seed: int, at: Any, out: Path, *, sour
         problem.points[draw_rows(np.random.default_rng([seed, i]), problem.weights, min(n, COMPARED))]
         for i in (2, 3)
     )
+    within = within_conditions(problem)
+    if within is not None:
+        metrics["ess_within_conditions"] = within._asdict()
     if problem.condition is None:
         drawn = problem.standardise(samples[: len(first)])
         metrics["distance"] = _distance(key, drawn, second)._asdict()
         metrics["distance_floor"] = _distance(key, first, second)._asdict()
+    if held is not None:
+        verdict = judge(jax.random.fold_in(key, 1), problem, samples, held)
+        metrics["verdict"] = {**verdict._asdict(), "sentence": verdict.sentence}
     with atomic_file(out / "samples.npy") as file:
         np.save(file, samples, allow_pickle=False)
     files = ["samples.npy", "metrics.json"]

@@ -11,7 +11,7 @@ from tiltflow.guidance.configs import MethodName
 SetName = Literal["swissroll", "8gaussians", "moons", "rings", "checkerboard", "2spirals"]
 TRUTH = "truth"
 """Stands for a method where a cell holds an exact sample."""
-SHARING = ("cep", "cg", "cfg", "unguided")
+SHARING = ("cep", "cg", "cfg", "flow-is", "smc", "unguided")
 """Methods of which some network, or all, serves every β."""
 
 
