@@ -9,7 +9,14 @@ import tyro
 
 from tiltflow.cli.bars import progress_bar
 from tiltflow.errors import UserError
-from tiltflow.guidance.configs import METHODS, FitConfig, MethodName, find_method, unread_settings
+from tiltflow.guidance.configs import (
+    METHODS,
+    FitConfig,
+    MethodName,
+    TransformName,
+    find_method,
+    unread_settings,
+)
 
 if TYPE_CHECKING:
     from tiltflow.guidance.problem import Fitted
@@ -45,6 +52,9 @@ class Guide:
     """Condition c of each row, for q(x | c)."""
     at: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """With --condition: the conditions to sample at, one row for all samples or a row for each."""
+    transform: TransformName = "none"
+    """Coordinates in which the networks work: the data's, uncorrelated ones, normal scores (for clusters far
+    apart and heavy tails), or normal scores of values that repeat, such as integers."""
     held_out: float = 0.05
     """Share of the rows, drawn by the seed and at most 2,000, that is kept from training to judge the samples
     by; 0: none, and no verdict. Nothing is held out for resample or with --condition."""
@@ -157,6 +167,7 @@ def _read(guide: Guide) -> tuple[Any, Any, Any]:
         target = 0.1
     arrays: dict[str, Any] = {"points": points, "energy": energy, "labels": columns["labels"]}
     given: dict[str, Any] = {"beta": beta, "target_ess": target, "condition": columns["condition"]}
+    given["transform"] = guide.transform
     at = None if guide.at is None else _conditions(guide.at)
     whole = make_problem(**arrays, **given)  # what is wrong with the files is told with their own row numbers
     if guide.method == "resample" or at is not None or int(guide.held_out * len(points)) == 0:

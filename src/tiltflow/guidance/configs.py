@@ -12,6 +12,7 @@ MethodName = Literal[
 ]
 ScheduleName = Literal["linear", "quadratic", "rational", "learned"]
 Weights = Literal["data", "batch", "sampled"]
+TransformName = Literal["none", "whiten", "quantile", "lattice"]
 
 
 @dataclass(frozen=True)

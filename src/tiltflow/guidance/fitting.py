@@ -8,7 +8,7 @@ import jax
 
 from tiltflow.errors import UserError
 from tiltflow.guidance.baseline import with_baseline
-from tiltflow.guidance.configs import FitConfig, find_method
+from tiltflow.guidance.configs import FitConfig, TransformName, find_method
 from tiltflow.guidance.descent import Progress, silent
 from tiltflow.guidance.problem import Fitted, Problem, ess_note, make_problem
 from tiltflow.guidance.sampling import Outcome
@@ -26,6 +26,7 @@ def fit(
     target_ess: float | None = None,
     labels: Any = None,
     condition: Any = None,
+    transform: TransformName = "none",
     config: FitConfig | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -35,12 +36,21 @@ def fit(
     `points` [n, d], in any units; `energy` [n], or a function of the points; `beta` ≥ 0, or `target_ess`,
     the share of the rows that are to remain effective; `labels` [n] in [0, 1] for cg and cfg; `condition`
     [n, c] for q(x | condition), whose weights are by default relative to the energy's level at each
-    condition (baseline.py): the conditional law is the same. The config is by default the method's own.
-    Equal arguments give equal bits.
+    condition (baseline.py): the conditional law is the same. `transform` changes the coordinates in which
+    the networks work (transforms.py): the law is the same, and samples are in the data's units. The config is
+    by default the method's own. Equal arguments give equal bits.
     Raises UserError for an unknown method or data that cannot be used, TrainingDiverged.
     """
     find_method(method)
-    problem = make_problem(points, energy, beta, target_ess=target_ess, labels=labels, condition=condition)
+    problem = make_problem(
+        points,
+        energy,
+        beta,
+        target_ess=target_ess,
+        labels=labels,
+        condition=condition,
+        transform=transform,
+    )
     return fit_problem(method, problem, config, seed, progress)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from tiltflow.errors import UserError
-from tiltflow.guidance.configs import FitConfig, Method
+from tiltflow.guidance.configs import FitConfig, Method, TransformName
+from tiltflow.guidance.transforms import Transform, make_transform
 from tiltflow.tilting import beta_for_ess, effective_sample_size, tilt_weights
 
 Sampler = Callable[[PRNGKeyArray, int, Float[np.ndarray, "n c"] | None], Float[np.ndarray, "n d"]]
@@ -44,6 +45,8 @@ class Problem:
     """The share of the rows that β was chosen to keep, where it was chosen."""
     level: Float[np.ndarray, " n"] | None = None
     """b(c) of each row, where `energies` are relative to it (see baseline.py)."""
+    transform: Transform | None = None
+    """What the points went through before they were standardised; `energy` is then a function of T(x)."""
 
     @property
     def ess(self) -> float:
@@ -52,7 +55,13 @@ class Problem:
 
     def standardise(self, points: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m d"]:
         """Points in the networks' units, in which a constant coordinate is 0."""
+        points = points if self.transform is None else self.transform.forward(points)
         return ((points - self.shift) / np.where(self.scale > 0, self.scale, 1.0)).astype(np.float32)
+
+    def in_data_units(self, points: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m d"]:
+        """Points of the networks' units in those of the data."""
+        points = points * self.scale + self.shift
+        return points if self.transform is None else self.transform.inverse(points)
 
     def to_units(self, condition: Any, n: int) -> Float[np.ndarray, "n c"] | None:
         """A condition, for each of n samples or one for all, in the networks' units.
@@ -113,12 +122,13 @@ class Fitted:
             raise UserError(f"{n} samples were asked for; it must be at least 1.")
         key = jax.random.key(seed) if isinstance(seed, int) else seed
         units = self.sampler(key, n, self.problem.to_units(condition, n))
-        return (units * self.problem.scale + self.problem.shift).astype(np.float32)
+        return self.problem.in_data_units(np.asarray(units)).astype(np.float32)
 
     def log_prob(self, points: Any, condition: Any = None) -> Float[np.ndarray, " n"]:
         """log density of the model at points [n, d], in nats, by adaptive integration.
 
-        Raises UserError for a method without one (resample), or where a coordinate of the data is constant.
+        Raises UserError for a method or a transform without one (resample, lattice), or where a coordinate of
+        the data is constant.
         """
         if self.log_density is None:
             raise UserError(f"{self.method.name} draws rows of the data: it has no density.")
@@ -127,7 +137,9 @@ class Fitted:
         points = np.asarray(points, np.float64)
         units = self.problem.standardise(points)
         logs = self.log_density(units, self.problem.to_units(condition, len(points)))
-        return np.asarray(logs, np.float64) - np.sum(np.log(self.problem.scale))
+        transform = self.problem.transform
+        slopes = 0.0 if transform is None else transform.log_slope(points)
+        return np.asarray(logs, np.float64) - np.sum(np.log(self.problem.scale)) + slopes
 
 
 def make_problem(
@@ -139,10 +151,12 @@ def make_problem(
     labels: Any = None,
     condition: Any = None,
     standardise: bool = True,
+    transform: TransformName = "none",
 ) -> Problem:
     """Check the data of a fit and bring them into the networks' units.
 
     Without `standardise` the points stay in their own: their spread should then be near 1, the noise's.
+    A `transform` (transforms.py) comes before; energies are those of the points as they are given.
 
     `points` [n, d] (or [n]); `energy` [n], one of each row, or a function of the points; exactly one of
     `beta` ≥ 0 and `target_ess` (the share of the rows that are to remain effective, in (0, 1]), which
@@ -180,6 +194,9 @@ def make_problem(
         raise UserError(
             f"beta = {beta}: it must be finite and not negative. For −E in the place of E, negate E."
         )
+    changed = make_transform(transform, points)
+    if changed is not None:
+        points = changed.forward(points)
     shift, scale, inner = _units(points)
     if not standardise:
         shift, scale, inner = np.zeros_like(shift), np.ones_like(scale), np.ones_like(inner)
@@ -197,9 +214,17 @@ def make_problem(
         np.asarray(tilt_weights(jnp.asarray(relative), beta)),
         labels,
         *condition_units,
-        energy if callable(energy) else None,
+        _of_transformed(energy, changed) if callable(energy) else None,
         target_ess,
+        transform=changed,
     )
+
+
+def _of_transformed(energy: Callable[[Any], Any], transform: Transform | None) -> Callable[[Any], Any]:
+    """E(T⁻¹(·)), in jax.numpy."""
+    if transform is None:
+        return energy
+    return lambda points: energy(transform.inverse(points, jnp))
 
 
 def choose_beta(relative: Float[np.ndarray, " n"], target_ess: float | None) -> float:

@@ -50,6 +50,7 @@ def write_results(
         "seconds": fitted.seconds,
         "network_evaluations_per_sample": fitted.evaluations,
         "rows": len(problem.points),
+        "transform": "none" if problem.transform is None else type(problem.transform).__name__.lower(),
         "dimensions": problem.points.shape[1],
         "samples": n,
         "sample_seconds": seconds,

@@ -21,7 +21,7 @@ def draw_samples(fitted: Fitted, samples: Float[np.ndarray, "n d"], path: Path) 
     data = problem.points[rng.permutation(len(problem.points))[:SHOWN]]
     tilted = problem.points[draw_rows(rng, problem.weights, min(SHOWN, len(samples)))]
     names = ("data", f"data resampled, β = {fitted.beta:.4g}", f"{fitted.method.name}: samples")
-    panels = [data * problem.scale + problem.shift, tilted * problem.scale + problem.shift, samples[:SHOWN]]
+    panels = [problem.in_data_units(data), problem.in_data_units(tilted), samples[:SHOWN]]
     size = panels[0].shape[1]
     figure = Figure(figsize=(11, 3.9), dpi=150, layout="constrained")
     if size == 1:
