@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tiltflow.agents.base import Agent
-from tiltflow.agents.configs import NetworkConfig
+from tiltflow.agents.configs import CriticConfig, NetworkConfig
 from tiltflow.agents.registry import ALGORITHMS, build_agent, preset
 from tiltflow.data.transitions import Spec
 from tiltflow.training import checkpoints
@@ -25,7 +25,18 @@ ROWS = 64
 
 # Options that bring another state or other derivatives with them.
 OPTIONS = {
-    "flowq with the path": ("flowq", {"reading": "path", "schedule": "rational", "num_candidates": 3}),
+    "flowq with the path": (
+        "flowq",
+        {"reading": "path", "matched": "data", "schedule": "rational", "num_candidates": 3},
+    ),
+    "flowq beside its critic": (
+        "flowq",
+        {"reading": "velocity", "matched": "data", "critic": CriticConfig(kind="policy")},
+    ),
+    "qipo-ot with its options": (
+        "qipo-ot",
+        {"beta": "auto", "split_ensemble": True, "continue_critic": True, "distill": True},
+    ),
 }
 
 

@@ -41,6 +41,12 @@ OPTIONS = {
         "critic_steps": 800,
         "energy_steps": 400,
     },
+    "flowq": {
+        "behaviour_steps": 1500,
+        "critic_steps": 800,
+        "guidance_steps": 900,
+        "support_noise": 1.0,
+    },
     "iql": {"energy_scale": "none", "alpha": 3.0},
     "rebrac": {"critic_penalty": 0.0, "actor_penalty": 1.0},
     "ifql": {"num_candidates": 2},

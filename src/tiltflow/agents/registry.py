@@ -69,8 +69,15 @@ ALGORITHMS: dict[str, Algorithm] = {
         ),
         Algorithm(
             "flowq",
-            "FlowQ: flow matching guided by the gradient of Q, with a critic of the policy's own actions",
-            FlowQConfig(energy_scale="spread"),
+            "FlowQ: flow matching guided by the gradient of a learned value, with a finished critic",
+            FlowQConfig(
+                flow=FlowConfig(play_noise=_SHARP),
+                critic=CriticConfig(),
+                reading="intermediate",
+                matched="support",
+                support_noise=_SHARP,
+                energy_scale="spread",
+            ),
             "tiltflow.agents.flowq",
         ),
         Algorithm(
