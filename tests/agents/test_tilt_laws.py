@@ -14,12 +14,14 @@ from bandits import FLOW, SPEC, exact_flow, gaussian_actions, known_critic
 
 from tiltflow.agents import flowq, qipo
 from tiltflow.agents.configs import CriticConfig, FlowQConfig, NetworkConfig, QIPOConfig
+from tiltflow.agents.flowq_targets import intermediate_guidance, intermediate_loss
 from tiltflow.agents.sampling import consensus, play_actions, sample_actions
 from tiltflow.agents.support import baseline_weights
 from tiltflow.critics import Critic, Ensemble, join
 from tiltflow.errors import UserError
 from tiltflow.exact import gaussian_mixture
 from tiltflow.optimize import Trained, run_steps
+from tiltflow.solvers import integrate
 
 MEAN, STD, SLOPE, STEPS = 0.1, 0.15, 6.0, 2500
 SAMPLED = replace(FLOW, num_steps=20)
@@ -141,7 +143,6 @@ def test_support_of_less_noise_tilts_the_narrower_law():
         ({"reading": "clean"}, 1.0),
         ({"reading": "shift"}, 1.0),
         ({"reading": "shift", "matched": "support", "support_noise": 0.5}, 0.5),
-        ({"reading": "intermediate"}, 1.0),
         ({"reading": "intermediate", "matched": "support", "support_noise": 0.5}, 0.5),
     ],
 )
@@ -163,6 +164,66 @@ def test_the_staged_readings_of_flowq_are_exact_for_gaussian_actions_and_a_linea
     assert unit == pytest.approx(SLOPE * support_std, rel=0.05)  # one spread of Q
     assert actions.mean() - MEAN == pytest.approx(std**2 * SLOPE / unit, abs=0.015)
     assert actions.std() == pytest.approx(std, abs=0.015)
+
+
+class ExactValue(eqx.Module):
+    """f = log E[exp(λa) | x_t] of two modes at ±0.5 with deviation 0.1, as an intermediate value."""
+
+    strength: float
+
+    def logit(self, t, x, condition=None):
+        modes, spread = jnp.array([-0.5, 0.5]), t**2 * 0.01 + (1 - t) ** 2
+        x, t, spread = x[..., 0][..., None], t[..., None], spread[..., None]
+        given = -0.5 * (x - t * modes) ** 2 / spread
+        mean = modes + t * 0.01 / spread * (x - t * modes)
+        tilted = self.strength * mean + 0.5 * self.strength**2 * 0.01 * (1 - t) ** 2 / spread
+        return jax.nn.logsumexp(given + tilted, axis=-1) - jax.nn.logsumexp(given, axis=-1)
+
+    def slope(self, t, x, condition=None):
+        return jax.grad(lambda x: jnp.sum(self.logit(t, x)))(x) / jnp.maximum(t, 1e-6)[..., None]
+
+
+def two_modes(key, n: int):
+    mode, noise = (
+        jax.random.bernoulli(key, 0.5, (n, 1)),
+        jax.random.normal(jax.random.fold_in(key, 1), (n, 1)),
+    )
+    return jnp.where(mode, 0.5, -0.5) + 0.1 * noise
+
+
+def test_the_exact_intermediate_value_guides_to_the_tilt_of_two_modes(key):
+    """λ = 2: of μ·exp(2a) a share of 1/(1 + e⁻²) is in the upper mode, whose mean is 0.5 + 2·0.1²."""
+    law = gaussian_mixture(np.full(2, 0.5), np.array([[-0.5], [0.5]]), np.full((2, 1, 1), 0.01))
+    flow, value = exact_flow(law), ExactValue(2.0)
+
+    def velocity(t, x):
+        t = jnp.broadcast_to(t, x.shape[:1])
+        return flow.predict("velocity", t, x) + intermediate_guidance(value, x, x, t)
+
+    x = jax.random.normal(key, (20_000, 1))
+    ends = np.asarray(integrate(velocity, x, start=0.0, end=1.0, num_steps=200, method="heun"))
+    assert np.mean(ends > 0) == pytest.approx(1 / (1 + np.exp(-2)), abs=0.01)
+    assert ends[ends > 0].mean() == pytest.approx(0.52, abs=0.003)
+
+
+def test_the_exact_intermediate_value_is_a_minimum_of_its_loss_whatever_a_state_adds(key):
+    n = 400_000
+    t = jax.random.uniform(jax.random.fold_in(key, 2), (n,))
+    actions, noise = two_modes(key, n), jax.random.normal(jax.random.fold_in(key, 3), (n, 1))
+    x = t[:, None] * actions + (1 - t[:, None]) * noise
+
+    class Moved(eqx.Module):
+        by: jnp.ndarray
+
+        def logit(self, t, x, condition):
+            basis = jnp.stack([jnp.ones_like(t), t * x[:, 0], t**2 * jnp.sin(3 * x[:, 0])])
+            return ExactValue(2.0).logit(t, x) - 1.3 + self.by @ basis
+
+    def loss(by):
+        return intermediate_loss(Moved(by), x, x, t, 2.0 * actions[:, 0] - 1.3)
+
+    np.testing.assert_allclose(jax.grad(loss)(jnp.zeros(3)), 0.0, atol=0.01)
+    assert np.all(np.linalg.eigvalsh(jax.hessian(loss)(jnp.zeros(3))) > 0.01)
 
 
 def test_the_unit_of_flowq_does_not_change_when_a_constant_is_added_to_q():
