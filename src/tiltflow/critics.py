@@ -48,7 +48,9 @@ class Ensemble(eqx.Module):
 
     def __call__(self, inputs: Float[Array, "*batch i"]) -> Array:
         """Every member's outputs [members, *batch, 1]."""
-        return jax.vmap(lambda member: member(inputs), axis_size=self.count)(self.members)
+        # A copy for each: one CPU product of shared inputs and all kernels would have to be reordered.
+        copies = jnp.broadcast_to(inputs, (self.count, *inputs.shape))
+        return jax.vmap(lambda member, own: member(own))(self.members, copies)
 
 
 class Critic(NamedTuple):
