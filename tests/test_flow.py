@@ -29,7 +29,7 @@ class ExactNetwork(eqx.Module):
     prediction: Prediction = eqx.field(static=True)
     theta: jax.Array
 
-    def __call__(self, x, t, condition=None, *, plain=False):
+    def __call__(self, x, t, condition=None):
         wave = jnp.sin(jnp.pi * t)[..., None]
         features = jnp.stack([jnp.ones_like(x), x, wave * x, jnp.tanh(x[..., ::-1])], axis=-1)
         return predict(self.law, self.path, self.prediction, t, x) + features @ self.theta

@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,6 @@ from tiltflow.networks import (
     TimeNetwork,
     dense,
     glorot_uniform,
-    plain_dense,
     time_features,
 )
 
@@ -27,7 +28,7 @@ def _gradients(product, x, kernel, cotangent):
 @pytest.mark.parametrize("outputs", OUTPUTS)
 def test_gradients_of_dense_are_those_of_autodiff(outputs):
     arguments = normal(0, 40, 20), normal(1, 20, outputs), normal(2, 40, outputs)
-    for ours, plain in zip(_gradients(dense, *arguments), _gradients(plain_dense, *arguments), strict=True):
+    for ours, plain in zip(_gradients(dense, *arguments), _gradients(jnp.matmul, *arguments), strict=True):
         np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-12)
 
 
@@ -37,7 +38,7 @@ def test_gradients_of_dense_agree_in_single_precision(outputs):
         jnp.asarray(a, jnp.float32)
         for a in (normal(0, 256, 64), normal(1, 64, outputs), normal(2, 256, outputs))
     ]
-    for ours, plain in zip(_gradients(dense, *arguments), _gradients(plain_dense, *arguments), strict=True):
+    for ours, plain in zip(_gradients(dense, *arguments), _gradients(jnp.matmul, *arguments), strict=True):
         assert np.max(np.abs(ours - plain)) < 1e-6 * np.max(np.abs(plain))
 
 
@@ -49,10 +50,97 @@ def test_gradients_of_dense_under_vmap_over_seeds(outputs):
     for axes, rows in (((0, 0, 0), x), ((None, 0, 0), x[0])):
         ours, plain = (
             jax.vmap(lambda *a, p=product: _gradients(p, *a), axes)(rows, kernel, cotangent)
-            for product in (dense, plain_dense)
+            for product in (dense, jnp.matmul)
         )
         for a, b in zip(ours, plain, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("outputs", [3, 64])
+def test_tangents_of_dense_are_those_of_a_product(outputs):
+    """ẋ·k + x·k̇, also where only one of the two moves, or neither."""
+    x, x_dot = normal(0, 40, 20), normal(1, 40, 20)
+    kernel, kernel_dot = normal(2, 20, outputs), normal(3, 20, outputs)
+    _, both = jax.jvp(dense, (x, kernel), (x_dot, kernel_dot))
+    np.testing.assert_allclose(both, x_dot @ kernel + x @ kernel_dot, rtol=1e-12, atol=1e-12)
+    _, rows = jax.jvp(lambda x: dense(x, kernel), (x,), (x_dot,))
+    np.testing.assert_allclose(rows, x_dot @ kernel, rtol=1e-12, atol=1e-12)
+    _, weights = jax.jvp(lambda kernel: dense(x, kernel), (kernel,), (kernel_dot,))
+    np.testing.assert_allclose(weights, x @ kernel_dot, rtol=1e-12, atol=1e-12)
+    _, still = jax.jvp(lambda x: dense(jax.lax.stop_gradient(x), kernel), (x,), (x_dot,))
+    np.testing.assert_array_equal(still, np.zeros((40, outputs)))
+
+
+def _second_derivatives(value, arguments, directions):
+    """∇²f·v forward over reverse, reverse over reverse and reverse over forward; vᵀ∇²f·v forward over
+    forward; and the gradient of |∂f/∂x|², the square of a slope that is itself trained."""
+    gradient = jax.grad(value, argnums=(0, 1, 2))
+
+    def along(*arguments):
+        return jax.jvp(value, arguments, directions)[1]
+
+    def slope_along(*arguments):
+        return sum(jnp.vdot(*pair) for pair in zip(gradient(*arguments), directions, strict=True))
+
+    def squared_slope(*arguments):
+        return jnp.sum(jax.grad(value)(*arguments) ** 2)
+
+    return (
+        jax.jvp(gradient, arguments, directions)[1],
+        jax.grad(slope_along, argnums=(0, 1, 2))(*arguments),
+        jax.grad(along, argnums=(0, 1, 2))(*arguments),
+        jax.jvp(along, arguments, directions)[1],
+        jax.grad(squared_slope, argnums=(0, 1, 2))(*arguments),
+    )
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("members", [None, 2])
+@pytest.mark.parametrize("outputs", [3, 64])
+def test_second_derivatives_of_dense_are_those_of_autodiff(outputs, members):
+    """Of a network of two layers, and of an ensemble's sum: the kernels of two under vmap, on shared rows."""
+    stacked = () if members is None else (members,)
+    shapes = (10, 5), (*stacked, 5, SMALL_OUTPUT + 1), (*stacked, SMALL_OUTPUT + 1, outputs)
+    arguments, directions = (
+        tuple(normal(seed + i, *shape) for i, shape in enumerate(shapes)) for seed in (0, 10)
+    )
+
+    def value_of(product):
+        def network(x, first, second):
+            return jnp.sum(jnp.sin(product(jnp.tanh(product(x, first)), second)))
+
+        if members is None:
+            return network
+        return lambda *arguments: jnp.sum(jax.vmap(network, (None, 0, 0))(*arguments))
+
+    ours, autodiff = (
+        jax.jit(lambda a, d, product=product: _second_derivatives(value_of(product), a, d))(
+            arguments, directions
+        )
+        for product in (dense, jnp.matmul)
+    )
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(autodiff), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+    hessian_vector, again, and_again = ours[:3]
+    for a, b, c in zip(hessian_vector, again, and_again, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(a, c, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("outputs", OUTPUTS)
+def test_only_a_weight_gradient_materialises_a_transpose(outputs):
+    """What makes it fast on a CPU; and a slope in x alone costs the products of x alone."""
+    x, kernel = jnp.ones((40, 20)), jnp.ones((20, outputs))
+
+    def program(argnums):
+        return jax.jit(jax.grad(lambda x, k: jnp.sum(dense(x, k) ** 2), argnums)).lower(x, kernel).as_text()
+
+    transposed = f"{outputs}x40" if outputs <= SMALL_OUTPUT else "20x40"
+    assert re.search(rf"optimization_barrier.* tensor<{transposed}xf32>", program(1))
+    assert "optimization_barrier" not in program(0)
+    tangent = jax.make_jaxpr(lambda x: jax.jvp(lambda x: dense(x, kernel), (x,), (x,)))(x)
+    assert str(tangent).count("dot_general") == 2
 
 
 @pytest.fixture
@@ -61,15 +149,12 @@ def mlp(key):
 
 
 @pytest.mark.usefixtures("x64")
-def test_the_plain_path_is_the_same_function_and_supports_forward_mode(mlp):
+def test_an_mlp_supports_forward_mode(mlp):
     x, direction = normal(0, 7, 5), normal(1, 7, 5)
-    np.testing.assert_allclose(mlp(x, plain=True), mlp(x), rtol=1e-12)
-    _, slope = jax.jvp(lambda x: mlp(x, plain=True), (x,), (direction,))
+    _, slope = jax.jvp(mlp, (x,), (direction,))
     h = 1e-5
     difference = (mlp(x + h * direction) - mlp(x - h * direction)) / (2 * h)
     np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-8)
-    with pytest.raises(TypeError, match="forward-mode"):
-        jax.jvp(mlp, (x,), (direction,))
 
 
 @pytest.mark.usefixtures("x64")

@@ -46,10 +46,11 @@ class Ensemble(eqx.Module):
         """Each member alone."""
         return tuple(jax.tree.map(itemgetter(i), self.members) for i in range(self.count))
 
-    def __call__(self, inputs: Float[Array, "*batch i"], *, plain: bool = False) -> Array:
-        """Every member's outputs [members, *batch, 1]. `plain` supports forward-mode differentiation."""
-        apply = jax.vmap(lambda member: member(inputs, plain=plain), axis_size=self.count)
-        return apply(self.members)
+    def __call__(self, inputs: Float[Array, "*batch i"]) -> Array:
+        """Every member's outputs [members, *batch, 1]."""
+        # A copy for each: one CPU product of shared inputs and all kernels would have to be reordered.
+        copies = jnp.broadcast_to(inputs, (self.count, *inputs.shape))
+        return jax.vmap(lambda member, own: member(own))(self.members, copies)
 
 
 class Critic(NamedTuple):
@@ -88,17 +89,14 @@ def q_values(
     q: Ensemble,
     observations: Float[Array, "*#batch o"],
     actions: Float[Array, "*batch a"],
-    *,
-    plain: bool = False,
 ) -> Float[Array, "members *batch"]:
     """Q of every member of the ensemble, in units of discounted return.
 
     Observations are broadcast against the actions: [n, 1, o] and [n, m, a] give m values at each of n states.
-    `plain` supports forward-mode differentiation.
     """
     observations = jnp.broadcast_to(observations, (*actions.shape[:-1], observations.shape[-1]))
     inputs = jnp.concatenate([observations, actions], axis=-1)
-    return q(inputs, plain=plain)[..., 0]
+    return q(inputs)[..., 0]
 
 
 def join(values: Float[Array, "members *batch"], config: CriticConfig) -> Float[Array, "*batch"]:
@@ -116,11 +114,9 @@ def q_value(
     observations: Float[Array, "*#batch o"],
     actions: Float[Array, "*batch a"],
     config: CriticConfig,
-    *,
-    plain: bool = False,
 ) -> Float[Array, "*batch"]:
     """Q(s, a) of the target ensemble, joined: what actions are weighted, guided and chosen by."""
-    return join(q_values(critic.q.average, observations, actions, plain=plain), config)
+    return join(q_values(critic.q.average, observations, actions), config)
 
 
 def softmax_backup(values: Float[Array, "*batch m"], beta: float) -> Float[Array, "*batch"]:

@@ -30,10 +30,8 @@ class Generator(eqx.Module):
         t: Float[Array, "*batch"],
         x: Float[Array, "*batch d"],
         condition: Float[Array, "*batch c"] | None = None,
-        *,
-        plain: bool = False,
     ) -> Float[Array, "*batch d"]:
-        """The wanted prediction at points x of times t. `plain` supports forward-mode differentiation."""
+        """The wanted prediction at points x of times t."""
 
     def integrate(
         self,
@@ -85,7 +83,7 @@ class Generator(eqx.Module):
     ) -> Float[Array, " n"]:
         """log density of the model at x in nats, by adaptive integration of the exact divergence."""
         return log_likelihood(
-            lambda t, x: self.predict("velocity", t, x, condition, plain=True),
+            lambda t, x: self.predict("velocity", t, x, condition),
             x,
             start=self.path.start,
             end=self.path.end,
@@ -107,12 +105,10 @@ class Flow(Generator):
         t: Float[Array, "*batch"],
         x: Float[Array, "*batch d"],
         condition: Float[Array, "*batch c"] | None = None,
-        *,
-        plain: bool = False,
     ) -> Float[Array, "*batch d"]:
         """The network's output, converted."""
         t = jnp.broadcast_to(t, x.shape[:-1])
-        output = self.network(x, t, condition, plain=plain)
+        output = self.network(x, t, condition)
         return convert(self.path, x, output, self.prediction, want, t)
 
 

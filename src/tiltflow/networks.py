@@ -1,11 +1,13 @@
 """Multilayer perceptrons with explicit initialisers, as pytrees whose leaves are arrays alone."""
 
 import math
-from typing import Literal
+from functools import reduce
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, PRNGKeyArray
 
 Activation = Literal["relu", "silu", "gelu", "mish"]
@@ -16,37 +18,34 @@ SMALL_OUTPUT = 32
 TIME_FEATURES = 16
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def dense(x: Float[Array, "n i"], kernel: Float[Array, "i o"]) -> Float[Array, "n o"]:
     """x @ kernel, with a weight gradient that XLA's CPU matmul runs at full speed.
 
     The gradient of the kernel, xᵀ·g, is the slow product of a small network on a CPU: its transposed
     operand is re-read column by column, and for few outputs the product runs at 2 % of the peak. The
-    transpose is therefore materialised first (an optimisation barrier keeps XLA from folding it back).
-    Reverse mode only; `plain_dense` also supports forward mode.
+    transpose is therefore materialised first (an optimisation barrier keeps XLA from folding it back):
+    xᵀ, or gᵀ where there are at most `SMALL_OUTPUT` outputs. Differentiable in both modes, to any order.
     """
     return x @ kernel
 
 
-def _dense_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return x @ kernel, (x, kernel)
+def _dense_jvp(primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
+    """ẋ·kernel + x·kernel̇. The second term is written so that JAX's transpose of it is the fast product."""
+    (x, kernel), (x_dot, kernel_dot) = primals, tangents
+    terms = []
+    # A product with zeros would be computed: XLA does not know that 0·x is 0.
+    if not isinstance(x_dot, SymbolicZero):
+        terms.append(x_dot @ kernel)
+    if not isinstance(kernel_dot, SymbolicZero):
+        if kernel.shape[-1] <= SMALL_OUTPUT:
+            terms.append(jax.lax.optimization_barrier(kernel_dot.T @ x.T).T)
+        else:
+            terms.append(jax.lax.optimization_barrier(x.T).T @ kernel_dot)
+    return dense(x, kernel), reduce(jnp.add, terms)
 
 
-def _dense_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    x, kernel = saved
-    if kernel.shape[-1] <= SMALL_OUTPUT:
-        d_kernel = (jax.lax.optimization_barrier(gradient.T) @ x).T
-    else:
-        d_kernel = jax.lax.optimization_barrier(x.T) @ gradient
-    return gradient @ kernel.T, d_kernel
-
-
-dense.defvjp(_dense_forward, _dense_backward)
-
-
-def plain_dense(x: Float[Array, "n i"], kernel: Float[Array, "i o"]) -> Float[Array, "n o"]:
-    """x @ kernel, differentiable in both modes: for likelihoods and Jacobian-vector products."""
-    return x @ kernel
+dense.defjvp(_dense_jvp, symbolic_zeros=True)
 
 
 def glorot_uniform(key: PRNGKeyArray, inputs: int, outputs: int) -> Float[Array, "i o"]:
@@ -93,19 +92,18 @@ class MLP(eqx.Module):
         self.shifts = tuple(jnp.zeros(width) for _ in range(normalised))
         self.activation, self.layer_norm = activation, layer_norm
 
-    def __call__(self, x: Float[Array, "*batch i"], *, plain: bool = False) -> Float[Array, "*batch o"]:
-        """Apply to any number of leading axes. `plain` supports forward-mode differentiation."""
-        product = plain_dense if plain else dense
+    def __call__(self, x: Float[Array, "*batch i"]) -> Float[Array, "*batch o"]:
+        """Apply to any number of leading axes."""
         activate = ACTIVATIONS[self.activation]
         batch = x.shape[:-1]
         x = x.reshape(-1, x.shape[-1])
         for layer in range(len(self.kernels) - 1):
-            x = product(x, self.kernels[layer]) + self.biases[layer]
+            x = dense(x, self.kernels[layer]) + self.biases[layer]
             x = activate(x) if self.layer_norm != "before" else x
             if self.layer_norm != "none":
                 x = _normalise(x) * self.scales[layer] + self.shifts[layer]
             x = activate(x) if self.layer_norm == "before" else x
-        x = product(x, self.kernels[-1]) + self.biases[-1]
+        x = dense(x, self.kernels[-1]) + self.biases[-1]
         return x.reshape(*batch, x.shape[-1])
 
 
@@ -147,8 +145,6 @@ class TimeNetwork(eqx.Module):
         x: Float[Array, "*batch d"],
         t: Float[Array, "*batch"],
         condition: Float[Array, "*batch c"] | None = None,
-        *,
-        plain: bool = False,
     ) -> Float[Array, "*batch outputs"]:
         parts = [x, time_features(t, self.features)] + ([] if condition is None else [condition])
-        return self.mlp(jnp.concatenate(parts, axis=-1), plain=plain)
+        return self.mlp(jnp.concatenate(parts, axis=-1))

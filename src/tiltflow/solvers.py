@@ -160,7 +160,7 @@ def log_likelihood(
     """log density at `x` of the flow that carries N(0, I) at `start` to `end`.
 
     d/dt log p_t(x_t) = −div v (instantaneous change of variables, Chen et al. 2018), integrated backwards
-    from the data with adaptive steps. `velocity` must support forward mode (the networks' plain path).
+    from the data with adaptive steps. `velocity` must support forward mode.
     """
 
     def augmented(t: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:

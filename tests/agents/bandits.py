@@ -25,7 +25,7 @@ class KnownQ(eqx.Module):
     slope: jnp.ndarray
     curvature: jnp.ndarray
 
-    def __call__(self, inputs, *, plain=False):
+    def __call__(self, inputs):
         actions = inputs[..., 1:]
         return self.slope * actions - 0.5 * self.curvature * actions**2
 
@@ -42,7 +42,7 @@ class ExactVelocity(eqx.Module):
     law: GaussianMixture
     path: Path = eqx.field(static=True)
 
-    def __call__(self, x, t, condition=None, *, plain=False):
+    def __call__(self, x, t, condition=None):
         return predict(self.law, self.path, "velocity", t, x)
 
 

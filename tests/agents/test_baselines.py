@@ -38,7 +38,7 @@ class Linear(eqx.Module):
 
     slope: jnp.ndarray
 
-    def __call__(self, inputs, *, plain=False):
+    def __call__(self, inputs):
         return self.slope * inputs[..., :1]
 
 

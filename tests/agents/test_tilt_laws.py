@@ -230,7 +230,7 @@ def test_the_unit_of_flowq_does_not_change_when_a_constant_is_added_to_q():
     from tiltflow.agents.actor_critic import q_size, q_spread
 
     class Raised(eqx.Module):
-        def __call__(self, inputs, *, plain=False):
+        def __call__(self, inputs):
             return SLOPE * inputs[..., 1:] + 100.0
 
     data, q = columns(), Ensemble.of([Raised()])

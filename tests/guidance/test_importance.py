@@ -27,7 +27,7 @@ LAW = gaussian_mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)))
 class ExactVelocity(eqx.Module):
     """The velocity of N(0, 1), at every condition, in the place of a network."""
 
-    def __call__(self, x, t, condition=None, *, plain=False):
+    def __call__(self, x, t, condition=None):
         return predict(LAW, PATHS["ot"], "velocity", t, x)
 
 

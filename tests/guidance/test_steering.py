@@ -31,7 +31,7 @@ class ExactVelocity(eqx.Module):
     law: object
     path: str = eqx.field(static=True)
 
-    def __call__(self, x, t, condition=None, *, plain=False):
+    def __call__(self, x, t, condition=None):
         return predict(self.law, PATHS[self.path], "velocity", t, x)
 
 

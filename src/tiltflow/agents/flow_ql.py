@@ -63,7 +63,7 @@ def improve(
         measure = flow.prediction if config.error == "prediction" else config.error
         matching = matching_loss(flow, loss_key, batch["actions"], observations, measure=measure)
         actions = sample_actions(flow, observations, sample_key, spec, config.flow)
-        values = q_values(critic.q.model, observations, actions, plain=True)
+        values = q_values(critic.q.model, observations, actions)
         q = jnp.mean(join(values, config.critic))
         value = matching - config.eta / size * q
         return value, {"loss": value, "matching_loss": matching, "q_policy": q}

@@ -88,7 +88,7 @@ def energy_of(critic: Critic, batch: Columns, config: FlowQConfig) -> Energy:
     size = unit(critic, batch, config.critic)
 
     def energy(actions: Float[Array, "n a"]) -> Float[Array, " n"]:
-        return -q_value(critic, observations, actions, config.critic, plain=True) / size
+        return -q_value(critic, observations, actions, config.critic) / size
 
     return energy
 

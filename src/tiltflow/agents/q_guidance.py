@@ -63,13 +63,11 @@ class QGuided(Generator):
         t: Float[Array, "*batch"],
         x: Float[Array, "*batch d"],
         condition: Float[Array, "*batch c"] | None = None,
-        *,
-        plain: bool = False,
     ) -> Float[Array, "*batch d"]:
         """The base's prediction plus the shift of the score by α·scale·slope."""
         t = jnp.broadcast_to(t, x.shape[:-1])
         slope = self.scale * self._slope(t, x, condition)
-        return self.base.predict(want, t, x, condition, plain=plain) + shift(self.path, want, t, slope)
+        return self.base.predict(want, t, x, condition) + shift(self.path, want, t, slope)
 
     def _slope(self, t: Array, x: Array, condition: Array | None) -> Float[Array, "*batch d"]:
         """The shift of the score over α·scale."""

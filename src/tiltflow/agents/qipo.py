@@ -125,7 +125,7 @@ def played_energy(
 
     def energy(x: Float[Array, "n m a"]) -> Float[Array, "n m"]:
         actions = jnp.clip(x, -1.0, 1.0)
-        return -q_value(critic, observations[:, None], actions, config.critic, plain=True) / scale
+        return -q_value(critic, observations[:, None], actions, config.critic) / scale
 
     return energy
 

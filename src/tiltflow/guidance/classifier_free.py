@@ -63,13 +63,11 @@ class ClassifierFree(Generator):
         t: Float[Array, "*batch"],
         x: Float[Array, "*batch d"],
         condition: Float[Array, "*batch c"] | None = None,
-        *,
-        plain: bool = False,
     ) -> Float[Array, "*batch d"]:
         """Every prediction is affine in the score with one shift in x: they all combine alike."""
         ones = jnp.ones(x.shape[:-1], x.dtype)
-        without = self.base.predict(want, t, x, with_class(condition, ones, 0 * ones), plain=plain)
-        given = self.base.predict(want, t, x, with_class(condition, ones, ones), plain=plain)
+        without = self.base.predict(want, t, x, with_class(condition, ones, 0 * ones))
+        given = self.base.predict(want, t, x, with_class(condition, ones, ones))
         return without + self.scale * (given - without)
 
 

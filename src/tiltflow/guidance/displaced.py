@@ -75,7 +75,7 @@ class LearnedSchedule(eqx.Module):
 
     def _ratio(self, t: Times) -> Times:
         def size(t: Array) -> Array:
-            return jax.nn.softplus(self.network(time_features(t), plain=True)[..., 0])
+            return jax.nn.softplus(self.network(time_features(t))[..., 0])
 
         return size(t) / size(jnp.ones((1,), t.dtype))[0]
 

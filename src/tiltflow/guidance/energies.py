@@ -40,7 +40,7 @@ class NetworkEnergy(eqx.Module):
 
     def __call__(self, x: Float[Array, "*batch d"], condition: Array | None = None) -> Float[Array, "*batch"]:
         inputs = x if condition is None else jnp.concatenate([x, condition], axis=-1)
-        return jax.lax.stop_gradient(self.unit) * self.network(inputs, plain=True)[..., 0]
+        return jax.lax.stop_gradient(self.unit) * self.network(inputs)[..., 0]
 
 
 Energy = FunctionEnergy | NetworkEnergy

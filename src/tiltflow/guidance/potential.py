@@ -34,7 +34,7 @@ class Potential(eqx.Module):
         condition: Float[Array, "*batch c"] | None = None,
     ) -> Float[Array, "*batch"]:
         """unit·net at points x of times t."""
-        return self._at(t, self.path.alpha(t)[..., None] * x, condition, plain=False)
+        return self._at(t, self.path.alpha(t)[..., None] * x, condition)
 
     def noised_logit(
         self, key: PRNGKeyArray, points: Float[Array, "n d"], condition: Float[Array, "n c"] | None
@@ -45,17 +45,15 @@ class Potential(eqx.Module):
         x = interpolate(self.path, points, jax.random.normal(noise_key, points.shape), t)
         return self.logit(t, x, condition)
 
-    def _at(self, t: Array, u: Array, condition: Array | None, *, plain: bool) -> Array:
+    def _at(self, t: Array, u: Array, condition: Array | None) -> Array:
         # The unit is a number of the problem, not a parameter.
-        return jax.lax.stop_gradient(self.unit) * self.network(u, t, condition, plain=plain)[..., 0]
+        return jax.lax.stop_gradient(self.unit) * self.network(u, t, condition)[..., 0]
 
-    def slope(
-        self, t: Array, x: Array, condition: Array | None, *, plain: bool = False
-    ) -> Float[Array, "*batch d"]:
+    def slope(self, t: Array, x: Array, condition: Array | None) -> Float[Array, "*batch d"]:
         """∂U/∂(α·x); ∇U is α times that."""
 
         def total(u: Array) -> Array:
-            value = self._at(t, u, condition, plain=plain)
+            value = self._at(t, u, condition)
             return jnp.sum(jax.nn.log_sigmoid(value) if self.classifier else value)
 
         return jax.grad(total)(self.path.alpha(t)[..., None] * x)
@@ -97,10 +95,8 @@ class Guided(Generator):
         t: Float[Array, "*batch"],
         x: Float[Array, "*batch d"],
         condition: Float[Array, "*batch c"] | None = None,
-        *,
-        plain: bool = False,
     ) -> Float[Array, "*batch d"]:
         """The base's prediction plus the shift of the score by scale·∇U = α·scale·∂U/∂(αx)."""
         t = jnp.broadcast_to(t, x.shape[:-1])
-        slope = self.scale * self.potential.slope(t, x, condition, plain=plain)
-        return self.base.predict(want, t, x, condition, plain=plain) + shift(self.path, want, t, slope)
+        slope = self.scale * self.potential.slope(t, x, condition)
+        return self.base.predict(want, t, x, condition) + shift(self.path, want, t, slope)
