@@ -1,15 +1,13 @@
 """Multilayer perceptrons with explicit initialisers, as pytrees whose leaves are arrays alone."""
 
 import math
-from typing import Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-Activation = Literal["relu", "silu", "gelu", "mish"]
-LayerNorm = Literal["none", "before", "behind"]
+from tiltflow.settings import Activation, LayerNorm
 
 ACTIVATIONS = {"relu": jax.nn.relu, "silu": jax.nn.silu, "gelu": jax.nn.gelu, "mish": jax.nn.mish}
 SMALL_OUTPUT = 32
