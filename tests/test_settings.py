@@ -115,12 +115,15 @@ def from_json(setting: Setting, value: Any) -> TrainConfig:
     return from_dict(json.loads(json.dumps(record)), "run/config.json")
 
 
+def option_of(setting: Setting) -> str:
+    path = ".".join(setting.path).replace("_", "-")
+    return "--" + path.replace("agent.", "set.", 1)
+
+
 def from_command_line(setting: Setting, value: str) -> Any:
-    option = ".".join(setting.path).replace("_", "-")
     if setting.algorithm is None:
-        return guide.parse(["points.npy", "--out", "out", f"--{option}", value])
-    option = option.replace("agent.", "set.", 1)
-    return train.parse([setting.algorithm, "--task", TASK, f"--{option}", value])
+        return guide.parse(["points.npy", "--out", "out", option_of(setting), value])
+    return train.parse([setting.algorithm, "--task", TASK, option_of(setting), value])
 
 
 def test_every_config_is_here():
@@ -144,7 +147,8 @@ def test_every_number_has_bounds_and_is_refused_outside_of_them(setting):
             key = re.escape(".".join(setting.path[:-1]))
             with pytest.raises(UserError, match=rf"^run/config\.json.*{key}.*{text}"):
                 from_json(setting, value)
-    with pytest.raises(UserError, match=rf"^{setting.name} = -1(\.0)?: it must be "):
+    option = option_of(setting) + ": " if setting.algorithm else ""
+    with pytest.raises(UserError, match=rf"^{option}{setting.name} = -1(\.0)?: it must be "):
         from_command_line(setting, "-1")
 
 

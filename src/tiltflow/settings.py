@@ -97,14 +97,23 @@ AverageDecay = Annotated[float, Bounds(0, 1, ends="[)")]
 AverageStep = Annotated[float, Bounds(0, 1, ends="(]")]
 """A number in (0, 1]: how far an average goes in a step."""
 
+
+class RefusedSetting(UserError):
+    """A value that its field does not allow."""
+
+    def __init__(self, field: str, text: str):
+        super().__init__(text)
+        self.field = field
+
+
 _WORDS = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text"}
 
 
 def check(config: Any) -> None:
     """Check every field of the dataclass `config` against its type, with the bounds of its `Annotated`.
 
-    True is no number, and 2.0 no whole number; a whole number is a number. Raises UserError that names the
-    field, its value, and what it may be or the nearest choice.
+    True is no number, and 2.0 no whole number; a whole number is a number. Raises RefusedSetting that names
+    the field, its value, what it may be and the nearest choice.
     """
     kind: type = type(config)
     hints = field_types(kind)
@@ -112,7 +121,8 @@ def check(config: Any) -> None:
         value, hint = getattr(config, field.name), hints[field.name]
         if not _allows(hint, value):
             close = nearest(value, _choices(hint)) if isinstance(value, str) else ""
-            raise UserError(f"{field.name} = {value!r}: it must be {_expected(hint)}.{close}")
+            text = f"{field.name} = {value!r}: it must be {_expected(hint)}.{close}"
+            raise RefusedSetting(field.name, text)
 
 
 @cache
