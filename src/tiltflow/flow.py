@@ -1,7 +1,6 @@
 """A generative model of points, conditional or not: a network on a path, trained by weighted matching."""
 
 from abc import abstractmethod
-from typing import Literal
 
 import equinox as eqx
 import jax
@@ -9,10 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.networks import TimeNetwork
-from tiltflow.paths import Path, Prediction, conversion, convert, interpolate, target
+from tiltflow.paths import Path, conversion, convert, interpolate, target
+from tiltflow.settings import Prediction, SolverName
 from tiltflow.solvers import dpm_solver, integrate, log_likelihood
-
-Solver = Literal["euler", "midpoint", "heun", "rk4", "dpm-solver++"]
 
 
 class Generator(eqx.Module):
@@ -39,7 +37,7 @@ class Generator(eqx.Module):
         condition: Float[Array, "*batch c"] | None = None,
         *,
         num_steps: int = 10,
-        solver: Solver = "midpoint",
+        solver: SolverName = "midpoint",
     ) -> Float[Array, "*batch d"]:
         """Carry noise to data with the probability-flow ODE, dx/dt = velocity, in `num_steps` fixed steps."""
         if solver == "dpm-solver++":
@@ -62,7 +60,7 @@ class Generator(eqx.Module):
         condition: Float[Array, "*batch c"] | None = None,
         *,
         num_steps: int = 10,
-        solver: Solver = "midpoint",
+        solver: SolverName = "midpoint",
         noise: float = 1.0,
     ) -> Float[Array, "*batch d"]:
         """Draw points of the given shape (the last axis is a point): x = ODE(τz), z ~ N(0, I).

@@ -2,7 +2,7 @@
 
 import math
 from functools import reduce
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, PRNGKeyArray
 
-Activation = Literal["relu", "silu", "gelu", "mish"]
-LayerNorm = Literal["none", "before", "behind"]
+from tiltflow.settings import Activation, LayerNorm
 
 ACTIVATIONS = {"relu": jax.nn.relu, "silu": jax.nn.silu, "gelu": jax.nn.gelu, "mish": jax.nn.mish}
 SMALL_OUTPUT = 32

@@ -5,12 +5,13 @@ A path is x_t = α(t)·data + σ(t)·noise with noise ~ N(0, I). Everything a ne
 x_t therefore determine every other prediction through one 2×2 linear system.
 """
 
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Prediction = Literal["velocity", "noise", "score", "data"]
+from tiltflow.settings import PathName, Prediction
+
 Time = Float[Array, "..."]
 Points = Float[Array, "... d"]
 
@@ -108,7 +109,7 @@ class Cosine:
         return -jnp.pi / 2 * jnp.sin(jnp.pi * t / 2)
 
 
-PATHS: dict[str, Path] = {
+PATHS: dict[PathName, Path] = {
     "ot": OptimalTransport(),
     "ot-clipped": ClippedOptimalTransport(),
     "vp": VariancePreserving(),

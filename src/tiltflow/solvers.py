@@ -4,16 +4,16 @@ Every `velocity` takes a scalar time and a pytree state; the fixed-step solvers 
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from tiltflow.paths import Path
+from tiltflow.settings import FixedStep
 
 Velocity = Callable[[Float[Array, ""], Any], Any]
-FixedStep = Literal["euler", "midpoint", "heun", "rk4"]
 
 SPACING = 1.5
 

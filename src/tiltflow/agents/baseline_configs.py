@@ -4,9 +4,8 @@ The text after each field is its help on the command line.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated
 
-from tiltflow.agents.checks import check_numbers
 from tiltflow.agents.configs import (
     BCConfig,
     CriticConfig,
@@ -17,6 +16,17 @@ from tiltflow.agents.configs import (
     check_actor_critic,
 )
 from tiltflow.errors import UserError
+from tiltflow.settings import (
+    Bounds,
+    Count,
+    Decay,
+    Distance,
+    EnergyScale,
+    MatchingError,
+    NonNegative,
+    Positive,
+    check,
+)
 
 
 @dataclass(frozen=True)
@@ -25,19 +35,20 @@ class FlowQLConfig:
 
     flow: FlowConfig = FlowConfig()
     critic: CriticConfig = CriticConfig(kind="policy")
-    eta: float = 1.0
+    eta: NonNegative = 1.0
     """η, the weight of Q of the policy's actions, in units of the mean |Q| of the data's actions."""
-    error: Literal["prediction", "noise"] = "prediction"
+    error: MatchingError = "prediction"
     """Whose squared error the matching loss is, against which η is weighed: that of the network's prediction
     or of the noise, as in Diffusion-QL (on the variance-preserving path 1/37 of a velocity's)."""
-    num_candidates: int = 1
+    num_candidates: Count = 1
     """Actions drawn where the policy is played, of which the one of highest Q is taken."""
-    grad_norm: float | None = None
+    grad_norm: Positive | None = None
     """Norm to which the policy's gradient is scaled down where it is larger; without it never."""
-    actor_critic_steps: int | None = None
+    actor_critic_steps: Count | None = None
     """Gradient steps of policy and critic; without it the whole of --steps."""
 
     def __post_init__(self) -> None:
+        check(self)
         check_actor_critic(self)
         if self.error == "noise" and self.flow.prediction == "data" and self.flow.path != "vp":
             raise UserError(
@@ -51,15 +62,15 @@ class ActorConfig:
     """A policy that is one network: its action, or the mean of its actions, from an observation."""
 
     network: NetworkConfig = NetworkConfig(activation="relu")
-    learning_rate: float = 3e-4
+    learning_rate: NonNegative = 3e-4
     """Adam's step size."""
-    decay: Literal["cosine", "none"] = "none"
+    decay: Decay = "none"
     """How the step size falls: along half a cosine to zero, or not."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """Transitions of one gradient step."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -68,17 +79,17 @@ class IQLConfig:
 
     actor: ActorConfig = ActorConfig()
     critic: CriticConfig = CriticConfig(kind="expectile")
-    alpha: float = 1.0
+    alpha: NonNegative = 1.0
     """α, inverse temperature of the weights exp(α·(Q − V)), in units of `energy_scale`."""
-    energy_scale: Literal["advantage", "none"] = "advantage"
+    energy_scale: EnergyScale = "advantage"
     """Unit of Q − V in the weights: its standard deviation over the batch, or its own, as published."""
-    max_weight: float = 100.0
+    max_weight: Positive = 100.0
     """Largest weight of a transition."""
-    actor_critic_steps: int | None = None
+    actor_critic_steps: Count | None = None
     """Gradient steps of policy and critic; without it the whole of --steps."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check(self)
         if self.critic.kind != "expectile":
             raise UserError(f"critic.kind = {self.critic.kind}: iql has V of the expectile critic alone.")
 
@@ -89,23 +100,23 @@ class TD3BCConfig:
 
     actor: ActorConfig = ActorConfig()
     critic: CriticConfig = CriticConfig(kind="policy")
-    actor_penalty: float = 0.4
+    actor_penalty: NonNegative = 0.4
     """Weight of the squared distance to the data's action in the actor's loss, beside Q over mean |Q|."""
-    critic_penalty: float = 0.0
+    critic_penalty: NonNegative = 0.0
     """Weight of the squared distance of the next action to the data's next action, taken off the backup."""
-    distance: Literal["mean", "sum"] = "mean"
+    distance: Distance = "mean"
     """How the squared distances of an action's entries are joined (td3-bc: mean, rebrac: sum)."""
-    target_noise: float = 0.2
+    target_noise: NonNegative = 0.2
     """Standard deviation of the noise on the next action of the backup."""
-    target_noise_limit: float = 0.5
+    target_noise_limit: NonNegative = 0.5
     """Bound of that noise."""
-    actor_every: int = 2
+    actor_every: Count = 2
     """Critic steps to one step of the actor."""
-    actor_critic_steps: int | None = None
+    actor_critic_steps: Count | None = None
     """Gradient steps of policy and critic; without it the whole of --steps."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check(self)
         if self.critic.kind != "policy":
             raise UserError(
                 f"critic.kind = {self.critic.kind}: the critic of td3-bc and rebrac values their own next "
@@ -119,15 +130,15 @@ class FQLConfig:
 
     flow: FlowConfig = FlowConfig(decay="none", ema=0.0, solver="euler", num_steps=10)
     critic: CriticConfig = CriticConfig(kind="policy", aggregate="mean")
-    alpha: float = 1.0
+    alpha: NonNegative = 1.0
     """Weight of the squared distance to the flow's action of the same noise."""
     normalize_q: bool = True
     """Whether Q in the policy's loss is divided by the mean |Q| of the data's actions."""
-    actor_critic_steps: int | None = None
+    actor_critic_steps: Count | None = None
     """Gradient steps of policy and critic; without it the whole of --steps."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check(self)
         if self.critic.kind != "policy":
             raise UserError(
                 f"critic.kind = {self.critic.kind}: the critic of fql values the one-step policy's own next "
@@ -141,12 +152,13 @@ class BestOfNConfig:
 
     flow: FlowConfig = FlowConfig()
     critic: CriticConfig = CriticConfig(kind="expectile")
-    num_candidates: int = 32
+    num_candidates: Count = 32
     """N, the actions drawn at a state, of which the one of highest Q is taken."""
-    actor_critic_steps: int | None = None
+    actor_critic_steps: Count | None = None
     """Gradient steps of policy and critic; without it the whole of --steps."""
 
     def __post_init__(self) -> None:
+        check(self)
         check_actor_critic(self)
         if self.critic.kind != "expectile":
             raise UserError(f"critic.kind = {self.critic.kind}: ifql and idql are defined by expectile.")
@@ -158,36 +170,32 @@ class QGPOConfig:
 
     flow: FlowConfig = FlowConfig()
     critic: CriticConfig = CriticConfig(kind="in-support-softmax")
-    beta: float = 1.0
+    beta: NonNegative = 1.0
     """Inverse temperature β, in units of `energy_scale`."""
-    energy_scale: Literal["advantage", "none"] = "advantage"
+    energy_scale: EnergyScale = "advantage"
     """Unit of E = −Q: the mean spread of Q over the behaviour's actions of a state, or Q's own."""
-    num_support_actions: int = 16
+    num_support_actions: Annotated[int, Bounds(2)] = 16
     """Support actions of each state (M)."""
     energy: NetworkConfig = NetworkConfig()
-    energy_batch_size: int = 64
+    energy_batch_size: Count = 64
     """States of one gradient step of the energy network."""
-    energy_learning_rate: float = 3e-4
+    energy_learning_rate: NonNegative = 3e-4
     """Adam's step size for the energy network."""
-    guidance_scale: float = 1.0
+    guidance_scale: NonNegative = 1.0
     """s, the factor of the energy's gradient where actions are sampled; 1 is the tilt by β."""
-    behaviour_steps: int | None = None
+    behaviour_steps: Count | None = None
     """Gradient steps of the behaviour stage; without it a share of --steps."""
-    critic_steps: int | None = None
+    critic_steps: Count | None = None
     """Gradient steps of the critic stage; without it a share of --steps."""
-    energy_steps: int | None = None
+    energy_steps: Count | None = None
     """Gradient steps of the energy stage; without it a share of --steps."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check(self)
         if self.critic.kind == "policy":
             raise UserError(
                 "critic.kind = policy: the critic of qgpo is finished before its policy. Choose expectile or "
                 "in-support-softmax."
-            )
-        if self.num_support_actions < 2:
-            raise UserError(
-                f"num_support_actions = {self.num_support_actions}: a contrast needs at least 2 actions."
             )
 
 

@@ -8,7 +8,7 @@ end of the critic's stage.
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 import optax
@@ -22,6 +22,7 @@ from tiltflow.agents.sampling import sample_support
 from tiltflow.critics import q_value, update_critic
 from tiltflow.data.transitions import Spec
 from tiltflow.optimize import Columns, Metrics
+from tiltflow.settings import EnergyScale
 
 
 def behaviour_and_critic(
@@ -79,7 +80,7 @@ def support_energies(
     return -q_value(state.critic, observations[:, None], actions, config.critic)
 
 
-def energy_unit(energies: Float[Array, "n m"], scale: Literal["advantage", "none"]) -> Float[Array, ""]:
+def energy_unit(energies: Float[Array, "n m"], scale: EnergyScale) -> Float[Array, ""]:
     """One unit of energy: the mean spread over a state's actions, or 1."""
     spread = jnp.mean(jnp.std(energies, axis=1))
     return jnp.maximum(spread, 1e-6) if scale == "advantage" else jnp.ones(())

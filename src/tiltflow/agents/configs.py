@@ -5,31 +5,61 @@ The text after each field is its help on the command line.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from tiltflow.agents.checks import check_numbers, check_sampler
+from tiltflow.agents.checks import check_sampler
 from tiltflow.errors import UserError
-
-SolverName = Literal["euler", "midpoint", "heun", "rk4", "dpm-solver++"]
-PathName = Literal["ot", "ot-clipped", "vp", "cosine"]
-GuidanceName = Literal["best-of-n", "gradient", "clean-gradient", "jacobian-gradient"]
+from tiltflow.settings import (
+    Activation,
+    Aggregate,
+    Auto,
+    AverageDecay,
+    AverageStep,
+    Baseline,
+    Bounds,
+    Count,
+    CriticKind,
+    Decay,
+    EnergyScale,
+    Fraction,
+    Improvement,
+    InnerFraction,
+    LayerNorm,
+    Matched,
+    NonNegative,
+    PathName,
+    Play,
+    Positive,
+    Prediction,
+    QScale,
+    Reading,
+    Reference,
+    Rewards,
+    ScheduleName,
+    Shares,
+    SolverName,
+    SupportDraws,
+    SupportWeights,
+    VelocityFactor,
+    check,
+)
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
     """A multilayer perceptron."""
 
-    width: int = 256
+    width: Count = 256
     """Units of each hidden layer."""
-    depth: int = 3
+    depth: Count = 3
     """Number of hidden layers."""
-    activation: Literal["relu", "silu", "gelu", "mish"] = "silu"
+    activation: Activation = "silu"
     """Non-linearity of the hidden layers."""
-    layer_norm: Literal["none", "before", "behind"] = "none"
+    layer_norm: LayerNorm = "none"
     """Layer normalisation of each hidden layer, before or behind its non-linearity."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -39,39 +69,39 @@ class FlowConfig:
     path: PathName = "ot"
     """Conditional path from noise to data: optimal transport (clipped: without its ends, for predictions of
     noise), variance preserving, cosine."""
-    prediction: Literal["velocity", "noise", "data", "score"] = "velocity"
+    prediction: Prediction = "velocity"
     """What the network outputs."""
     network: NetworkConfig = NetworkConfig()
-    time_features: int = 16
+    time_features: Count = 16
     """Numbers that tell the network the time: t, and cosines of it (1: t alone, as in FQL's public code)."""
-    learning_rate: float = 3e-4
+    learning_rate: NonNegative = 3e-4
     """Adam's step size."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """Transitions of one gradient step of the behaviour stage."""
-    decay: Literal["cosine", "none"] = "cosine"
+    decay: Decay = "cosine"
     """How the policy's step size falls over each stage: along half a cosine to zero, or not."""
-    ema: float = 0.999
+    ema: AverageDecay = 0.999
     """Decay per step of the averaged parameters, from which the actions that are played are drawn
     (0: no averaging)."""
     solver: SolverName = "midpoint"
     """Fixed-step integrator of the samples."""
-    num_steps: int = 5
+    num_steps: Count = 5
     """Steps of the solver for one sample (midpoint and Heun evaluate the network twice a step)."""
-    play_noise: float = 1.0
+    play_noise: NonNegative = 1.0
     """Noise temperature τ of the actions that are played: they start from τ·z, z ~ N(0, I). Below 1 the
     policy is sharper than the law that it has learned."""
-    play: Literal["draw", "mean-shift"] = "draw"
+    play: Play = "draw"
     """What is played: one draw, or of several the mean around the densest (never between two modes). Where
     an agent plays the best of several candidates, that takes its place."""
-    play_candidates: int = 32
+    play_candidates: Count = 32
     """Draws of a mean shift."""
-    play_bandwidth: float = 0.1
+    play_bandwidth: Positive = 0.1
     """Width of the kernel by which a mean shift counts draws as near, in units of actions."""
-    play_eta: float = 0.0
+    play_eta: NonNegative = 0.0
     """η: a mean shift weights its draws by exp(ηQ), Q in the policy's unit of energy where it has one."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check(self)
         check_sampler(self.path, self.prediction, self.solver)
 
 
@@ -79,37 +109,37 @@ class FlowConfig:
 class CriticConfig:
     """Value learning, before or while the policy is improved."""
 
-    kind: Literal["in-support-softmax", "expectile", "policy"] = "expectile"
+    kind: CriticKind = "expectile"
     """Backup: QGPO's softmax over support actions of the next state, IQL's expectile of the data, or Q of an
     action of the policy that is trained beside the critic."""
-    ensemble: int = 2
+    ensemble: Count = 2
     """Number of Q networks."""
-    aggregate: Literal["min", "mean", "pessimistic"] = "min"
+    aggregate: Aggregate = "min"
     """How the ensemble's values are joined, in the backup, in the policy's weights and in its guidance:
     their minimum, their mean, or their mean less ρ standard deviations over the members."""
-    pessimism: float = 1.0
+    pessimism: NonNegative = 1.0
     """ρ (aggregate = pessimistic)."""
     network: NetworkConfig = NetworkConfig(activation="relu", layer_norm="before")
-    learning_rate: float = 3e-4
+    learning_rate: NonNegative = 3e-4
     """Adam's step size."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """Transitions of one gradient step."""
-    discount: float = 0.99
+    discount: Fraction = 0.99
     """Discount γ per environment step."""
-    rewards: Literal["recorded", "minus-one", "return-range"] = "recorded"
+    rewards: Rewards = "recorded"
     """Rewards that are learned from: as recorded, r − 1, or 1000·r over the range of the returns of the
     data's episodes. Scores stay in the environment's own."""
-    tau: float = 0.005
+    tau: AverageStep = 0.005
     """Step of the target networks towards the trained ones (Polyak averaging)."""
-    expectile: float = 0.9
+    expectile: InnerFraction = 0.9
     """IQL's expectile (kind = expectile)."""
-    beta: float = 1.0
+    beta: NonNegative = 1.0
     """β_Q of the softmax over support actions (kind = in-support-softmax)."""
-    num_support_actions: int = 16
+    num_support_actions: Count = 16
     """Support actions of each next state (kind = in-support-softmax)."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -117,15 +147,15 @@ class BCConfig:
     """Behaviour cloning with a generative model: QIPO's first stage alone."""
 
     flow: FlowConfig = FlowConfig()
-    behaviour_steps: int | None = None
+    behaviour_steps: Count | None = None
     """Gradient steps of the flow; without it the whole of --steps, or a share where it is distilled."""
     distill: bool = False
     """Distil the flow into a policy of a single step, in a last stage."""
-    distill_steps: int | None = None
+    distill_steps: Count | None = None
     """Gradient steps of the distillation; without it a share of --steps."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -134,7 +164,7 @@ class QIPOConfig:
 
     flow: FlowConfig = FlowConfig()
     critic: CriticConfig = CriticConfig()
-    beta: float | Literal["auto"] = 1.0
+    beta: NonNegative | Auto = 1.0
     """Inverse temperature β, in units of `energy_scale`; auto: the best for half of the critic's ensemble,
     when the other half weights, between 0.1 and 20."""
     split_ensemble: bool = False
@@ -144,58 +174,58 @@ class QIPOConfig:
     the weights take it over at each renewal."""
     annealed: bool = True
     """Reach β in equal parts, one a renewal; otherwise each renewal adds the whole of β, as in (5.4)."""
-    energy_scale: Literal["advantage", "none"] = "advantage"
+    energy_scale: EnergyScale = "advantage"
     """Unit of E = −Q: the mean spread of Q over the support actions of a state, or Q's own."""
-    num_support_actions: int = 16
+    num_support_actions: Count = 16
     """Support actions of each state (M)."""
     include_data_action: bool = True
     """Whether the data's action joins the M support actions in the weights and in the loss."""
-    data_share: float | None = None
+    data_share: InnerFraction | None = None
     """Share of the loss that the data's action has; without it what the M + 1 weights give it."""
-    support: Literal["dataset", "batch"] = "dataset"
+    support: SupportDraws = "dataset"
     """Draw support actions at each renewal, for all rows that are used up to the next, or for each batch."""
-    reference: Literal["mixture", "current", "behaviour", "data"] = "mixture"
+    reference: Reference = "mixture"
     """Support actions from the present policy (as published), from the behaviour, half from each, or none
     but the data's own."""
-    baseline: Literal["support", "value"] = "support"
+    baseline: Baseline = "support"
     """What the weights are relative to: their sum over a state's support, or a value V of the state (the
     expectile critic's, or one that is fitted), with which they are exact for every M."""
-    max_weight: float = 100.0
+    max_weight: Positive = 100.0
     """Largest weight of a support action (baseline = value)."""
-    support_noise: float = 1.0
+    support_noise: NonNegative = 1.0
     """Noise temperature τ of the support actions: they start from τ·z, z ~ N(0, I)."""
-    renew_every: int | None = None
+    renew_every: Count | None = None
     """Improvement steps between two renewals of the support actions (K_renew); without it a quarter."""
-    weights: Literal["sampled", "factors"] = "sampled"
+    weights: SupportWeights = "sampled"
     """Use of the weights: as each support action's chance to be the one that its state is matched on, or as
     factors of all M + 1 (as published; M + 1 times as many actions a step, of the same states)."""
-    improvement_batch_size: int = 256
+    improvement_batch_size: Count = 256
     """States of one gradient step of the improvement."""
-    improvement_learning_rate: float = 3e-4
+    improvement_learning_rate: NonNegative = 3e-4
     """Adam's step size in the improvement stage."""
-    improvement_ema: float = 0.999
+    improvement_ema: AverageDecay = 0.999
     """Decay per step of the averaged policy in the improvement stage."""
-    improvement: Literal["weighted", "tilted-path"] = "weighted"
+    improvement: Improvement = "weighted"
     """Match the support actions as they are, or moved up ∇Q, with weights that account for the move."""
-    tilted_sigma: float = 0.1
+    tilted_sigma: NonNegative = 0.1
     """Standard deviation of the moved actions around the support action (improvement = tilted-path)."""
-    shares: Literal["3:2:3", "6:5:1"] = "3:2:3"
+    shares: Shares = "3:2:3"
     """How --steps are shared out to behaviour, critic and improvement (6:5:1: as published)."""
-    behaviour_steps: int | None = None
+    behaviour_steps: Count | None = None
     """Gradient steps of the behaviour stage (K1); without it a share of --steps."""
-    critic_steps: int | None = None
+    critic_steps: Count | None = None
     """Gradient steps of the critic stage (K2); without it a share of --steps."""
-    improvement_steps: int | None = None
+    improvement_steps: Count | None = None
     """Gradient steps of the improvement stage (K3); without it a share of --steps."""
     distill: bool = False
     """Distil the policy into one of a single step, led up Q, in a last stage."""
-    distill_alpha: float = 100.0
+    distill_alpha: NonNegative = 100.0
     """α of the distance to the flow's action, beside Q in units of `energy_scale` (distill)."""
-    distill_steps: int | None = None
+    distill_steps: Count | None = None
     """Gradient steps of the distillation; without it a share of --steps."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check(self)
         if (self.beta == "auto" or self.split_ensemble) and self.critic.ensemble < 2:
             raise UserError(
                 f"critic.ensemble = {self.critic.ensemble}: beta = auto and split_ensemble need two halves. "
@@ -203,10 +233,8 @@ class QIPOConfig:
             )
         if self.beta == "auto" and self.energy_scale == "none":
             raise UserError("beta = auto looks for β in spreads of Q: it needs energy_scale = advantage.")
-        if self.data_share is not None and not (self.include_data_action and 0 < self.data_share < 1):
-            raise UserError(
-                f"data_share = {self.data_share}: it must lie between 0 and 1, with include_data_action."
-            )
+        if self.data_share is not None and not self.include_data_action:
+            raise UserError(f"data_share = {self.data_share}: it needs include_data_action.")
         if self.reference == "data" and not (self.include_data_action and self.baseline == "value"):
             raise UserError(
                 "reference = data: the data's action alone needs include_data_action, and baseline = value "
@@ -225,8 +253,6 @@ class QIPOConfig:
                 f"num_support_actions = {self.num_support_actions}: a mixture needs at least 2. Raise it, or "
                 "choose another reference."
             )
-        if self.tilted_sigma < 0:
-            raise UserError(f"tilted_sigma = {self.tilted_sigma}: it must not be negative.")
         if self.critic.kind == "policy":
             raise UserError(
                 "critic.kind = policy: the critic of QIPO is finished before its policy. Choose expectile or "
@@ -240,42 +266,42 @@ class FlowQConfig:
 
     flow: FlowConfig = FlowConfig()
     critic: CriticConfig = CriticConfig(kind="policy")
-    reading: Literal["velocity", "path", "clean", "intermediate", "shift"] = "velocity"
+    reading: Reading = "velocity"
     """What is guided: the velocity, by ∇Q of the point; the path, displaced up ∇Q of its mean. Or, in three
     stages with a finished critic (ours): the velocity by ∇Q of the behaviour's estimate of the action, by the
     gradient of a learned intermediate value; the action, shifted up its ∇Q by its covariance."""
-    matched: Literal["data", "support"] = "data"
+    matched: Matched = "data"
     """Actions that are guided and matched: the data's, or draws of the behaviour (reading = intermediate,
     shift)."""
-    num_support_actions: int = 16
+    num_support_actions: Annotated[int, Bounds(3)] = 16
     """Actions drawn of the behaviour at each state, by which Q gets its unit and `shift` its covariance, and
     of which one is matched (matched = support)."""
-    support_noise: float = 1.0
+    support_noise: NonNegative = 1.0
     """Noise temperature τ of these draws: they start from τ·z, z ~ N(0, I)."""
-    schedule: Literal["linear", "quadratic", "rational", "learned"] = "linear"
+    schedule: ScheduleName = "linear"
     """h(t): t, t², t²/(1 − t) with t up to 1 − 1/next_action_steps, or learned (reading = velocity)."""
-    velocity_factor: Literal["score", "raw"] = "score"
+    velocity_factor: VelocityFactor = "score"
     """Factor of ∇Q in the velocity: h(t)·(1 − t)/t, by which the score is guided by h(t), or h(t)."""
     hessian: bool = True
     """Whether the change of ∇Q along the path is a part of the velocity (reading = path)."""
-    strength: float = 1.0
+    strength: NonNegative = 1.0
     """λ, the strength of the guidance, in units of `energy_scale`."""
-    energy_scale: Literal["spread", "size"] = "size"
+    energy_scale: QScale = "size"
     """Unit of Q: how much it differs between actions at a state, or the mean |Q| of the data's actions,
     which changes when a constant is added to every reward."""
-    sigma: float = 0.1
+    sigma: Annotated[float, Bounds(0, 1)] = 0.1
     """Standard deviation of actions around the path's displaced mean (reading = path)."""
-    next_action_steps: int = 10
+    next_action_steps: Count = 10
     """Euler steps of the next actions by which the critic is trained (critic.kind = policy)."""
-    num_candidates: int = 1
+    num_candidates: Count = 1
     """Actions drawn where the policy is played, of which the one of highest Q is taken."""
-    actor_critic_steps: int | None = None
+    actor_critic_steps: Count | None = None
     """Gradient steps of policy and critic, where there is one stage; without it the whole of --steps."""
-    behaviour_steps: int | None = None
+    behaviour_steps: Count | None = None
     """Gradient steps of the behaviour stage, where there are three; without it a share of --steps."""
-    critic_steps: int | None = None
+    critic_steps: Count | None = None
     """Gradient steps of the critic stage, where there are three; without it a share of --steps."""
-    guidance_steps: int | None = None
+    guidance_steps: Count | None = None
     """Gradient steps of the guided policy, where there are three; without it a share of --steps."""
 
     @property
@@ -284,8 +310,8 @@ class FlowQConfig:
         return self.reading in ("clean", "intermediate", "shift")
 
     def __post_init__(self) -> None:
+        check(self)
         if self.staged:
-            check_numbers(self)
             if self.critic.kind == "policy":
                 raise UserError(
                     f"reading = {self.reading}: its critic is finished before the policy. Choose "
@@ -298,8 +324,6 @@ class FlowQConfig:
                 f"matched = support is not for reading = {self.reading}, which guides the data's actions. "
                 "Choose intermediate or shift."
             )
-        if self.num_support_actions < 3:
-            raise UserError(f"num_support_actions = {self.num_support_actions}: it needs at least 3.")
         if (self.flow.path, self.flow.prediction) != ("ot", "velocity"):
             raise UserError("flowq is defined for flow.path = ot and flow.prediction = velocity.")
         if self.reading != "velocity" and self.schedule == "learned":
@@ -307,13 +331,10 @@ class FlowQConfig:
                 "schedule = learned needs reading = velocity: others leave nothing to fit it to. "
                 "Choose linear, quadratic or rational."
             )
-        if not 0 <= self.sigma < 1:
-            raise UserError(f"sigma = {self.sigma}: it must lie in [0, 1).")
 
 
 def check_actor_critic(config: Any) -> None:
-    """Raise UserError where a number cannot be, or the critic does not suit training both side by side."""
-    check_numbers(config)
+    """Raise UserError where the critic does not suit training policy and critic side by side."""
     if config.critic.kind == "in-support-softmax":
         raise UserError(
             "critic.kind = in-support-softmax needs a behaviour policy that is finished before the critic: "

@@ -26,13 +26,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.actor_critic import best_of
 from tiltflow.agents.base import Parts
-from tiltflow.agents.configs import CriticConfig, GuidanceName
+from tiltflow.agents.configs import CriticConfig
 from tiltflow.agents.sampling import play_actions, sample_support
 from tiltflow.critics import Critic, Ensemble, q_value, q_values
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Generator
 from tiltflow.guidance.potential import shift
-from tiltflow.paths import Path, Prediction
+from tiltflow.paths import Path
+from tiltflow.settings import GuidanceName, Prediction
 
 SMALLEST_ALPHA = 0.1
 UNIT_ACTIONS = 16

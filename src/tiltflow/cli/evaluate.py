@@ -8,9 +8,9 @@ from typing import Annotated
 
 import tyro
 
-from tiltflow.agents.configs import GuidanceName
 from tiltflow.cli.results import describe_run, score_text
 from tiltflow.errors import UserError
+from tiltflow.settings import GuidanceName
 
 
 @dataclass(frozen=True)

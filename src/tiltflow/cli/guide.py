@@ -9,14 +9,8 @@ import tyro
 
 from tiltflow.cli.bars import progress_bar
 from tiltflow.errors import UserError
-from tiltflow.guidance.configs import (
-    METHODS,
-    FitConfig,
-    MethodName,
-    TransformName,
-    find_method,
-    unread_settings,
-)
+from tiltflow.guidance.configs import METHODS, FitConfig, find_method, unread_settings
+from tiltflow.settings import MethodName, TransformName
 
 if TYPE_CHECKING:
     from tiltflow.guidance.problem import Fitted

@@ -12,7 +12,8 @@ from tiltflow.cli.bars import progress_bar
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import Interrupted, ProcessFailed
 from tiltflow.packages import need
-from tiltflow.toy.plan import MethodName, Plan, SetName
+from tiltflow.settings import MethodName, SetName
+from tiltflow.toy.plan import Plan
 
 _DEFAULT = Plan()
 

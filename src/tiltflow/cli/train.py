@@ -13,6 +13,7 @@ from tiltflow.agents.presets import Preset
 from tiltflow.agents.registry import ALGORITHMS, PRESETS, find_algorithm, named_preset
 from tiltflow.cli.results import describe_run
 from tiltflow.errors import UserError
+from tiltflow.settings import Count, RefusedSetting
 from tiltflow.tasks import find_task
 from tiltflow.training.config import TrainConfig
 from tiltflow.training.stopping import LOCK
@@ -99,15 +100,24 @@ def parse(arguments: Sequence[str]) -> Train | Resume:
 
 
 def _parse(form: Any, program: str, description: str, arguments: Sequence[str]) -> Train:
-    parsed = tyro.cli(
-        form,
-        prog=program,
-        description=description,
-        args=arguments,
-        config=(tyro.conf.FlagConversionOff,),
-    )
+    try:
+        parsed = tyro.cli(
+            form,
+            prog=program,
+            description=description,
+            args=arguments,
+            config=(tyro.conf.FlagConversionOff,),
+        )
+    except RefusedSetting as error:
+        raise UserError(f"{_given_for(error.field, arguments)}: {error}") from error
     fields = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(TrainConfig)}
     return Train(TrainConfig(**fields), parsed.out, parsed.preset)
+
+
+def _given_for(field: str, arguments: Sequence[str]) -> str:
+    """The options that set a field of that name: several parts of an algorithm may have one."""
+    _, given = _peek(arguments)
+    return " or ".join(name for name in given if name.lstrip("-").split(".")[-1].replace("-", "_") == field)
 
 
 def _peek(arguments: Sequence[str]) -> tuple[int | None, dict[str, str]]:
@@ -133,7 +143,7 @@ def _form(algorithm: str, preset: Preset, name: str) -> Any:
     return _extended(
         ("algorithm", _hidden(str), algorithm),
         ("agent", _argument(type(agent), name="set"), agent),
-        ("steps", _argument(int, help=_STEPS_HELP), steps),
+        ("steps", _argument(Count, help=_STEPS_HELP), steps),
         ("preset", _argument(str, metavar="{" + ",".join(PRESETS) + "}", help=_PRESET_HELP), name),
         ("out", _argument(Path | None, metavar="RUN", help=_OUT_HELP), None),
     )

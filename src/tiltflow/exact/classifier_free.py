@@ -7,7 +7,8 @@ from jaxtyping import Array, Float
 from tiltflow.exact.energies import QuadraticEnergy, tilt
 from tiltflow.exact.laws import Law, Points, Time, predict
 from tiltflow.exact.mixtures import GaussianMixture, gaussian_mixture
-from tiltflow.paths import Path, Prediction
+from tiltflow.paths import Path
+from tiltflow.settings import Prediction
 
 
 def predict_classifier_free(

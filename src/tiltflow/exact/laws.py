@@ -5,7 +5,8 @@ from typing import Protocol
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from tiltflow.paths import Path, Prediction, coefficients
+from tiltflow.paths import Path, coefficients
+from tiltflow.settings import Prediction
 
 Time = Float[Array, "*batch"] | float
 Points = Float[Array, "*batch d"]

@@ -21,7 +21,8 @@ from tiltflow.guidance.energy_weighted import columns_of, init_flow
 from tiltflow.guidance.problem import Problem
 from tiltflow.guidance.sampling import Outcome, outcome, with_notes
 from tiltflow.optimize import Columns
-from tiltflow.paths import PATHS, Path, Prediction
+from tiltflow.paths import PATHS, Path
+from tiltflow.settings import Prediction
 
 CLASS_ENTRIES = 2
 

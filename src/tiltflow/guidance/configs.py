@@ -1,18 +1,30 @@
 """The methods by name and the settings of a fit. Standard library only: the command line shows them."""
 
 from dataclasses import dataclass
-from typing import Literal
 
-from tiltflow.agents.checks import check_numbers, check_sampler
-from tiltflow.agents.configs import NetworkConfig, PathName, SolverName
+from tiltflow.agents.checks import check_sampler
+from tiltflow.agents.configs import NetworkConfig
 from tiltflow.errors import UserError, nearest
-
-MethodName = Literal[
-    "efm", "ed", "flowq", "tilted-path", "cep", "cg", "cfg", "flow-is", "smc", "resample", "unguided"
-]
-ScheduleName = Literal["linear", "quadratic", "rational", "learned"]
-Weights = Literal["data", "batch", "sampled"]
-TransformName = Literal["none", "whiten", "quantile", "lattice"]
+from tiltflow.settings import (
+    AverageDecay,
+    Contrast,
+    Count,
+    Decay,
+    EnergyLevel,
+    FitPrediction,
+    FitReading,
+    Fraction,
+    InnerFraction,
+    MethodName,
+    NonNegative,
+    PathName,
+    Positive,
+    RowWeights,
+    ScheduleName,
+    SolverName,
+    VelocityFactor,
+    check,
+)
 
 
 @dataclass(frozen=True)
@@ -21,64 +33,56 @@ class FitConfig:
 
     path: PathName = "ot"
     """Conditional path from noise to data: optimal transport, variance preserving, cosine."""
-    prediction: Literal["velocity", "noise", "data"] = "velocity"
+    prediction: FitPrediction = "velocity"
     """What the generative network outputs."""
     network: NetworkConfig = NetworkConfig(width=128)
-    steps: int = 10_000
+    steps: Count = 10_000
     """Gradient steps of each network."""
-    batch_size: int = 512
+    batch_size: Count = 512
     """Rows of one gradient step."""
-    learning_rate: float = 3e-3
+    learning_rate: Positive = 3e-3
     """Adam's step size at the start."""
-    decay: Literal["cosine", "none"] = "cosine"
+    decay: Decay = "cosine"
     """How the step size falls: along half a cosine to zero, or not."""
-    ema: float = 0.999
+    ema: AverageDecay = 0.999
     """Decay per step of the averaged parameters, from which every sample is drawn (0: no averaging)."""
-    weights: Weights = "sampled"
+    weights: RowWeights = "sampled"
     """Use of exp(−βE): normalised over the data set, over each batch (as published; off by O(1/batch)), or as
     the rows' chance to be in a batch, in which they then count alike (the same loss with less variance)."""
-    baseline: Literal["fitted", "none"] = "fitted"
+    baseline: EnergyLevel = "fitted"
     """With a condition c: whether the weights are exp(−β(E − b(c))), b(c) a regression of E on c. That is
     the same conditional law, and lets every condition count; none is exp(−βE)."""
     solver: SolverName = "midpoint"
     """Fixed-step integrator of the samples."""
-    num_steps: int = 20
+    num_steps: Count = 20
     """Steps of the solver for one sample (midpoint and Heun evaluate the network twice a step)."""
-    contrast: Literal["contrastive", "mse", "emse"] = "contrastive"
+    contrast: Contrast = "contrastive"
     """Loss of cep's energy network; mse is not exact."""
-    class_temperature: float = 1.0
+    class_temperature: Positive = 1.0
     """τ of the class that cg and cfg guide towards: p(c | x) = exp(−(E − min E)/τ)."""
-    unconditional_share: float = 0.2
+    unconditional_share: InnerFraction = 0.2
     """Share of rows whose class cfg hides from its network in training."""
-    reading: Literal["path", "velocity"] = "velocity"
+    reading: FitReading = "velocity"
     """What flowq guides: its path, displaced against ∇E of the mean, or the velocity, by ∇E of the point."""
     schedule: ScheduleName = "learned"
     """flowq's h(t): t, t², t²/(1 − t) with t up to 1 − 1/num_steps, or learned (reading = velocity)."""
-    velocity_factor: Literal["score", "raw"] = "score"
+    velocity_factor: VelocityFactor = "score"
     """flowq's factor of ∇E in the velocity: h(t)·(1 − t)/t, by which the score is guided by h(t), or h(t)."""
     hessian: bool = True
     """Whether flowq's path takes the change of ∇E along the path into its velocity (reading = path)."""
-    displacement: float = 1.0
+    displacement: NonNegative = 1.0
     """Size of flowq's displacement at h = 1, in units of β·∇E (reading = path)."""
-    sigma: float = 0.1
+    sigma: Fraction = 0.1
     """Standard deviation of the points around flowq's displaced mean (reading = path) and of tilted-path's
     proposals around the data; in units of the data's standard deviation."""
-    anneal: int = 1
+    anneal: Count = 1
     """Steps in which flowq and tilted-path reach β, each tilting samples of the one before."""
-    pool: int = 400_000
+    pool: Count = 400_000
     """Points of the unguided model that flow-is draws at most, to choose samples from; particles of smc."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check(self)
         check_sampler(self.path, self.prediction, self.solver)
-        if self.learning_rate == 0:
-            raise UserError("learning_rate = 0: it must be positive, for nothing else is trained.")
-        if not 0 <= self.sigma <= 1:
-            raise UserError(f"sigma = {self.sigma}: it must lie in [0, 1], in units of the data's spread.")
-        if not 0 <= self.displacement < float("inf"):
-            raise UserError(f"displacement = {self.displacement}: it must be finite and not negative.")
-        if not 0 < self.unconditional_share < 1:
-            raise UserError(f"unconditional_share = {self.unconditional_share}: it must lie in (0, 1).")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ state or a condition, that is in its closure.
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import equinox as eqx
 import jax
@@ -21,11 +21,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.networks import MLP, time_features
+from tiltflow.settings import FixedScheduleName, VelocityFactor
 
 Energy = Callable[[Float[Array, "*batch d"]], Float[Array, "*batch"]]
 Times = Float[Array, "*batch"]
 Points = Float[Array, "*batch d"]
-Factor = Literal["score", "raw"]
 
 
 class Schedule(Protocol):
@@ -42,7 +42,7 @@ class FixedSchedule(eqx.Module):
     see it, it is all that they can tell. Its c(t) = t needs no such end.
     """
 
-    kind: Literal["linear", "quadratic", "rational"] = eqx.field(static=True)
+    kind: FixedScheduleName = eqx.field(static=True)
     last: float = eqx.field(static=True, default=0.95)
 
     def h(self, t: Times) -> Times:
@@ -137,7 +137,7 @@ def guided_velocity(
     t: Times,
     *,
     strength: float | Array,
-    factor: Factor = "score",
+    factor: VelocityFactor = "score",
 ) -> Guided:
     """The reading `velocity`: the unguided x_t = t·data + (1 − t)·noise with the target
 

@@ -8,10 +8,11 @@ import jax
 
 from tiltflow.errors import UserError
 from tiltflow.guidance.baseline import with_baseline
-from tiltflow.guidance.configs import FitConfig, TransformName, find_method
+from tiltflow.guidance.configs import FitConfig, find_method
 from tiltflow.guidance.descent import Progress, silent
 from tiltflow.guidance.problem import Fitted, Problem, ess_note, make_problem
 from tiltflow.guidance.sampling import Outcome
+from tiltflow.settings import TransformName
 
 BASELINE = 0xBA5E
 """Folded into the key of a fit, so that its other networks do not depend on whether there is a baseline."""

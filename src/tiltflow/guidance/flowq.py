@@ -28,7 +28,6 @@ from tiltflow.guidance.annealing import anneal
 from tiltflow.guidance.configs import FitConfig, Method
 from tiltflow.guidance.descent import Progress, descend, finite_rows, weighted_rows
 from tiltflow.guidance.displaced import (
-    Factor,
     FixedSchedule,
     LearnedSchedule,
     Schedule,
@@ -41,6 +40,7 @@ from tiltflow.guidance.energy_weighted import columns_of, init_flow, train_ungui
 from tiltflow.guidance.problem import Problem
 from tiltflow.guidance.sampling import Outcome, outcome, with_notes
 from tiltflow.optimize import Columns
+from tiltflow.settings import VelocityFactor
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class PathMatching:
 class VelocityMatching:
     """Matching of the velocity with the gradient in it."""
 
-    factor: Factor
+    factor: VelocityFactor
 
     def __call__(
         self,

@@ -11,7 +11,8 @@ from tiltflow.flow import Flow, Generator
 from tiltflow.guidance.configs import FitConfig
 from tiltflow.guidance.problem import Problem
 from tiltflow.networks import TimeNetwork
-from tiltflow.paths import PATHS, Path, Prediction, coefficients, interpolate
+from tiltflow.paths import PATHS, Path, coefficients, interpolate
+from tiltflow.settings import Prediction
 
 
 class Potential(eqx.Module):

@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from tiltflow.errors import UserError
-from tiltflow.guidance.configs import FitConfig, Method, TransformName
+from tiltflow.guidance.configs import FitConfig, Method
 from tiltflow.guidance.transforms import Transform, make_transform
+from tiltflow.settings import TransformName
 from tiltflow.tilting import beta_for_ess, effective_sample_size, tilt_weights
 
 Sampler = Callable[[PRNGKeyArray, int, Float[np.ndarray, "n c"] | None], Float[np.ndarray, "n d"]]

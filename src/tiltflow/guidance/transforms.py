@@ -18,7 +18,7 @@ from jaxtyping import Float
 from scipy.special import ndtri
 
 from tiltflow.errors import UserError
-from tiltflow.guidance.configs import TransformName
+from tiltflow.settings import TransformName
 
 KNOTS = 1025
 MOST_VALUES = 10_000

@@ -3,12 +3,11 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 from tiltflow.errors import UserError, nearest
-from tiltflow.guidance.configs import MethodName
+from tiltflow.settings import MethodName, SetName
 
-SetName = Literal["swissroll", "8gaussians", "moons", "rings", "checkerboard", "2spirals"]
 TRUTH = "truth"
 """Stands for a method where a cell holds an exact sample."""
 SHARING = ("cep", "cg", "cfg", "flow-is", "smc", "unguided")

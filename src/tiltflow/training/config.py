@@ -1,11 +1,12 @@
 """What a run is a function of, besides the data: the complete, serialisable description."""
 
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any
 
 from tiltflow.agents.baseline_configs import AgentConfig
 from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.errors import UserError, nearest
+from tiltflow.settings import Bounds, Count, Parallel, check, field_types
 
 FORMAT = 1
 
@@ -21,39 +22,37 @@ class TrainConfig:
     """File or folder of the data set; without it the source's own folder is searched."""
     env: str | None = None
     """Gymnasium id of the environment of a `file/…` task."""
-    seeds: int = 1
+    seeds: Count = 1
     """Number of seeds: seed, seed + 1, …"""
-    seed: int = 0
+    seed: Annotated[int, Bounds(0, 2**32)] = 0
     """First seed."""
-    steps: int = 200_000
+    steps: Count = 200_000
     """Gradient steps in all stages together."""
-    evaluations: int = 10
+    evaluations: Count = 10
     """Evaluations of the policy in its last stage, equally spaced, at most one a chunk, the last one at its
     end; another one at the end of an earlier stage that changes the policy."""
-    episodes: int = 50
+    episodes: Count = 50
     """Episodes of each evaluation."""
-    chunk: int = 1000
+    chunk: Count = 1000
     """Gradient steps of one compiled call; logs, evaluations and checkpoints fall on its edges."""
-    checkpoint_every: int = 10_000
+    checkpoint_every: Count = 10_000
     """Gradient steps between two checkpoints (each stage's end has one too)."""
-    keep: int = 2
+    keep: Count = 2
     """Checkpoints kept of each seed."""
     normalize_observations: bool = True
     """Shift and scale observations to mean 0 and standard deviation 1 over the data set."""
     reuse: str | None = None
     """Run folder whose finished stages are taken over where training them here would give the same bits."""
-    parallel: Literal["auto", "process", "vmap"] = "auto"
+    parallel: Parallel = "auto"
     """How seeds share the machine: one process a core, or one vmapped axis (auto: on an accelerator)."""
     play: bool = True
     """Play the evaluations while training. Otherwise (`--no-play`) no simulator is needed: a checkpoint is
     kept where each evaluation would be, and `tiltflow evaluate RUN` plays them later, on any machine."""
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "steps", "evaluations", "episodes", "chunk", "checkpoint_every", "keep"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} = {getattr(self, name)}: it must be at least 1.")
-        if not 0 <= self.seed <= 2**32 - self.seeds:
-            raise UserError(f"seed = {self.seed}: it must lie between 0 and 2³² − seeds.")
+        check(self)
+        if self.seed > 2**32 - self.seeds:
+            raise UserError(f"seed = {self.seed}: it must be at most 2³² − seeds.")
 
     @property
     def seed_numbers(self) -> list[int]:
@@ -79,7 +78,7 @@ def from_dict(record: dict[str, Any], source: str) -> TrainConfig:
     agent = record.get("agent")
     if not isinstance(agent, dict):
         raise UserError(f"{source} is damaged: the key 'agent' holds no JSON object.")
-    return _build(TrainConfig, {**record, "agent": _build(agent_type, agent, source)}, source)
+    return _build(TrainConfig, {**record, "agent": _build(agent_type, agent, source, "agent")}, source)
 
 
 def with_defaults(record: dict[str, Any]) -> dict[str, Any]:
@@ -97,20 +96,23 @@ def _agent_types() -> dict[str, type]:
     return {type(algorithm.config).__name__: type(algorithm.config) for algorithm in ALGORITHMS.values()}
 
 
-def _build(kind: type, record: dict[str, Any], source: str) -> Any:
-    hints = get_type_hints(kind)
+def _build(kind: type, record: dict[str, Any], source: str, at: str = "") -> Any:
+    """A `kind` of the record that stands under the dotted key `at`, empty for the whole file."""
+    hints = field_types(kind)
     known = {field.name for field in fields(kind)}
     for key in record:
         if key not in known:
             raise UserError(f"{source} has the key {key!r}, unknown to {kind.__name__}.{nearest(key, known)}")
     nested = {key for key, value in record.items() if is_dataclass(hints[key]) and isinstance(value, dict)}
     values = {
-        key: _build(hints[key], value, source) if key in nested else value for key, value in record.items()
+        key: _build(hints[key], value, source, f"{at}.{key}") if key in nested else value
+        for key, value in record.items()
     }
     try:
         return kind(**values)
     except (TypeError, UserError) as error:
-        raise UserError(f"{source} does not describe a {kind.__name__}: {error}") from error
+        where = f"{source}, key {at!r}," if at else source
+        raise UserError(f"{where} does not describe a {kind.__name__}: {error}") from error
 
 
 def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:

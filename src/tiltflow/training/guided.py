@@ -11,11 +11,12 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Parts
-from tiltflow.agents.configs import CriticConfig, GuidanceName
+from tiltflow.agents.configs import CriticConfig
 from tiltflow.agents.q_guidance import Improved, crossed_value, improved_actions, q_unit
 from tiltflow.critics import Critic
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
+from tiltflow.settings import GuidanceName
 from tiltflow.training.group import load_data
 from tiltflow.training.learned import Learned, read_learned
 from tiltflow.training.loop import Observe, seed_keys
