@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.actor_critic import play_best_of
@@ -64,7 +63,6 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
     count = split_steps(steps, SHARES, fixed)
     behaviour_optimizer = make_optimizer(config.flow.learning_rate, config.flow.decay, count["behaviour"])
     optimizer = make_optimizer(config.flow.learning_rate, config.flow.decay, count["guidance"])
-    value_optimizer = optax.adam(config.flow.learning_rate)
 
     def init(key: PRNGKeyArray) -> StagedState:
         flow_key, critic_key = jax.random.split(key)  # as QIPO does: both can take over stages of each other
@@ -84,7 +82,7 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
             output_scale=0.1,
             **asdict(config.flow.network),
         )
-        return begin(Potential(network, jnp.ones(()), PATHS["ot"], classifier=False), value_optimizer)
+        return begin(Potential(network, jnp.ones(()), PATHS["ot"], classifier=False), optimizer)
 
     def keep_behaviour(state: StagedState, sample: Columns, key: PRNGKeyArray) -> StagedState:
         return state._replace(behaviour=state.policy.average)
@@ -132,7 +130,7 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
             result = intermediate_loss(value, observations, x, t, log_weights)
             return result, {"value_loss": result}
 
-        return gradient_step(state.value, value_optimizer, loss, ema=config.flow.ema)
+        return gradient_step(state.value, optimizer, loss, ema=config.flow.ema)
 
     def guide(state: StagedState, batch: Columns, key: PRNGKeyArray) -> tuple[StagedState, Metrics]:
         time_key, noise_key, choice_key = jax.random.split(key, 3)
