@@ -1,14 +1,15 @@
 """Stages taken over from another run: the bits of training them anew, and none where they would differ."""
 
+import hashlib
 import json
 import shutil
-import zlib
 from dataclasses import replace
 
 import pytest
 from tests.training.test_resume import final_bodies, logged
 
 from tiltflow.errors import UserError
+from tiltflow.training import checkpoints
 from tiltflow.training.config import TrainConfig
 from tiltflow.training.run import resume, train
 
@@ -23,11 +24,11 @@ def varied(small_config, algorithm: str, *, beta: float | None = None, **changes
 
 
 def written_before_the_setting(path, setting: str) -> None:
-    """Make a checkpoint one of format 2, of a version that did not know a setting of the flow."""
+    """Make a checkpoint one of a version that did not know a setting of the flow."""
     head, body = checkpoints.read(path)
     del head["sha256"], head["run"]["agent"]["flow"][setting]
-    head = {**head, "format": 2, "crc32": zlib.crc32(body)}
-    path.write_bytes(json.dumps(head).encode() + b"\n" + body)
+    digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode() + b"\n" + body)
+    path.write_bytes(json.dumps({**head, "sha256": digest.hexdigest()}).encode() + b"\n" + body)
 
 
 @pytest.mark.slow
