@@ -47,6 +47,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "one step": {"distill": True, "distill_steps": 50_000},
 }
 ROWS = CUMULATIVE | OPTIONS
+STAGES = ("behaviour_steps", "critic_steps", "improvement_steps", "distill_steps")
 
 
 def changed(config: Any, changes: dict[str, Any]) -> Any:
@@ -63,18 +64,22 @@ def config_of(row: str, arguments: argparse.Namespace) -> TrainConfig:
     assert isinstance(agent, QIPOConfig)
     agent = with_networks(agent, *arguments.network)
     agent = replace(agent, behaviour_steps=150_000, critic_steps=100_000, improvement_steps=150_000)
+    agent = changed(agent, ROWS[row])
+    steps = {name: value for name in STAGES if (value := getattr(agent, name)) is not None}
+    agent = replace(agent, **{name: value // arguments.shorten for name, value in steps.items()})
     if row != "default":
         reuse = arguments.reuse or arguments.out / "default"
         arguments = argparse.Namespace(**{**vars(arguments), "reuse": reuse})
     return TrainConfig(
         algorithm="qipo-ot",
         task=arguments.task,
-        agent=changed(agent, ROWS[row]),
+        agent=agent,
         data=str(arguments.data),
         seeds=arguments.seeds,
-        steps=400_000,
+        steps=400_000 // arguments.shorten,
         evaluations=8,
-        chunk=2_500,
+        episodes=arguments.episodes,
+        chunk=max(1, 2_500 // arguments.shorten),
         reuse=None if arguments.reuse is None else str(arguments.reuse),
         normalize_observations=False,
     )
@@ -103,6 +108,8 @@ def main(words: Sequence[str] | None = None) -> int:
     add("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW", help=", ".join(ROWS))
     add("--seeds", type=int, default=2)
     add("--network", type=parse_network, default=(256, 3), metavar="WIDTHxDEPTH", help="default: 256x3")
+    add("--episodes", type=int, default=TrainConfig.episodes, help="of each of 8 evaluations")
+    add("--shorten", type=int, default=1, help="divide every number of steps by this, to try it")
     add("--reuse", type=Path, default=None, help="run whose behaviour and critic are taken over")
     arguments = parser.parse_args(words)
     try:
