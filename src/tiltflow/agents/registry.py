@@ -76,7 +76,6 @@ ALGORITHMS: dict[str, Algorithm] = {
                 reading="intermediate",
                 matched="support",
                 support_noise=_SHARP,
-                strength=0.5,
                 energy_scale="spread",
             ),
             "tiltflow.agents.flowq",
