@@ -11,8 +11,8 @@ Departs from the paper, of which nothing is known of how Q's gradient is evaluat
 - No action is sampled for a step of the policy, whose cost does not depend on the steps of the solver. What
   is drawn at each state (`matched = support`, reading `shift`) is drawn once, before the stage.
 - Q is that of the target networks.
-- The guidance is short, a sixth of the training: in our measurements the guided policy is at its best after some
-  40,000 steps, and falls when it goes on (results/cube.md).
+- The guidance is short, a seventh of the training: in our measurements the guided policy is at its best after
+  some 40,000 steps, and falls when it goes on (results/cube.md).
 - `matched = support`: a ~ μ with the noise temperature `support_noise` instead of the data's action. The tilt
   is then one of a narrower μ, as in QIPO.
 """
