@@ -89,18 +89,23 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
     def keep_behaviour(state: StagedState, sample: Columns, key: PRNGKeyArray) -> StagedState:
         return state._replace(behaviour=state.policy.average)
 
-    def draw(state: StagedState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
-        """Actions of μ at each state, and Q/u of each."""
-        observations, noise = rows["observations"], config.support_noise
-        M = config.num_support_actions
-        drawn = sample_support(state.behaviour, observations, key, M, spec, config.flow, noise=noise)
-        energies = support_energies(state, observations, drawn, config)
+    def draw(state: StagedState, rows: Columns, key: PRNGKeyArray) -> Float[Array, "n m a"]:
+        """Actions of μ at each state."""
+        noise, M = config.support_noise, config.num_support_actions
+        return sample_support(state.behaviour, rows["observations"], key, M, spec, config.flow, noise=noise)
+
+    def support(state: StagedState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
+        """These actions and, where f is learned of them, Q/u of each."""
+        drawn = draw(state, rows, key)
+        if config.reading != "intermediate":
+            return {"support_actions": drawn}
+        energies = support_energies(state, rows["observations"], drawn, config)
         return {"support_actions": drawn, "support_values": -energies / state.scale}
 
     def prepare(state: StagedState, sample: Columns, key: PRNGKeyArray) -> StagedState:
         """The policy's training starts afresh from μ, and Q gets its unit."""
-        values = draw(state._replace(scale=jnp.ones(())), sample, key)["support_values"]
-        unit = energy_unit(-values, "advantage")
+        drawn = draw(state, sample, key)
+        unit = energy_unit(support_energies(state, sample["observations"], drawn, config), "advantage")
         return state._replace(policy=begin(state.policy.average, optimizer), scale=unit)
 
     def slope_of(state: StagedState, observations: Float[Array, "n o"]) -> Slope:
@@ -173,7 +178,7 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
         guide,
         improves_policy=True,
         renew=prepare,
-        derive=draw if draws else None,
+        derive=support if draws else None,
         derive_reason="drawing the behaviour's actions",
     )
     stages = behaviour_and_critic(config, spec, count, behaviour_optimizer, keep_behaviour)

@@ -24,7 +24,7 @@ from tiltflow.flow import Generator
 from tiltflow.networks import MLP
 from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
 
-Value = Callable[[Float[Array, "n a"]], Float[Array, " n"]]
+ActionValue = Callable[[Float[Array, "n a"]], Float[Array, " n"]]
 """Q(s, a)/u of one action at each state."""
 
 
@@ -57,7 +57,7 @@ def distillation_loss(
     observations: Float[Array, "n o"],
     noise: Float[Array, "n a"],
     carried: Float[Array, "n a"],
-    value: Value | None,
+    value: ActionValue | None,
     alpha: float,
 ) -> tuple[Float[Array, ""], Metrics]:
     """L at `noise` z, of which `carried` is ODE_π(s, τz); without a `value` the distance alone."""
@@ -75,7 +75,7 @@ def distillation_stage(
     config: FlowConfig,
     optimizer: optax.GradientTransformation,
     flow_of: Callable[[Any], Generator],
-    value_of: Callable[[Any, Array], Value] | None,
+    value_of: Callable[[Any, Array], ActionValue] | None,
     alpha: float,
 ) -> Stage:
     """The stage, of an agent whose state has `one_step`. `value_of(state, observations)` is its Q/u."""

@@ -66,8 +66,8 @@ from tiltflow.agents.behaviour_critic import behaviour_and_critic, energy_unit, 
 from tiltflow.agents.configs import QIPOConfig
 from tiltflow.agents.judged import choose_beta, halves
 from tiltflow.agents.one_step import (
+    ActionValue,
     OneStep,
-    Value,
     begin_one_step,
     distillation_stage,
     make_one_step,
@@ -298,7 +298,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
 
     # Optionally, K4 steps: the policy becomes one of a single step (one_step.py).
 
-    def value_of(state: QIPOState, observations: Array) -> Value:
+    def value_of(state: QIPOState, observations: Array) -> ActionValue:
         return lambda actions: q_value(state.critic, observations, actions, config.critic) / state.scale
 
     def act(state: QIPOState, observations: Array, key: PRNGKeyArray) -> Array:

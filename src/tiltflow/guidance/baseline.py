@@ -43,7 +43,7 @@ class Level(eqx.Module):
 
 
 @dataclass(frozen=True)
-class Regression:
+class LevelRegression:
     """Mean squared error of the level."""
 
     def __call__(self, model: Level, batch: Columns, key: PRNGKeyArray) -> Float[Array, ""]:
@@ -109,7 +109,9 @@ def _out_of_fold(
         network = MLP(init_key, problem.condition.shape[1], 1, width=WIDTH, depth=DEPTH)
         rows = {"": jnp.asarray(finite[fold[finite] != number], jnp.int32)}
         what = f"baseline of the condition, {number + 1}/2"
-        model, _ = descend(Level(network), Regression(), columns, rows, settings, step_key, progress, what)
+        model, _ = descend(
+            Level(network), LevelRegression(), columns, rows, settings, step_key, progress, what
+        )
         level = np.where(fold == number, np.asarray(_levels(model, columns["condition"])), level)
     return level
 

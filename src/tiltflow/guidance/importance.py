@@ -31,6 +31,7 @@ from tiltflow.tilting import effective_sample_size, tilt_weights
 
 ROUND = 1 << 16
 FEWEST = 64
+NOTHING = "The energy is not finite at any point that the model of p gives: nothing is left."
 
 
 def train(
@@ -106,5 +107,5 @@ def _at_conditions(
 
 def _weights(energies: Float[np.ndarray, " n"], beta: float) -> Float[jax.Array, " n"]:
     if beta > 0 and not np.any(np.isfinite(energies)):
-        raise UserError("The energy is not finite at any point that the model of p gives: nothing is left.")
+        raise UserError(NOTHING)
     return tilt_weights(jnp.asarray(energies), beta)

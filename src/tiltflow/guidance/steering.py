@@ -35,14 +35,13 @@ from tiltflow.guidance.configs import FitConfig, Method
 from tiltflow.guidance.descent import Progress
 from tiltflow.guidance.energies import Energy, differentiable_energy, evaluate
 from tiltflow.guidance.energy_weighted import train_unguided
-from tiltflow.guidance.importance import FEWEST, ROUND
+from tiltflow.guidance.importance import FEWEST, NOTHING, ROUND
 from tiltflow.guidance.problem import Problem
 from tiltflow.guidance.sampling import Outcome, draw, outcome, with_notes
 from tiltflow.paths import Path
 from tiltflow.solvers import EVALUATIONS, integrate
 
 BLOCK = 1 << 13
-NOTHING = "The energy is not finite at any point that the model of p gives: nothing is left."
 
 
 def train(
