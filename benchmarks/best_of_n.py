@@ -26,14 +26,14 @@ from tiltflow.training.evaluate import FRESH_EPISODES
 from tiltflow.training.evaluator import Evaluator
 from tiltflow.training.group import data_path, make_agent, read_config
 from tiltflow.training.loop import INIT, StopFlag, seed_keys
-from tiltflow.training.policy import identity_units, init_state
+from tiltflow.training.policy import identity_scaler, init_state
 
 
 def with_best_of(agent: Agent, config, spec: Spec, n: int) -> Agent:
     """The agent whose policy draws n actions of the behaviour and takes the one of highest Q."""
 
     def act(state, observations, key):
-        policy = state.policy.average
+        policy = state.policy.ema
         return best_of(policy, state.critic, observations, key, n, spec, config.flow, config.critic)
 
     return replace(agent, act=act)
@@ -57,7 +57,7 @@ def main() -> None:
     for seed in config.seed_numbers:
         folder = logs.group_folder(arguments.run, [seed]) / "checkpoints"
         path = folder / checkpoints.name(end)
-        like = init_state(agent, identity_units(spec), seed_keys([seed], INIT))
+        like = init_state(agent, identity_scaler(spec), seed_keys([seed], INIT))
         state, _ = checkpoints.restore(path, like, checkpoints.header_of(path)["run"])
         player = with_best_of(agent, config.agent, spec, arguments.n)
         evaluator = Evaluator(task, data_path(config), player, [seed], lambda event: None, StopFlag())

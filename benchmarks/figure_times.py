@@ -15,7 +15,7 @@ from tiltflow.benchmark.plan import with_networks
 from tiltflow.data.load import load_dataset
 from tiltflow.tasks import find_task
 from tiltflow.training.loop import INIT, seed_keys
-from tiltflow.training.policy import identity_units, init_state, make_act
+from tiltflow.training.policy import identity_scaler, init_state, make_act
 
 
 def action_times(task: str, arguments: argparse.Namespace) -> list[Value]:
@@ -27,9 +27,9 @@ def action_times(task: str, arguments: argparse.Namespace) -> list[Value]:
         agent = build_agent(name, with_networks(preset(name, task), *arguments.network), data.spec, 1000)
         act = make_act(agent)
         for number in range(arguments.seeds):
-            state = init_state(agent, identity_units(data.spec), seed_keys([number], INIT))
+            state = init_state(agent, identity_scaler(data.spec), seed_keys([number], INIT))
             call = partial(
-                act, state.agent, state.units, data.observations[:1], jax.random.key(0), seed, seed
+                act, state.agent, state.scaler, data.observations[:1], jax.random.key(0), seed, seed
             )
             calls.setdefault(name, []).append(call)
     times: dict[str, list[float]] = {name: [] for name in calls}

@@ -4,8 +4,8 @@
 
 4   seconds to select an action, of qgpo, qipo-diff and qipo-ot (Table 3 says how much faster the latter are)
 5   score by the number of support actions, M = 16, 32, 64
-6   score by the period of renewal, K_renew = the whole improvement stage, and 1/2, 1/4 and 1/8 of it; β is
-    reached in equal parts, one a renewal, and so the same in the end for all of them
+6   score by the period of refresh, K_renew = the whole improvement stage, and 1/2, 1/4 and 1/8 of it; β is
+    reached in equal parts, one a refresh, and so the same in the end for all of them
 10  loss of the behaviour model over training on the diffusion path
 11  the same on the optimal-transport path
 
@@ -41,7 +41,7 @@ from tiltflow.training.config import TrainConfig
 CLAIMS = {
     4: "Published: qipo-ot and qipo-diff select actions faster than qgpo, by 63.68 % and 25.57 %.",
     5: "Our reading: more support actions are better, M = 64 than M = 16.",
-    6: "Our reading: renewing the support is better than drawing it once.",
+    6: "Our reading: refreshing the support is better than drawing it once.",
     10: "Our reading: the loss settles, and on the optimal-transport path no later than on the diffusion's.",
 }
 CLAIMS[11] = CLAIMS[10]
@@ -66,7 +66,7 @@ def support_sizes(task: str, arguments: argparse.Namespace) -> list[Value]:
     return values
 
 
-def renewals(task: str, arguments: argparse.Namespace) -> list[Value]:
+def refreshes(task: str, arguments: argparse.Namespace) -> list[Value]:
     """The score for each K_renew, from the whole improvement stage down; behaviour and critic once."""
     from tiltflow.training.group import load_data, make_agent
 
@@ -75,8 +75,8 @@ def renewals(task: str, arguments: argparse.Namespace) -> list[Value]:
     values, first = [], None
     for share in SHARES:
         every = max(1, steps // share)
-        config = qipo_config(task, arguments, renew_every=every)
-        run = trained(replace(config, reuse=first), arguments.out, f"renew-1-{share}")
+        config = qipo_config(task, arguments, refresh_every=every)
+        run = trained(replace(config, reuse=first), arguments.out, f"refresh-1-{share}")
         first = first or str(run)
         values.append(scores(f"{every:,}", run))
     return values
@@ -127,7 +127,7 @@ def figure_of_losses(arguments: argparse.Namespace) -> tuple[dict, list[str]]:
 
 
 def figure_of_values(arguments: argparse.Namespace) -> tuple[dict, list[str]]:
-    measure = {4: action_times, 5: support_sizes, 6: renewals}[arguments.figure]
+    measure = {4: action_times, 5: support_sizes, 6: refreshes}[arguments.figure]
     file = arguments.out / "figure-4.json"
     settings = [list(arguments.network), arguments.seeds, arguments.calls, arguments.repeats]
     known = read_json(file)["tasks"] if arguments.figure == 4 and file.exists() else {}

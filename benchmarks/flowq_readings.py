@@ -23,9 +23,9 @@ from tiltflow.exact import GaussianMixture, QuadraticEnergy, gaussian_mixture, p
 from tiltflow.files import write_json, write_text
 from tiltflow.guidance import make_problem
 from tiltflow.guidance.configs import METHODS, FitConfig
-from tiltflow.guidance.displaced import FixedSchedule, LearnedSchedule
 from tiltflow.guidance.fitting import fit_problem
 from tiltflow.guidance.flowq import make_schedule
+from tiltflow.guidance.guided_paths import FixedSchedule, LearnedSchedule
 from tiltflow.paths import PATHS
 from tiltflow.solvers import integrate
 

@@ -6,7 +6,7 @@ flowq         its actor step: matching of the velocity guided by ∇Q, without a
 flowq path    the same for its reading `path`, which takes a Hessian-vector product
 qipo          its improvement step, of `--batch` actions in all, on support actions that were drawn before
 qipo, drawn   that step and its share of drawing M support actions for all `--rows` states by K Euler steps
-              at every renewal
+              at every refresh
 flow-ql       its actor step, which differentiates Q of a sampled action through the K Euler steps
 
 The critic's step is no part of any: with `critic.kind="policy"` flowq's critic samples an action by K steps
@@ -31,7 +31,7 @@ parser.add_argument("--batch", type=int, default=256, help="actions of one gradi
 parser.add_argument("--observation-size", type=int, default=11, help="entries of an observation")
 parser.add_argument("--action-size", type=int, default=3, help="entries of an action")
 parser.add_argument("--rows", type=int, default=100_000, help="states for which qipo draws support actions")
-parser.add_argument("--renew-every", type=int, default=5_000, help="steps between two renewals of them")
+parser.add_argument("--refresh-every", type=int, default=5_000, help="steps between two refreshes of them")
 parser.add_argument("--steps", type=int, default=200, help="gradient steps of one timed call")
 parser.add_argument("--repeats", type=int, default=5, help="timed calls of each method and K")
 parser.add_argument("--sampler-steps", type=int, nargs="+", default=[1, 5, 10, 20, 50], help="values of K")
@@ -128,14 +128,14 @@ def work(k: int) -> dict[str, tuple]:
         made[name] = steps_of(actor, state.policy, config.flow.batch_size), per_call
 
     agent = qipo.build(improved, SPEC, 1000)
-    begun = agent.init(jax.random.key(0))._replace(renewals=jnp.float32(1.0))
+    begun = agent.init(jax.random.key(0))._replace(refreshes=jnp.float32(1.0))
     stage = agent.stages[-1]
     made["qipo"] = steps_of(stage.update, begun, stage.batch_size, tuple(columns())), per_call
     observations = columns()["observations"][:BLOCK]
     drawn = jax.jit(
         lambda flow, key: sample_support(flow, observations, key, M, SPEC, improved.flow)
     )  # every block costs the same
-    blocks = arguments.rows / BLOCK * STEPS / arguments.renew_every
+    blocks = arguments.rows / BLOCK * STEPS / arguments.refresh_every
     made["drawing"] = (lambda: drawn(begun.behaviour, jax.random.key(3))), blocks
 
     state = flow_ql.build(through, SPEC, 1000).init(jax.random.key(0))

@@ -77,8 +77,8 @@ def main() -> None:
         )
         agent = build(config, SPEC, 1000)
         state = agent.init(jax.random.key(0))
-        flow_size, q_size = weights(state.policy.model), weights(state.critic.q.model)
-        value_size = weights(state.critic.value.model) if state.critic.value else 0
+        flow_size, q_size = weights(state.policy.params), weights(state.critic.q.params)
+        value_size = weights(state.critic.value.params) if state.critic.value else 0
         backup = 2 * q_size if kind == "expectile" else 2 * q_size * M
         work = {
             "behaviour": 6 * flow_size * arguments.batch,

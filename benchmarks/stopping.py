@@ -117,7 +117,7 @@ def hang_up(words: list[str], seconds: float) -> int:
 
 
 def small(out: Path, seeds: int):
-    """A training of seconds, with renewals and evaluations."""
+    """A training of seconds, with refreshes and evaluations."""
     import numpy as np
 
     from tiltflow.agents.configs import NetworkConfig
@@ -150,7 +150,7 @@ def small(out: Path, seeds: int):
         behaviour_steps=60,
         critic_steps=60,
         improvement_steps=80,
-        renew_every=40,
+        refresh_every=40,
         num_support_actions=4,
     )
     return TrainConfig(

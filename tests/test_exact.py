@@ -206,7 +206,7 @@ def test_the_tilt_is_the_product_of_density_and_exponential(size):
 
 
 def test_tilting_twice_is_tilting_by_the_sum(problem, energy):
-    """Renewing l times with exact steps tilts by (l + 1)·β: equation (5.4) of arXiv 2503.04975."""
+    """Refreshing l times with exact steps tilts by (l + 1)·β: equation (5.4) of arXiv 2503.04975."""
     twice = tilt(problem.tilted, energy, jnp.asarray(BETA))
     direct = tilt(problem.base, energy, jnp.asarray(2 * BETA))
     for name in ("log_weights", "means", "covariances"):

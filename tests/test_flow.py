@@ -224,7 +224,7 @@ def test_a_small_flow_trained_on_weighted_data_samples_the_tilt(problem, key):
         lambda state: run_steps(update, state, columns, key, jnp.asarray(0), num_steps=4000, batch_size=512)
     )
     trained, _ = train(begin(flow, optimizer))
-    drawn = jax.jit(lambda key: trained.average.sample(key, (2000, 2), num_steps=20))(key)
+    drawn = jax.jit(lambda key: trained.ema.sample(key, (2000, 2), num_steps=20))(key)
     truth = jnp.asarray(sample(result.tilted, 1, 20_000), jnp.float32)
     shares = np.asarray(columns["weight"], np.float64)
     rows = np.random.default_rng(2).choice(len(data), 2000, p=shares / shares.sum())

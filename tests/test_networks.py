@@ -165,7 +165,7 @@ def test_any_leading_axes(mlp):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("layer_norm", ["none", "before", "behind"])
+@pytest.mark.parametrize("layer_norm", ["none", "before", "after"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_an_mlp_is_its_formula(key, activation, layer_norm):
     net = MLP(key, 4, 2, width=8, depth=1, activation=activation, layer_norm=layer_norm)
@@ -181,7 +181,7 @@ def test_an_mlp_is_its_formula(key, activation, layer_norm):
     hidden = {
         "none": activate,
         "before": lambda h: activate(normalise(h)),
-        "behind": lambda h: normalise(activate(h)),
+        "after": lambda h: normalise(activate(h)),
     }[layer_norm](hidden)
     expected = hidden @ np.asarray(net.kernels[1])
     np.testing.assert_allclose(net(x), expected, rtol=1e-10, atol=1e-12)

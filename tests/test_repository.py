@@ -19,9 +19,9 @@ SOURCE = ROOT / "src" / "tiltflow"
 FLOORS = (
     ("errors", "settings", "files", "packages", "trust", "sizes", "npz"),
     ("paths", "networks", "solvers", "tilting", "optimize"),
-    ("flow", "exact", "toys", "metrics", "data", "tasks", "environments", "mazes"),
+    ("flow", "exact", "datasets2d", "metrics", "data", "tasks", "environments", "mazes"),
     ("critics", "agents", "guidance"),
-    ("training", "evaluation", "toy", "benchmark"),
+    ("training", "evaluation", "figures2d", "benchmark"),
     ("report", "cli", "__main__"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import pytest
 
-from tiltflow import networks, paths, solvers, toys
+from tiltflow import datasets2d, networks, paths, solvers
 from tiltflow.agents.baseline_configs import ActorConfig, BestOfNConfig, QGPOConfig, TD3BCConfig
 from tiltflow.agents.configs import BCConfig, CriticConfig, FlowConfig, FlowQConfig, NetworkConfig, QIPOConfig
 from tiltflow.agents.registry import ALGORITHMS
@@ -195,7 +195,7 @@ def test_neither_a_flag_nor_a_text_is_a_number(setting, value):
         (BCConfig, "behaviour_steps", -5),
         (QIPOConfig, "beta", -0.1),
         (QIPOConfig, "data_share", 1.0),
-        (QIPOConfig, "renew_every", 0),
+        (QIPOConfig, "refresh_every", 0),
         (QGPOConfig, "num_support_actions", 1),
         (FlowQConfig, "num_support_actions", 2),
         (FlowQConfig, "sigma", 1.0),
@@ -305,7 +305,7 @@ def test_each_choice_is_defined_once():
         (SolverName, solvers.EVALUATIONS),
         (FixedStep, solvers._STEPS),
         (MethodName, METHODS),
-        (SetName, toys.TOYS),
+        (SetName, datasets2d.TOYS),
     ],
 )
 def test_the_mathematics_has_what_the_choices_promise(choice, table):

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from tiltflow.agents.configs import CriticConfig, NetworkConfig
 from tiltflow.data.transitions import Spec
 from tiltflow.networks import MLP
-from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
+from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
 
 
 class Ensemble(eqx.Module):
@@ -56,8 +56,8 @@ class Ensemble(eqx.Module):
 class Critic(NamedTuple):
     """Q networks (their average is the target network) and, for the expectile backup, a V network."""
 
-    q: Trained
-    value: Trained | None
+    q: TrainState
+    value: TrainState | None
 
 
 def build_mlp(key: PRNGKeyArray, inputs: int, outputs: int, config: NetworkConfig) -> MLP:
@@ -116,7 +116,7 @@ def q_value(
     config: CriticConfig,
 ) -> Float[Array, "*batch"]:
     """Q(s, a) of the target ensemble, joined: what actions are weighted, guided and chosen by."""
-    return join(q_values(critic.q.average, observations, actions), config)
+    return join(q_values(critic.q.ema, observations, actions), config)
 
 
 def softmax_backup(values: Float[Array, "*batch m"], beta: float) -> Float[Array, "*batch"]:
@@ -137,7 +137,7 @@ def update_critic(critic: Critic, batch: Columns, config: CriticConfig) -> tuple
         assert value is not None
         value, value_metrics = gradient_step(value, optimizer, _value_loss(critic, batch, config))
         metrics |= value_metrics
-        next_value = value.model(batch["next_observations"])[..., 0]
+        next_value = value.params(batch["next_observations"])[..., 0]
     elif config.kind == "policy":
         next_value = q_value(critic, batch["next_observations"], batch["next_actions"], config)
         next_value = next_value - batch.get("next_penalty", 0.0)

@@ -13,32 +13,32 @@ Columns = Mapping[str, Float[Array, "n ..."]]
 Update = Callable[[Any, Columns, PRNGKeyArray], tuple[Any, Metrics]]
 
 
-class Trained(NamedTuple):
-    """A model under training: its parameters, their running average and the optimiser's state."""
+class TrainState(NamedTuple):
+    """A model under training: its parameters, their exponential moving average, the optimiser's state."""
 
-    model: Any
-    average: Any
+    params: Any
+    ema: Any
     optimizer: optax.OptState
 
 
-def begin(model: Any, optimizer: optax.GradientTransformation) -> Trained:
+def begin(model: Any, optimizer: optax.GradientTransformation) -> TrainState:
     """Start training `model` afresh; the average starts at the model."""
     copy = jax.tree.map(jnp.array, model)  # its own buffers: a donated state must not hold one twice
-    return Trained(model, copy, optimizer.init(model))
+    return TrainState(model, copy, optimizer.init(model))
 
 
 def gradient_step(
-    trained: Trained,
+    trained: TrainState,
     optimizer: optax.GradientTransformation,
     loss: Callable[[Any], tuple[Float[Array, ""], Metrics]],
     *,
     ema: float | Array = 0.0,
-) -> tuple[Trained, Metrics]:
+) -> tuple[TrainState, Metrics]:
     """One step down the gradient of `loss(model) -> (value, metrics)`; the average decays by `ema`."""
-    (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(trained.model)
-    changes, state = optimizer.update(gradient, trained.optimizer, trained.model)
-    model = optax.apply_updates(trained.model, changes)
-    return Trained(model, blend(trained.average, model, 1.0 - ema), state), metrics
+    (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(trained.params)
+    changes, state = optimizer.update(gradient, trained.optimizer, trained.params)
+    model = optax.apply_updates(trained.params, changes)
+    return TrainState(model, blend(trained.ema, model, 1.0 - ema), state), metrics
 
 
 def blend(old: Any, new: Any, share: float | Array) -> Any:

@@ -15,7 +15,7 @@ from tiltflow.errors import UserError, nearest
 
 # Networks, paths and samplers.
 Activation = Literal["relu", "silu", "gelu", "mish"]
-LayerNorm = Literal["none", "before", "behind"]
+LayerNorm = Literal["none", "before", "after"]
 PathName = Literal["ot", "ot-clipped", "vp", "cosine"]
 FitPrediction = Literal["velocity", "noise", "data"]
 Prediction = Literal[FitPrediction, "score"]
@@ -35,7 +35,7 @@ Auto = Literal["auto"]
 SupportDraws = Literal["dataset", "batch"]
 Reference = Literal["mixture", "current", "behaviour", "data"]
 Baseline = Literal["support", "value"]
-SupportWeights = Literal["sampled", "factors"]
+SupportWeights = Literal["sampled", "loss-weights"]
 Improvement = Literal["weighted", "tilted-path"]
 Shares = Literal["3:2:3", "6:5:1"]
 

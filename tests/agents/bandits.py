@@ -12,7 +12,7 @@ from tiltflow.critics import Critic, Ensemble
 from tiltflow.data.transitions import Spec
 from tiltflow.exact import GaussianMixture, predict
 from tiltflow.flow import Flow
-from tiltflow.optimize import Trained, begin, run_steps
+from tiltflow.optimize import TrainState, begin, run_steps
 from tiltflow.paths import PATHS, Path
 
 SPEC = Spec(observation_size=1, action_size=1)
@@ -33,7 +33,7 @@ class KnownQ(eqx.Module):
 def known_critic(slope: float, curvature: float = 0.0) -> Critic:
     """A trained critic, of one member."""
     q = Ensemble.of([KnownQ(jnp.float32(slope), jnp.float32(curvature))])
-    return Critic(Trained(q, q, ()), None)
+    return Critic(TrainState(q, q, ()), None)
 
 
 class ExactVelocity(eqx.Module):
@@ -57,9 +57,9 @@ def gaussian_actions(mean: float, std: float, rows: int = 20_000) -> dict[str, j
     return {"observations": jnp.zeros((rows, 1)), "actions": mean + std * noise}
 
 
-def train(improve, config: FlowConfig, columns, *, steps: int, start: Trained | None = None):
+def train(improve, config: FlowConfig, columns, *, steps: int, start: TrainState | None = None):
     """The model of `improve(trained, batch, key) -> (trained, metrics)` after so many steps, averaged."""
     start = start or begin(init_flow(jax.random.key(1), SPEC, config), optax.adam(config.learning_rate))
     run = jax.jit(run_steps, static_argnames=("update", "num_steps", "batch_size"))
     key = jax.random.key(2)
-    return run(improve, start, columns, key, 0, num_steps=steps, batch_size=config.batch_size)[0].average
+    return run(improve, start, columns, key, 0, num_steps=steps, batch_size=config.batch_size)[0].ema

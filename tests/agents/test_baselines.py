@@ -44,7 +44,7 @@ class Linear(eqx.Module):
 
 def learning(critic: Critic) -> Critic:
     """The known critic with what an optimiser remembers of it."""
-    return Critic(begin(critic.q.model, optax.adam(3e-4)), critic.value)
+    return Critic(begin(critic.q.params, optax.adam(3e-4)), critic.value)
 
 
 def small(name: str, **changes):
@@ -116,7 +116,7 @@ def test_the_actor_of_td3_steps_at_every_so_many_steps_of_the_critic():
     state, moved = start("td3-bc", config), []
     for number in range(6):
         after, _ = step("td3-bc", config, state, number)
-        same = jax.tree.map(lambda a, b: bool((a == b).all()), state.policy.model, after.policy.model)
+        same = jax.tree.map(lambda a, b: bool((a == b).all()), state.policy.params, after.policy.params)
         moved.append(not all(jax.tree.leaves(same)))
         state = after
     assert moved == [True, False, False, True, False, False]
@@ -141,8 +141,8 @@ def test_fql_teaches_its_flow_by_matching_alone():
         config = small("fql", alpha=alpha, normalize_q=False)
         state = start("fql", config)._replace(critic=learning(known_critic(2.0)))
         after, _ = step("fql", config, state)
-        flows.append(jax.tree.leaves(after.policy.model.flow))
-        policies.append(jax.tree.leaves(after.policy.model.one_step))
+        flows.append(jax.tree.leaves(after.policy.params.flow))
+        policies.append(jax.tree.leaves(after.policy.params.one_step))
     for one, other in zip(*flows, strict=True):
         np.testing.assert_array_equal(one, other)
     assert any((one != other).any() for one, other in zip(*policies, strict=True))
@@ -170,12 +170,12 @@ def test_a_policy_follows_the_trained_critic_and_its_backup_the_target(name):
     config = replace(config, critic=replace(config.critic, learning_rate=0.0))
     trained, target = learning(known_critic(2.0)), known_critic(-6.0)
     states = [
-        start(name, config)._replace(critic=trained._replace(q=trained.q._replace(average=average)))
-        for average in (trained.q.model, target.q.model)
+        start(name, config)._replace(critic=trained._replace(q=trained.q._replace(ema=average)))
+        for average in (trained.q.params, target.q.params)
     ]
     (same, first), (other, metrics) = ((step(name, config, state)) for state in states)
     assert metrics["q_policy"] == first["q_policy"] != 0
     assert metrics["target_mean"] != first["target_mean"]
     if name != "flow-ql":  # whose unit of Q is the target's
-        for a, b in zip(*(jax.tree.leaves(after.policy.model) for after in (same, other)), strict=True):
+        for a, b in zip(*(jax.tree.leaves(after.policy.params) for after in (same, other)), strict=True):
             np.testing.assert_array_equal(a, b)

@@ -17,7 +17,7 @@ from tiltflow.agents.registry import ALGORITHMS, build_agent, preset
 from tiltflow.data.transitions import Spec
 from tiltflow.training import checkpoints
 from tiltflow.training.export import export_policy
-from tiltflow.training.policy import RunState, Units
+from tiltflow.training.policy import ObservationScaler, RunState
 
 SPEC = Spec(observation_size=3, action_size=2)
 ROWS = 64
@@ -89,16 +89,18 @@ class Made(NamedTuple):
 def make(name: str) -> Made:
     agent = small(name)
     updates = [jax.jit(stage.update) for stage in agent.stages]
-    renews = [jax.jit(stage.renew) for stage in agent.stages]
-    derives = [jax.jit(stage.derive) if stage.derive else None for stage in agent.stages]
+    refreshes = [jax.jit(stage.refresh) for stage in agent.stages]
+    precomputes = [jax.jit(stage.precompute) if stage.precompute else None for stage in agent.stages]
 
     def run(state, key, steps: int = 3):
-        """A few updates of every stage, with its renewal and its derived columns, as the loop does."""
+        """A few updates of every stage, with its refresh and its precomputed columns, as the loop does."""
         data = columns(jax.random.key(1))
-        for number, (update, renew, derive) in enumerate(zip(updates, renews, derives, strict=True)):
+        for number, (update, refresh, precompute) in enumerate(
+            zip(updates, refreshes, precomputes, strict=True)
+        ):
             stage_key = jax.random.fold_in(key, number)
-            state = renew(state, data, stage_key)
-            batch = {**data, **(derive(state, data, stage_key) if derive else {})}
+            state = refresh(state, data, stage_key)
+            batch = {**data, **(precompute(state, data, stage_key) if precompute else {})}
             for step in range(steps):
                 state, metrics = update(state, batch, jax.random.fold_in(stage_key, step))
                 assert all(jnp.isfinite(value) for value in metrics.values())
@@ -123,7 +125,7 @@ def test_stages_keep_the_structure_of_the_state_and_change_it(made, key):
     assert jax.tree.structure(after) == jax.tree.structure(before)
     shapes = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(before)]
     assert [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(after)] == shapes
-    assert not equal(after.policy.model, before.policy.model)
+    assert not equal(after.policy.params, before.policy.params)
 
 
 def test_the_same_key_gives_the_same_bits(made, key):
@@ -158,12 +160,12 @@ def test_a_saved_state_acts_as_before(made, key, tmp_path):
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_an_exported_policy_acts_as_the_agent(name, key):
     agent, init, run = make(name)
-    units = Units(jnp.full(3, 0.5), jnp.full(3, 2.0), jnp.array(10.0))
-    state = RunState(run(init(key), key), units)
+    scaler = ObservationScaler(jnp.full(3, 0.5), jnp.full(3, 2.0), jnp.array(10.0))
+    state = RunState(run(init(key), key), scaler)
     policy = jax.export.deserialize(bytearray(export_policy(agent, state, SPEC.observation_size)))
     for rows in (1, 7):
         observations = jax.random.normal(key, (rows, 3))
-        expected = jax.jit(agent.act)(state.agent, units(observations), jax.random.key(5))
+        expected = jax.jit(agent.act)(state.agent, scaler(observations), jax.random.key(5))
         actions = policy.call(observations, np.uint32(5))
         np.testing.assert_allclose(actions, expected, atol=1e-5)
 

@@ -45,11 +45,11 @@ def test_eta_is_weighed_against_the_error_of_the_noise_as_in_diffusion_ql():
     _, metrics = improve(policy, known_critic(2.0), batch, key, SPEC, config, optimizer)
 
     time_key, noise_key = jax.random.split(jax.random.split(key)[0])
-    path = policy.model.path
+    path = policy.params.path
     t = jax.random.uniform(time_key, (64,), maxval=path.end)
     noise = jax.random.normal(noise_key, (64, 1))
     x = path.alpha(t)[:, None] * batch["actions"] + path.sigma(t)[:, None] * noise
-    predicted = policy.model.predict("noise", t, x, batch["observations"])
+    predicted = policy.params.predict("noise", t, x, batch["observations"])
     assert metrics["matching_loss"] == pytest.approx(float(jnp.mean((predicted - noise) ** 2)), rel=1e-3)
 
 

@@ -16,7 +16,7 @@ from tiltflow.agents.flowq import fit_schedule, improve, schedule_of
 from tiltflow.agents.sampling import sample_actions
 from tiltflow.errors import UserError
 from tiltflow.exact import gaussian_mixture, predict
-from tiltflow.guidance.displaced import LearnedSchedule
+from tiltflow.guidance.guided_paths import LearnedSchedule
 from tiltflow.optimize import begin
 from tiltflow.paths import PATHS
 from tiltflow.solvers import integrate

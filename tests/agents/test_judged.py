@@ -13,18 +13,18 @@ from tiltflow.agents.configs import CriticConfig, NetworkConfig, QIPOConfig
 from tiltflow.agents.judged import LARGEST_BETA, SMALLEST_BETA, choose_beta, halves
 from tiltflow.critics import Critic, Ensemble, q_value
 from tiltflow.errors import UserError
-from tiltflow.optimize import Trained
+from tiltflow.optimize import TrainState
 
 SMALL = NetworkConfig(width=16, depth=1, activation="relu")
 CONFIG = QIPOConfig(
     flow=replace(FLOW, network=SMALL, num_steps=2), critic=CriticConfig(network=SMALL),
-    behaviour_steps=1, critic_steps=1, improvement_steps=2, renew_every=1, num_support_actions=4,
+    behaviour_steps=1, critic_steps=1, improvement_steps=2, refresh_every=1, num_support_actions=4,
 )  # fmt: skip
 
 
 def critic_of(*slopes: float) -> Critic:
     q = Ensemble.of([KnownQ(jnp.float32(slope), jnp.float32(0.0)) for slope in slopes])
-    return Critic(Trained(q, q, ()), None)
+    return Critic(TrainState(q, q, ()), None)
 
 
 def test_beta_is_where_the_error_of_the_weighing_half_outweighs_what_it_knows(key):
@@ -54,11 +54,11 @@ def rows(count: int = 64) -> dict[str, jnp.ndarray]:
 
 
 def improved(config: QIPOConfig, steps: int = 1, **state):
-    """The state and the columns after the first renewal and some steps of the improvement."""
+    """The state and the columns after the first refresh and some steps of the improvement."""
     agent = qipo.build(config, SPEC, 0)
     stage, key, data = agent.stages[-1], jax.random.key(5), rows()
-    begun = stage.renew(agent.init(key)._replace(**state), data, key)
-    columns = {**data, **stage.derive(begun, data, key)}
+    begun = stage.refresh(agent.init(key)._replace(**state), data, key)
+    columns = {**data, **stage.precompute(begun, data, key)}
     after = begun
     for _ in range(steps):
         after, _ = jax.jit(stage.update)(after, columns, key)
@@ -77,7 +77,7 @@ def test_weights_are_of_the_first_half_and_beta_is_by_both():
     assert begun.beta == pytest.approx(LARGEST_BETA)
 
 
-def test_a_critic_goes_on_learning_between_renewals_and_is_taken_over_at_the_next():
+def test_a_critic_goes_on_learning_between_refreshes_and_is_taken_over_at_the_next():
     stage, columns, begun, after = improved(replace(CONFIG, continue_critic=True), steps=3)
     assert columns["next_support_actions"].shape == (64, 16, 1)
 
@@ -87,8 +87,8 @@ def test_a_critic_goes_on_learning_between_renewals_and_is_taken_over_at_the_nex
     assert same(after.critic, begun.critic)
     assert same(begun.learner, begun.critic)
     assert not same(after.learner, after.critic)
-    renewed = stage.renew(after, rows(), jax.random.key(6))
-    assert same(renewed.critic, after.learner)
+    refreshed = stage.refresh(after, rows(), jax.random.key(6))
+    assert same(refreshed.critic, after.learner)
 
 
 @pytest.mark.parametrize(

@@ -67,14 +67,14 @@ def test_the_last_stage_plays_one_step_from_its_beginning(kind):
     else:
         agent = bc.build(BCConfig(flow=flow, behaviour_steps=1, distill=True, distill_steps=1500), SPEC, 0)
         state = agent.init(jax.random.key(0))
-    state = state._replace(policy=state.policy._replace(average=exact_flow(LAW)))
+    state = state._replace(policy=state.policy._replace(ema=exact_flow(LAW)))
     states, key, stage = jnp.zeros((20_000, 1)), jax.random.key(3), agent.stages[-1]
     act = jax.jit(agent.act)
     before = np.asarray(act(state, states, key))
     assert before.mean() == pytest.approx(MEAN, abs=0.005)
     assert before.std() == pytest.approx(NOISE * STD, abs=0.005)
     columns = {"observations": states[:100], "actions": states[:100]}
-    state = stage.renew(state, columns, key)
+    state = stage.refresh(state, columns, key)
     assert not np.allclose(before, act(state, states, key), atol=0.01)
     run = jax.jit(run_steps, static_argnames=("update", "num_steps", "batch_size"))
     state, _ = run(stage.update, state, columns, key, 0, num_steps=stage.steps, batch_size=stage.batch_size)
@@ -83,5 +83,5 @@ def test_the_last_stage_plays_one_step_from_its_beginning(kind):
     assert actions.mean() == pytest.approx(MEAN + step, abs=0.01)
     assert actions.std() == pytest.approx(NOISE * STD, abs=0.01)
     noise = jax.random.normal(key, (20_000, 1))
-    one_step = apply_one_step(state.one_step.policy.average, states, noise)
+    one_step = apply_one_step(state.one_step.policy.ema, states, noise)
     np.testing.assert_allclose(actions, jnp.clip(one_step, -1, 1), atol=1e-6)

@@ -57,19 +57,19 @@ def test_networks_of_the_public_code_for_ogbench_are_gelu(name):
     for part in vars(preset(name, "ogbench/cube-single-play-singletask-task2-v0")).values():
         assert getattr(part, "network", None) is None or part.network.activation == "gelu"
     critic = preset(name, "ogbench/cube-single-play-singletask-task2-v0").critic
-    assert critic.network.layer_norm == "behind"
+    assert critic.network.layer_norm == "after"
 
 
 def test_fql_in_adroit_has_the_networks_of_its_public_code_too():
     config = preset("fql", "d4rl/pen-human-v1")
     assert (config.flow.network.activation, config.critic.network.activation) == ("gelu", "gelu")
-    assert config.critic.network.layer_norm == "behind"
+    assert config.critic.network.layer_norm == "after"
 
 
 def test_layer_normalisation_tells_rebrac_from_td3_bc_on_every_task():
     for task in NAMES:
         assert preset("td3-bc", task).critic.network.layer_norm == "none"
-        assert preset("rebrac", task).critic.network.layer_norm == "behind"
+        assert preset("rebrac", task).critic.network.layer_norm == "after"
 
 
 def test_ifqls_candidates_are_not_idqls():

@@ -19,7 +19,7 @@ from tiltflow.critics import q_value
 from tiltflow.data.transitions import Spec, Transitions
 from tiltflow.training.config import TrainConfig
 from tiltflow.training.loop import INIT, Loop, StopFlag, device_columns, seed_keys
-from tiltflow.training.policy import identity_units, init_state
+from tiltflow.training.policy import identity_scaler, init_state
 from tiltflow.training.schedule import Schedule
 
 DISCOUNT = 0.5
@@ -32,8 +32,8 @@ _STAGES |= {
 }  # the tilt of all of the behaviour: of less noise, two modes keep other shares
 # Q is worth a unit of its own here, where its differences within states 0, 2 and 3 are noise.
 OPTIONS = {
-    "qipo-ot": {"energy_scale": "none", "beta": 3.0, "renew_every": 300, **_STAGES},
-    "qipo-diff": {"energy_scale": "none", "beta": 3.0, "renew_every": 300, **_STAGES},
+    "qipo-ot": {"energy_scale": "none", "beta": 3.0, "refresh_every": 300, **_STAGES},
+    "qipo-diff": {"energy_scale": "none", "beta": 3.0, "refresh_every": 300, **_STAGES},
     "qgpo": {
         "energy_scale": "none",
         "beta": 3.0,
@@ -95,9 +95,9 @@ def trained(name: str):
     config, data = config_of(name), problem()
     agent = build_agent(name, config, Spec(4, 1), 2000)
     training = TrainConfig(name, "file/probe", config, chunk=100)
-    schedule, units = Schedule(agent.stages, training), identity_units(Spec(4, 1))
-    state = init_state(agent, units, seed_keys([0], INIT))
-    columns = device_columns(data, units)
+    schedule, scaler = Schedule(agent.stages, training), identity_scaler(Spec(4, 1))
+    state = init_state(agent, scaler, seed_keys([0], INIT))
+    columns = device_columns(data, scaler)
     loop = Loop(agent, schedule, [0], columns, state, lambda event: None, StopFlag())
     for here, length in schedule.chunks(0):
         loop.run_chunk(here, length)

@@ -37,8 +37,8 @@ def test_the_published_qipo(algorithm, path):
     assert (critic.num_support_actions, config.num_support_actions) == (64, 64)
     assert (config.beta, config.annealed, config.energy_scale) == (3.0, False, "none")
     assert (config.include_data_action, config.reference, config.support) == (False, "current", "dataset")
-    assert (config.baseline, config.weights, config.improvement) == ("support", "factors", "weighted")
-    assert (config.renew_every, config.improvement_batch_size) == (10_000, 256)
+    assert (config.baseline, config.weights, config.improvement) == ("support", "loss-weights", "weighted")
+    assert (config.refresh_every, config.improvement_batch_size) == (10_000, 256)
     assert flow.network.layer_norm == "none"
 
 
@@ -67,7 +67,7 @@ def test_its_stages_have_the_published_proportion(steps, lengths):
     assert tuple(split_steps(steps, SHARES[config.shares], {}).values()) == lengths
 
 
-def test_each_renewal_multiplies_by_exp_beta_q_anew_with_a_softmax_over_the_drawn_actions():
+def test_each_refresh_multiplies_by_exp_beta_q_anew_with_a_softmax_over_the_drawn_actions():
     config = preset("qipo-ot", HOPPER, "published")
     q = np.random.default_rng(0).standard_normal((5, config.num_support_actions))
     for improvements in (0, 4):

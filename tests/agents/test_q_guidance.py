@@ -44,12 +44,12 @@ def test_a_linear_q_shifts_a_gaussian_policy_to_its_tilt(kind, path, variance):
 
 def test_a_crossed_value_is_free_of_the_error_of_the_member_that_chose():
     """Two members, each right but for an error of its own, which the actions chosen by it exploit."""
-    members = [known_critic(slope).q.average.split()[0] for slope in (1.0, -1.0)]
+    members = [known_critic(slope).q.ema.split()[0] for slope in (1.0, -1.0)]
     critic = known_critic(1.0)
-    critic = critic._replace(q=critic.q._replace(average=Ensemble.of(members)))
+    critic = critic._replace(q=critic.q._replace(ema=Ensemble.of(members)))
 
     def act(one):
-        (member,) = one.q.average.split()
+        (member,) = one.q.ema.split()
         return jnp.full((4, 1), jnp.sign(member.slope))
 
     assert crossed_value(act, critic, jnp.zeros((4, 1))) == pytest.approx(-1.0)

@@ -32,11 +32,11 @@ def test_the_guided_policy_is_the_tilt():
     agent = build(config, SPEC, 3000)
     state = agent.init(jax.random.key(0))
     behaviour = exact_flow(law, "vp")
-    policy = state.policy._replace(average=behaviour)
+    policy = state.policy._replace(ema=behaviour)
     state = state._replace(policy=policy, critic=known_critic(slope, curvature))
     stage = agent.stages[-1]
     columns = {"observations": jnp.zeros((4096, 1))}
-    columns |= jax.jit(stage.derive)(state, columns, jax.random.key(1))
+    columns |= jax.jit(stage.precompute)(state, columns, jax.random.key(1))
     run = jax.jit(run_steps, static_argnames=("update", "num_steps", "batch_size"))
     state, _ = run(stage.update, state, columns, jax.random.key(2), 0, num_steps=3000, batch_size=64)
     actions = np.asarray(jax.jit(agent.act)(state, jnp.zeros((8000, 1)), jax.random.key(3)))

@@ -16,7 +16,7 @@ from tiltflow.agents.support import support_weights
 from tiltflow.critics import q_value
 from tiltflow.data.transitions import Spec
 from tiltflow.exact import gaussian_mixture
-from tiltflow.guidance.displaced import propose
+from tiltflow.guidance.guided_paths import propose
 from tiltflow.optimize import run_steps
 
 SPEC = Spec(observation_size=1, action_size=1)
@@ -64,21 +64,21 @@ def bandit_config(algorithm: str, reference: str):
         behaviour_steps=5000,
         critic_steps=1500,
         improvement_steps=4000,
-        renew_every=2000,
+        refresh_every=2000,
     )
 
 
-def renewals(stage, number, state, bandit):
-    """The state after each renewal of a stage and the steps that follow it, with the renewal's key."""
+def refreshes(stage, number, state, bandit):
+    """The state after each refresh of a stage and the steps that follow it, with the refresh's key."""
     run = jax.jit(run_steps, static_argnames=("update", "num_steps", "batch_size"))
-    renew, derive = jax.jit(stage.renew), stage.derive and jax.jit(stage.derive)
-    every = stage.renew_every or stage.steps
-    for renewal, first in enumerate(range(0, stage.steps, every)):
-        key = jax.random.fold_in(jax.random.key(2 + number), renewal)
-        state = renew(state, {k: v[:1000] for k, v in bandit.items()}, key)
-        derived = derive(state, bandit, key) if derive else {}
+    refresh, precompute = jax.jit(stage.refresh), stage.precompute and jax.jit(stage.precompute)
+    every = stage.refresh_every or stage.steps
+    for refresh, first in enumerate(range(0, stage.steps, every)):
+        key = jax.random.fold_in(jax.random.key(2 + number), refresh)
+        state = refresh(state, {k: v[:1000] for k, v in bandit.items()}, key)
+        precomputed = precompute(state, bandit, key) if precompute else {}
         state, _ = run(
-            stage.update, state, {**bandit, **derived}, key, first,
+            stage.update, state, {**bandit, **precomputed}, key, first,
             num_steps=every, batch_size=stage.batch_size,
         )  # fmt: skip
         yield state, key
@@ -90,7 +90,7 @@ def begun(request, bandit):
     agent = build(bandit_config(request.param, "current"), SPEC, 0)
     state = agent.init(jax.random.key(1))
     for number, stage in enumerate(agent.stages[:-1]):
-        for after, _ in renewals(stage, number, state, bandit):
+        for after, _ in refreshes(stage, number, state, bandit):
             state = after
     return request.param, state
 
@@ -101,12 +101,12 @@ def begun(request, bandit):
     [("qipo-ot", "current"), ("qipo-ot", "mixture"), ("qipo-diff", "current")],
     indirect=["begun"],
 )
-def test_renewals_follow_the_iterated_tilt(bandit, begun, reference):
+def test_refreshes_follow_the_iterated_tilt(bandit, begun, reference):
     algorithm, state = begun
     agent = build(bandit_config(algorithm, reference), SPEC, 0)
-    for renewal, (after, key) in enumerate(renewals(agent.stages[-1], len(agent.stages) - 1, state, bandit)):
+    for refresh, (after, key) in enumerate(refreshes(agent.stages[-1], len(agent.stages) - 1, state, bandit)):
         actions = np.asarray(agent.act(after, jnp.zeros((20_000, 1)), key))[:, 0]
-        mean, above = truth(BETA * (renewal + 1))
+        mean, above = truth(BETA * (refresh + 1))
         assert np.mean(actions) == pytest.approx(mean, abs=0.05)  # the tilts are 0.26, 0.14 apart
         assert np.mean(actions > 0) == pytest.approx(above, abs=0.05)
     probe = jnp.linspace(-0.5, 0.5, 11)[:, None]
@@ -115,9 +115,9 @@ def test_renewals_follow_the_iterated_tilt(bandit, begun, reference):
 
 
 @pytest.mark.parametrize("reference", ["current", "behaviour", "mixture"])
-@pytest.mark.parametrize("renewal", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("refresh", [1.0, 2.0, 4.0])
 @pytest.mark.parametrize("sigma", [0.0, 0.6])
-def test_support_weights_are_importance_weights_of_the_iterated_tilt(reference, renewal, sigma):
+def test_support_weights_are_importance_weights_of_the_iterated_tilt(reference, refresh, sigma):
     """Means under them are the tilt's, for support drawn exactly from what the reference names."""
     states, count, beta = 4000, 16, 0.7
     config = replace(
@@ -126,7 +126,7 @@ def test_support_weights_are_importance_weights_of_the_iterated_tilt(reference, 
     )  # fmt: skip
     keys = jax.random.split(jax.random.key(3), 3)
     behaviour = jax.random.normal(keys[0], (states, count))  # μ = N(0, 1), Q = a: μ·exp(bQ) = N(b, 1)
-    policy = jax.random.normal(keys[1], (states, count)) + beta * (renewal - 1)
+    policy = jax.random.normal(keys[1], (states, count)) + beta * (refresh - 1)
     half = count // 2
     support = {
         "current": policy,
@@ -138,13 +138,13 @@ def test_support_weights_are_importance_weights_of_the_iterated_tilt(reference, 
         support = jnp.concatenate(parts, axis=1)
         config = replace(config, num_support_actions=support.shape[1])
     moved, gain = propose(lambda x: -x[..., 0], keys[2], support[..., None], beta=beta, sigma=sigma)
-    weights = support_weights(-support, beta * (renewal - 1), gain, config)
+    weights = support_weights(-support, beta * (refresh - 1), gain, config)
     np.testing.assert_allclose(weights.mean(axis=1), 1.0, rtol=1e-5)
     means = np.asarray((weights * moved[..., 0]).mean(axis=1))
     share = np.asarray(weights**2).mean() / np.asarray(weights).mean() ** 2
     tolerance = 4 * np.sqrt(share / support.size) * 1.5
     # N(b, 1) smoothed by σ and tilted by β more: N(b + β(1 + σ²), 1 + σ²)
-    assert abs(means.mean() - beta * (renewal + sigma**2)) < tolerance
+    assert abs(means.mean() - beta * (refresh + sigma**2)) < tolerance
 
 
 @pytest.mark.parametrize("reference", ["current", "behaviour", "mixture"])
@@ -189,32 +189,32 @@ def test_a_share_of_the_data_is_the_same_whether_actions_are_weighted_or_drawn_b
         "support_energies": energies,
     }
     losses = {}
-    for weights in ("factors", "sampled"):
+    for weights in ("loss-weights", "sampled"):
         config = replace(
             bandit_config("qipo-ot", "behaviour"), weights=weights, data_share=0.6, num_support_actions=count
         )  # fmt: skip
         agent = build(config, SPEC, 0)
-        state = agent.init(jax.random.key(0))._replace(renewals=jnp.ones(()))
+        state = agent.init(jax.random.key(0))._replace(refreshes=jnp.ones(()))
         keys = jax.random.split(jax.random.key(1), 2000)
         update = jax.jit(lambda key, agent=agent, state=state: agent.stages[-1].update(state, batch, key)[1])
         losses[weights] = np.asarray(jax.lax.map(update, keys)["loss"])
     error = np.sqrt(sum(of.var() / len(of) for of in losses.values()))
-    assert abs(losses["factors"].mean() - losses["sampled"].mean()) < 4 * error
-    assert error < 0.02 * losses["factors"].mean()
+    assert abs(losses["loss-weights"].mean() - losses["sampled"].mean()) < 4 * error
+    assert error < 0.02 * losses["loss-weights"].mean()
 
 
 def test_the_tilted_path_improves_to_the_tilt_of_the_smoothed_behaviour(bandit):
     sigma = 0.2
     config = replace(
         bandit_config("qipo-ot", "behaviour"), improvement="tilted-path", tilted_sigma=sigma,
-        improvement_steps=1500, renew_every=1500,
+        improvement_steps=1500, refresh_every=1500,
     )  # fmt: skip
     config = replace(config, flow=replace(config.flow, num_steps=20))
     bandit = {name: column[:4000] for name, column in bandit.items()}
     agent = build(config, SPEC, 0)
     law = gaussian_mixture(np.ones(2), np.array([[-0.35], [0.35]]), np.full((2, 1, 1), 0.15**2))
     state = agent.init(jax.random.key(1))._replace(critic=known_critic(2.0), behaviour=exact_flow(law))
-    (state, key), *_ = renewals(agent.stages[-1], 2, state, bandit)
+    (state, key), *_ = refreshes(agent.stages[-1], 2, state, bandit)
     actions = np.asarray(jax.jit(agent.act)(state, jnp.zeros((20_000, 1)), key))[:, 0]
 
     grid = np.linspace(-3, 3, 6001)

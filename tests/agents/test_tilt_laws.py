@@ -20,7 +20,7 @@ from tiltflow.agents.support import baseline_weights
 from tiltflow.critics import Critic, Ensemble, join
 from tiltflow.errors import UserError
 from tiltflow.exact import gaussian_mixture
-from tiltflow.optimize import Trained, run_steps
+from tiltflow.optimize import TrainState, run_steps
 from tiltflow.solvers import integrate
 
 MEAN, STD, SLOPE, STEPS = 0.1, 0.15, 6.0, 2500
@@ -51,9 +51,9 @@ def columns(rows: int = 4000) -> dict[str, jnp.ndarray]:
 def last_stage(agent, state, data):
     """The state and the actions after the last stage."""
     stage, key = agent.stages[-1], jax.random.key(5)
-    state = jax.jit(stage.renew)(state, {name: column[:500] for name, column in data.items()}, key)
-    if stage.derive is not None:
-        data = {**data, **jax.jit(stage.derive)(state, data, key)}
+    state = jax.jit(stage.refresh)(state, {name: column[:500] for name, column in data.items()}, key)
+    if stage.precompute is not None:
+        data = {**data, **jax.jit(stage.precompute)(state, data, key)}
     run = jax.jit(run_steps, static_argnames=("update", "num_steps", "batch_size"))
     state, _ = run(stage.update, state, data, key, 0, num_steps=stage.steps, batch_size=stage.batch_size)
     return state, np.asarray(jax.jit(agent.act)(state, jnp.zeros((20_000, 1)), key))[:, 0]
@@ -72,14 +72,14 @@ def improve(beta: float = 1.0, value: float = 0.4, **changes) -> tuple[float, fl
         behaviour_steps=1,
         critic_steps=1,
         improvement_steps=STEPS,
-        renew_every=STEPS,
+        refresh_every=STEPS,
         **changes,
     )
     agent = qipo.build(config, SPEC, 0)
     critic = known_critic(SLOPE)
     if config.critic.kind == "expectile":
         constant = Constant(jnp.float32(value))
-        critic = Critic(critic.q, Trained(constant, constant, ()))
+        critic = Critic(critic.q, TrainState(constant, constant, ()))
     state = agent.init(jax.random.key(1))._replace(critic=critic, behaviour=exact_flow(LAW))
     _, actions = last_stage(agent, state, columns())
     return (actions.mean() - MEAN) / (beta * SLOPE * STD**2), actions.std()
@@ -156,7 +156,7 @@ def test_the_staged_readings_of_flowq_are_exact_for_gaussian_actions_and_a_linea
     agent = flowq.build(config, SPEC, 0)
     critic = known_critic(SLOPE)
     constant = Constant(jnp.float32(0.4))
-    critic = Critic(critic.q, Trained(constant, constant, ()))
+    critic = Critic(critic.q, TrainState(constant, constant, ()))
     begun = agent.init(jax.random.key(1))._replace(critic=critic, behaviour=exact_flow(LAW))
     state, actions = last_stage(agent, begun, columns())
     std, unit = noise * STD, float(state.scale)
@@ -234,7 +234,7 @@ def test_the_unit_of_flowq_does_not_change_when_a_constant_is_added_to_q():
             return SLOPE * inputs[..., 1:] + 100.0
 
     data, q = columns(), Ensemble.of([Raised()])
-    critic = Critic(Trained(q, q, ()), None)
+    critic = Critic(TrainState(q, q, ()), None)
     spread = q_spread(critic, data, EXPECTILE)
     assert spread == pytest.approx(float(q_spread(known_critic(SLOPE), data, EXPECTILE)), rel=1e-3)
     assert spread == pytest.approx(SLOPE * STD, rel=0.05)

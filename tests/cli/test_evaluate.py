@@ -9,7 +9,7 @@ import pytest
 from tiltflow.cli.main import main
 from tiltflow.errors import UserError
 from tiltflow.training.evaluate import evaluate
-from tiltflow.training.guided import Guidance
+from tiltflow.training.test_time_guidance import Guidance
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 

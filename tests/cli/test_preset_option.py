@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("quickly_compiled")
 HOPPER = "d4rl/hopper-medium-v2"
 TINY = (
     *("--evaluations", "1", "--set.flow.batch-size", "64", "--set.critic.network.width", "16"),
-    *("--set.num-support-actions", "4", "--set.critic.num-support-actions", "4", "--set.renew-every", "3"),
+    *("--set.num-support-actions", "4", "--set.critic.num-support-actions", "4", "--set.refresh-every", "3"),
 )
 
 

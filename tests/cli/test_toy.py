@@ -16,8 +16,8 @@ import pytest
 
 from tiltflow.cli.main import main
 from tiltflow.cli.toy import Toy
-from tiltflow.toy.cells import run_job
-from tiltflow.toy.plan import Cell, Job
+from tiltflow.figures2d.cells import run_job
+from tiltflow.figures2d.plan import Cell, Job
 
 WORDS = ("--data", "moons", "--method", "resample", "--beta", "0", "3", "--seeds", "2")
 WORDS = (*WORDS, "--samples", "300", "--points", "40", "--train-rows", "3000")

@@ -10,7 +10,7 @@ from tiltflow.agents.configs import NetworkConfig
 from tiltflow.guidance import fit, make_problem
 from tiltflow.guidance.baseline import with_baseline, within_conditions
 from tiltflow.guidance.configs import METHODS, FitConfig
-from tiltflow.guidance.descent import silent
+from tiltflow.guidance.fit_loop import silent
 
 CONFIG = FitConfig(batch_size=256, steps=1_000)
 

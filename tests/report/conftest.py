@@ -17,11 +17,11 @@ CHUNK = 1000
 METRICS = {
     "behaviour": ("loss",),
     "critic": ("value_loss", "loss", "q_mean", "target_mean"),
-    "improvement": ("loss", "ess", "q_data", "q_support", "q_weighted", "renewals"),
+    "improvement": ("loss", "ess", "q_data", "q_support", "q_weighted", "refreshes"),
 }
 
 
-def metric(name: str, stage: str, done: float, renewals: int, rng: np.random.Generator) -> float:
+def metric(name: str, stage: str, done: float, refreshes: int, rng: np.random.Generator) -> float:
     noise = rng.normal()
     return {
         "loss": 0.9 * np.exp(-8 * done) + 0.55 + 0.012 * noise
@@ -30,11 +30,11 @@ def metric(name: str, stage: str, done: float, renewals: int, rng: np.random.Gen
         "value_loss": 3 * np.exp(-6 * done) + 0.1 * np.exp(0.1 * noise),
         "q_mean": -60 + 35 * done + 0.6 * noise,
         "target_mean": -60 + 36 * done + 0.8 * noise,
-        "ess": 9.5 - 0.8 * renewals + 0.15 * noise,
+        "ess": 9.5 - 0.8 * refreshes + 0.15 * noise,
         "q_data": -25 + 0.1 * noise,
-        "q_support": -24 + 1.2 * renewals + 0.1 * noise,
-        "q_weighted": -22.5 + 1.2 * renewals + 0.1 * noise,
-        "renewals": float(renewals),
+        "q_support": -24 + 1.2 * refreshes + 0.1 * noise,
+        "q_weighted": -22.5 + 1.2 * refreshes + 0.1 * noise,
+        "refreshes": float(refreshes),
     }[name]
 
 
@@ -62,13 +62,13 @@ def make_run(
     stages = {"behaviour": 40, "critic": 40, "improvement": 20} if qipo else {"behaviour": 60}
     folder.mkdir(parents=True)
 
-    chunks, step, renew_every = [], 0, 5
+    chunks, step, refresh_every = [], 0, 5
     for stage, count in stages.items():
         for index in range(count):
             step += CHUNK
             metrics = {
                 name: [
-                    metric(name, stage, index / count, 1 + index // renew_every, rng) for _ in range(seeds)
+                    metric(name, stage, index / count, 1 + index // refresh_every, rng) for _ in range(seeds)
                 ]
                 for name in METRICS[stage]
             }

@@ -83,7 +83,7 @@ def test_an_unfinished_run_says_so(page_of):
 
 def test_behaviour_cloning_has_no_weights_to_show(page_of):
     assert "Effective sample size" not in page_of("bc").text
-    assert "renewal" not in page_of("bc").text
+    assert "refresh" not in page_of("bc").text
 
 
 def test_a_comparison_names_the_best_and_whether_intervals_overlap(page_of, other_run, make_run, tmp_path):

@@ -51,9 +51,9 @@ def test_the_band_of_a_metric_spans_the_seeds(finished_run):
     assert run.stage_start("critic") == 40_000
 
 
-def test_renewals_are_where_the_logged_count_rises(finished_run, other_run):
-    assert read_run(finished_run).renewals == [85_000, 90_000, 95_000]
-    assert read_run(other_run).renewals == []
+def test_refreshes_are_where_the_logged_count_rises(finished_run, other_run):
+    assert read_run(finished_run).refreshes == [85_000, 90_000, 95_000]
+    assert read_run(other_run).refreshes == []
 
 
 def test_a_line_that_a_crash_cut_off_is_left_out(make_run, tmp_path):

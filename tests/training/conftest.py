@@ -53,7 +53,7 @@ def pendulum(tmp_path_factory) -> Path:
 def small_config(pendulum):
     """A config of a run that takes seconds: small networks, a few hundred steps, two short evaluations.
 
-    QIPO's stages are of 100, 60 and 40 steps, so that only the renewals cut chunks short: each length of
+    QIPO's stages are of 100, 60 and 40 steps, so that only the refreshes cut chunks short: each length of
     chunk is compiled anew.
     """
 
@@ -63,7 +63,7 @@ def small_config(pendulum):
         agent = replace(agent, flow=replace(agent.flow, network=network, num_steps=2, batch_size=32))
         if hasattr(agent, "critic"):
             critic = replace(agent.critic, network=network, batch_size=32, num_support_actions=4)
-            agent = replace(agent, critic=critic, renew_every=30, num_support_actions=4)
+            agent = replace(agent, critic=critic, refresh_every=30, num_support_actions=4)
             agent = replace(agent, behaviour_steps=100, critic_steps=60, improvement_steps=40)
         defaults = {
             "data": str(pendulum), "env": ENVIRONMENT, "steps": 200, "evaluations": 2, "episodes": 2,

@@ -22,7 +22,7 @@ from tiltflow.training import checkpoints
 from tiltflow.training.evaluate import evaluate
 from tiltflow.training.group import make_agent, read_config
 from tiltflow.training.loop import INIT, seed_keys
-from tiltflow.training.policy import identity_units, init_state
+from tiltflow.training.policy import identity_scaler, init_state
 from tiltflow.training.restore import restore_group
 from tiltflow.training.run import resume
 
@@ -69,7 +69,7 @@ def test_a_damaged_checkpoint_never_gives_another_state_than_the_one_saved(run):
     config, spec = read_config(run), Spec(3, 1)
     agent, schedule = make_agent(config, spec)
     checksum = json.loads((run / "environment.json").read_text())["data"]["checksum"]
-    fresh = init_state(agent, identity_units(spec), seed_keys([0], INIT))
+    fresh = init_state(agent, identity_scaler(spec), seed_keys([0], INIT))
 
     def restored():
         state, step, _, problems = restore_group(config, run, [0], checksum, schedule, fresh)
@@ -116,7 +116,7 @@ def test_checkpoints_in_which_the_members_of_a_critic_followed_each_other_are_re
     small_config, tmp_path, seeds
 ):
     agent, _ = make_agent(small_config("qipo-ot"), Spec(3, 1))
-    state = init_state(agent, identity_units(Spec(3, 1)), seed_keys(seeds, INIT))
+    state = init_state(agent, identity_scaler(Spec(3, 1)), seed_keys(seeds, INIT))
     path = checkpoints.save(tmp_path, state, {"step": 0, "run": {}}, keep=1)
     head, _ = checkpoints.read(path)
 

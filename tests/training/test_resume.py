@@ -20,8 +20,8 @@ from tiltflow.files import write_json
 from tiltflow.training import checkpoints
 from tiltflow.training.config import to_dict
 from tiltflow.training.evaluate import evaluate
-from tiltflow.training.guided import Guidance
 from tiltflow.training.run import resume, train
+from tiltflow.training.test_time_guidance import Guidance
 
 
 def final_bodies(run: Path) -> dict[str, bytes]:
@@ -90,8 +90,8 @@ def test_a_run_stopped_between_chunks_resumes_bit_for_bit(small_config, trained,
     asked = []
 
     def ask_to_stop(event):
-        between_renewals = 180
-        if event["event"] == "chunk" and event["step"] >= between_renewals and not asked:
+        between_refreshes = 180
+        if event["event"] == "chunk" and event["step"] >= between_refreshes and not asked:
             asked.append(event["step"])
             signal.raise_signal(signal.SIGTERM)
 

@@ -9,8 +9,8 @@ from tiltflow.training.config import TrainConfig
 from tiltflow.training.schedule import Schedule
 
 
-def stage(steps: int, renew_every: int | None, improves: bool) -> Stage:
-    return Stage("s", steps, 1, lambda state, batch, key: (state, {}), improves, renew_every=renew_every)
+def stage(steps: int, refresh_every: int | None, improves: bool) -> Stage:
+    return Stage("s", steps, 1, lambda state, batch, key: (state, {}), improves, refresh_every=refresh_every)
 
 
 schedules = st.builds(
@@ -49,14 +49,14 @@ def test_a_resumed_run_has_the_remaining_chunks_of_an_uninterrupted_one(schedule
 
 @given(schedules)
 @settings(max_examples=200, deadline=None)
-def test_renewals_fall_where_their_period_says(schedule):
-    renewed = [(here.stage, here.stage_step) for here, _ in schedule.chunks(0) if schedule.renews(here)]
+def test_refreshes_fall_where_their_period_says(schedule):
+    refreshed = [(here.stage, here.stage_step) for here, _ in schedule.chunks(0) if schedule.refreshes(here)]
     expected = [
         (index, step)
         for index, stage in enumerate(schedule.stages)
-        for step in ([0] if stage.renew_every is None else range(0, stage.steps, stage.renew_every))
+        for step in ([0] if stage.refresh_every is None else range(0, stage.steps, stage.refresh_every))
     ]
-    assert renewed == expected
+    assert refreshed == expected
 
 
 @given(schedules)

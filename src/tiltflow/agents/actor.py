@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from tiltflow.agents.baseline_configs import ActorConfig
 from tiltflow.data.transitions import Spec
 from tiltflow.networks import MLP
-from tiltflow.optimize import Trained, begin
+from tiltflow.optimize import TrainState, begin
 
 
 class Actor(eqx.Module):
@@ -30,7 +30,7 @@ def begin_actor(
     optimizer: optax.GradientTransformation,
     *,
     squashed: bool,
-) -> Trained:
+) -> TrainState:
     """A fresh actor under training. Its last layer starts with a hundredth of the others' variance."""
     network = MLP(
         key,

@@ -16,11 +16,11 @@ from tiltflow.agents.sampling import play_actions, sample_support
 from tiltflow.critics import Critic, init_critic, q_value, update_critic
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Generator
-from tiltflow.optimize import Columns, Metrics, Trained
+from tiltflow.optimize import Columns, Metrics, TrainState
 
 
 class ActorCriticState(NamedTuple):
-    policy: Trained
+    policy: TrainState
     critic: Critic
     guide: Any = None
     """What else the steps of the policy need to remember or train, where there is anything."""
@@ -37,7 +37,7 @@ def build_actor_critic(
     steps: int,
     *,
     batch_size: int,
-    init_policy: Callable[[PRNGKeyArray], Trained],
+    init_policy: Callable[[PRNGKeyArray], TrainState],
     improve: Improve,
     act: Callable[[ActorCriticState, Array, PRNGKeyArray], Array],
     back_up: Callable[[ActorCriticState, Columns, PRNGKeyArray], Backed] = lambda state, rows, key: {},
@@ -92,7 +92,7 @@ def play_best_of(config: Any, spec: Spec) -> Callable[[ActorCriticState, Array, 
     """The policy that draws `num_candidates` actions of the averaged flow and takes the one of highest Q."""
 
     def act(state: ActorCriticState, observations: Array, key: PRNGKeyArray) -> Array:
-        flow, critic, count = state.policy.average, state.critic, config.num_candidates
+        flow, critic, count = state.policy.ema, state.critic, config.num_candidates
         return best_of(flow, critic, observations, key, count, spec, config.flow, config.critic)
 
     return act

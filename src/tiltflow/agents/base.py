@@ -19,11 +19,11 @@ Act = Callable[[State, Float[Array, "n o"], PRNGKeyArray], Float[Array, "n a"]]
 class Stage:
     """Consecutive gradient steps of one kind.
 
-    At its first step and then every `renew_every` steps (only at the first where it is None) the loop
-    calls `renew(state, sample, key)` with a fixed-size sample of the data's rows, and then
-    `derive(state, rows, key)`, block by block of the rows that the batches up to the next renewal draw, to
-    get extra columns of numbers (support actions, say) for them. `derive` must read only what `update`
-    leaves alone: a resumed run derives the columns again instead of storing them.
+    At its first step and then every `refresh_every` steps (only at the first where it is None) the loop
+    calls `refresh(state, sample, key)` with a fixed-size sample of the data's rows, and then
+    `precompute(state, rows, key)`, block by block of the rows that the batches up to the next refresh draw,
+    to get extra columns of numbers (support actions, say) for them. `precompute` must read only what
+    `update` leaves alone: a resumed run precomputes the columns again instead of storing them.
     """
 
     name: str
@@ -32,11 +32,11 @@ class Stage:
     update: Update
     improves_policy: bool
     """Whether the policy changes in this stage, so that evaluating it during the stage makes sense."""
-    renew: Callable[[State, Columns, PRNGKeyArray], State] = lambda state, sample, key: state
-    renew_every: int | None = None
-    derive: Callable[[State, Columns, PRNGKeyArray], Mapping[str, Array]] | None = None
-    derive_reason: str = ""
-    """What the derivation does, for the progress display."""
+    refresh: Callable[[State, Columns, PRNGKeyArray], State] = lambda state, sample, key: state
+    refresh_every: int | None = None
+    precompute: Callable[[State, Columns, PRNGKeyArray], Mapping[str, Array]] | None = None
+    precompute_reason: str = ""
+    """What is precomputed, for the progress display."""
     owns: tuple[str, ...] = ()
     """Fields of the state that this stage alone determines; another run's may be taken over."""
     depends: Mapping[str, Any] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Agent:
 
 def flow_parts(config: Any) -> Callable[[State], Parts]:
     """The parts of a policy that is a flow: its averaged parameters, and the critic's config."""
-    return lambda state: Parts(state.policy.average, config.flow, config.critic)
+    return lambda state: Parts(state.policy.ema, config.flow, config.critic)
 
 
 def split_steps(total: int, shares: Mapping[str, float], fixed: Mapping[str, int | None]) -> dict[str, int]:

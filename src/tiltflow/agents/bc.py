@@ -22,7 +22,7 @@ from tiltflow.agents.sampling import play_actions
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow, matching_loss
 from tiltflow.networks import TimeNetwork
-from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
+from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
 from tiltflow.paths import PATHS
 
 
@@ -46,12 +46,12 @@ def make_optimizer(learning_rate: float, decay: str, steps: int) -> optax.Gradie
 
 
 def behaviour_update(
-    policy: Trained,
+    policy: TrainState,
     batch: Columns,
     key: PRNGKeyArray,
     config: FlowConfig,
     optimizer: optax.GradientTransformation,
-) -> tuple[Trained, Metrics]:
+) -> tuple[TrainState, Metrics]:
     """One step of plain conditional matching on the data's actions (QIPO, Algorithm 2, step 1)."""
 
     def loss(flow: Flow) -> tuple[Float[Array, ""], Metrics]:
@@ -82,7 +82,7 @@ def behaviour_stage(
 
 
 class BCState(NamedTuple):
-    policy: Trained
+    policy: TrainState
     one_step: OneStep | None = None
 
 
@@ -107,15 +107,15 @@ def build(config: BCConfig, spec: Spec, steps: int) -> Agent:
 
     def act(state: BCState, observations: Array, key: PRNGKeyArray) -> Array:
         def of_flow() -> Float[Array, "n a"]:
-            return play_actions(state.policy.average, observations, key, spec, config.flow)
+            return play_actions(state.policy.ema, observations, key, spec, config.flow)
 
         return play_one_step(state.one_step, observations, key, spec.action_size, of_flow)
 
     def parts(state: BCState) -> Parts:
-        return Parts(state.policy.average, config.flow)
+        return Parts(state.policy.ema, config.flow)
 
     stages: tuple[Stage, ...] = (behaviour_stage(config.flow, count["behaviour"], update),)
     if config.distill:
-        flow_of = attrgetter("policy.average")
+        flow_of = attrgetter("policy.ema")
         stages += (distillation_stage(count["distill"], config.flow, distillation, flow_of, None, 1.0),)
     return Agent(init, stages, act, parts)

@@ -2,7 +2,7 @@
 
 The critic is fixed from then on.
 
-Their states are named tuples with the fields `policy` (Trained) and `critic`. The policy stays μ to the
+Their states are named tuples with the fields `policy` (TrainState) and `critic`. The policy stays μ to the
 end of the critic's stage.
 """
 
@@ -34,7 +34,7 @@ def behaviour_and_critic(
 ) -> tuple[Stage, Stage]:
     """Both stages, of `count["behaviour"]` and `count["critic"]` gradient steps.
 
-    `begin_critic` is the renewal with which the critic's stage begins.
+    `begin_critic` is the refresh with which the critic's stage begins.
     """
 
     def behave(state: Any, batch: Columns, key: PRNGKeyArray) -> tuple[Any, Metrics]:
@@ -43,7 +43,7 @@ def behaviour_and_critic(
 
     def next_support(state: Any, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
         count = config.critic.num_support_actions
-        behaviour = state.policy.average
+        behaviour = state.policy.ema
         actions = sample_support(behaviour, rows["next_observations"], key, count, spec, config.flow)
         return {"next_support_actions": actions}
 
@@ -61,9 +61,9 @@ def behaviour_and_critic(
             config.critic.batch_size,
             learn_q,
             improves_policy=False,
-            renew=begin_critic,
-            derive=next_support if softmax_critic else None,
-            derive_reason="drawing support actions of the next states",
+            refresh=begin_critic,
+            precompute=next_support if softmax_critic else None,
+            precompute_reason="drawing support actions of the next states",
             owns=("critic",),
             depends={"critic": asdict(config.critic)} | (backed_by if softmax_critic else {}),
         ),

@@ -50,7 +50,7 @@ class NetworkConfig:
     """A multilayer perceptron."""
 
     width: Count = 256
-    """Units of each hidden layer."""
+    """ObservationScaler of each hidden layer."""
     depth: Count = 3
     """Number of hidden layers."""
     activation: Activation = "silu"
@@ -171,9 +171,9 @@ class QIPOConfig:
     """Weight actions by the first half of the critic's ensemble alone."""
     continue_critic: bool = False
     """Train the critic on during the improvement, by the softmax backup over actions of the present policy;
-    the weights take it over at each renewal."""
+    the weights take it over at each refresh."""
     annealed: bool = True
-    """Reach β in equal parts, one a renewal; otherwise each renewal adds the whole of β, as in (5.4)."""
+    """Reach β in equal parts, one a refresh; otherwise each refresh adds the whole of β, as in (5.4)."""
     energy_scale: EnergyScale = "advantage"
     """Unit of E = −Q: the mean spread of Q over the support actions of a state, or Q's own."""
     num_support_actions: Count = 16
@@ -183,7 +183,7 @@ class QIPOConfig:
     data_share: InnerFraction | None = None
     """Share of the loss that the data's action has; without it what the M + 1 weights give it."""
     support: SupportDraws = "dataset"
-    """Draw support actions at each renewal, for all rows that are used up to the next, or for each batch."""
+    """Draw support actions at each refresh, for all rows that are used up to the next, or for each batch."""
     reference: Reference = "mixture"
     """Support actions from the present policy (as published), from the behaviour, half from each, or none
     but the data's own."""
@@ -194,8 +194,8 @@ class QIPOConfig:
     """Largest weight of a support action (baseline = value)."""
     support_noise: NonNegative = 1.0
     """Noise temperature τ of the support actions: they start from τ·z, z ~ N(0, I)."""
-    renew_every: Count | None = None
-    """Improvement steps between two renewals of the support actions (K_renew); without it a quarter."""
+    refresh_every: Count | None = None
+    """Improvement steps between two refreshes of the support actions (K_renew); without it a quarter."""
     weights: SupportWeights = "sampled"
     """Use of the weights: as each support action's chance to be the one that its state is matched on, or as
     factors of all M + 1 (as published; M + 1 times as many actions a step, of the same states)."""

@@ -43,18 +43,18 @@ from tiltflow.agents.sampling import sample_actions
 from tiltflow.critics import Critic, join, q_values
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow, matching_loss
-from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
+from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
 
 
 def improve(
-    policy: Trained,
+    policy: TrainState,
     critic: Critic,
     batch: Columns,
     key: PRNGKeyArray,
     spec: Spec,
     config: FlowQLConfig,
     optimizer: optax.GradientTransformation,
-) -> tuple[Trained, Metrics]:
+) -> tuple[TrainState, Metrics]:
     """One step of the policy: plain matching, and up Q of its own actions."""
     observations, size = batch["observations"], q_size(critic, batch, config.critic)
     loss_key, sample_key = jax.random.split(key)
@@ -63,7 +63,7 @@ def improve(
         measure = flow.prediction if config.error == "prediction" else config.error
         matching = matching_loss(flow, loss_key, batch["actions"], observations, measure=measure)
         actions = sample_actions(flow, observations, sample_key, spec, config.flow)
-        values = q_values(critic.q.model, observations, actions)
+        values = q_values(critic.q.params, observations, actions)
         q = jnp.mean(join(values, config.critic))
         value = matching - config.eta / size * q
         return value, {"loss": value, "matching_loss": matching, "q_policy": q}
@@ -79,7 +79,7 @@ def build(config: FlowQLConfig, spec: Spec, steps: int) -> Agent:
 
     def next_actions(state: ActorCriticState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
         observations = rows["next_observations"]
-        return {"next_actions": sample_actions(state.policy.average, observations, key, spec, config.flow)}
+        return {"next_actions": sample_actions(state.policy.ema, observations, key, spec, config.flow)}
 
     def step(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> Stepped:
         policy, metrics = improve(state.policy, state.critic, batch, key, spec, config, optimizer)

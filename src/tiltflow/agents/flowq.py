@@ -1,8 +1,8 @@
 """FlowQ (arXiv 2505.14139): a flow policy that matches a path or a velocity guided by ∇Q.
 
 The policy is π(a|s) ≈ μ(a|s)·exp(λQ(s, a)/q), q the unit of Q. With E = −Q/q and
-(data, noise, t) as in flow matching, one of two readings (guidance/displaced.py; those of a finished critic
-are in flowq_staged.py) is the target v̂ at x̂_t:
+(data, noise, t) as in flow matching, one of two readings (guidance/guided_paths.py; those of a finished
+critic are in flowq_staged.py) is the target v̂ at x̂_t:
 
     velocity  x̂_t = t·data + (1 − t)·noise,              v̂ = data − noise − λ·c(t)·∇E(x̂_t)
     path      x̂_t = m_t − λ·h(t)·∇E(m_t) + σ·jitter,     v̂ = dx̂_t/dt,   m_t = t·data + (1 − t)·√(1 − σ²)·noise
@@ -57,7 +57,7 @@ from tiltflow.agents.sampling import sample_actions, sample_support
 from tiltflow.critics import Critic, q_value
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow
-from tiltflow.guidance.displaced import (
+from tiltflow.guidance.guided_paths import (
     Energy,
     FixedSchedule,
     LearnedSchedule,
@@ -66,7 +66,7 @@ from tiltflow.guidance.displaced import (
     guided_velocity,
     schedule_residual,
 )
-from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
+from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
 
 BEHAVIOUR_ACTIONS = 4
 MAX_WEIGHT = 100.0
@@ -75,9 +75,9 @@ MAX_WEIGHT = 100.0
 class Guide(NamedTuple):
     """What a learned schedule takes besides policy and critic."""
 
-    behaviour: Trained
+    behaviour: TrainState
     """μ, by plain matching."""
-    schedule: Trained
+    schedule: TrainState
     """h."""
 
 
@@ -97,19 +97,19 @@ def schedule_of(guide: Guide | None, config: FlowQConfig) -> Schedule:
     """h: the learned one, or the fixed one, of which `rational` ends at the last time of the Euler steps."""
     if config.schedule == "learned":
         assert guide is not None
-        return guide.schedule.average
+        return guide.schedule.ema
     return FixedSchedule(config.schedule, 1.0 - 1.0 / max(2, config.next_action_steps))
 
 
 def improve(
-    policy: Trained,
+    policy: TrainState,
     critic: Critic,
     schedule: Schedule,
     batch: Columns,
     key: PRNGKeyArray,
     config: FlowQConfig,
     optimizer: optax.GradientTransformation,
-) -> tuple[Trained, Metrics]:
+) -> tuple[TrainState, Metrics]:
     """One step of the policy: matching of the configured reading."""
     data, energy = batch["actions"], energy_of(critic, batch, config)
     t, noise, jitter = _draw(key, data)
@@ -138,7 +138,7 @@ def improve(
 
 
 def fit_schedule(
-    schedule: Trained,
+    schedule: TrainState,
     behaviour: Flow,
     critic: Critic,
     batch: Columns,
@@ -146,7 +146,7 @@ def fit_schedule(
     spec: Spec,
     config: FlowQConfig,
     optimizer: optax.GradientTransformation,
-) -> tuple[Trained, Metrics]:
+) -> tuple[TrainState, Metrics]:
     """One step of h on the weighted residual; its average is what the policy is trained with."""
     observations, data, energy = batch["observations"], batch["actions"], energy_of(critic, batch, config)
     draw_key, support_key = jax.random.split(key)
@@ -203,7 +203,7 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
         )
         schedule, metrics = fit_schedule(
             state.guide.schedule,
-            behaviour.average,
+            behaviour.ema,
             state.critic,
             batch,
             schedule_key,
@@ -222,7 +222,7 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
 
     def next_actions(state: ActorCriticState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
         observations = rows["next_observations"]
-        return {"next_actions": sample_actions(state.policy.average, observations, key, spec, euler)}
+        return {"next_actions": sample_actions(state.policy.ema, observations, key, spec, euler)}
 
     return build_actor_critic(
         config,

@@ -40,22 +40,22 @@ from tiltflow.agents.sampling import sample_support
 from tiltflow.critics import Critic, init_critic, q_value
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow
-from tiltflow.guidance.potential import Potential
+from tiltflow.guidance.score_shift import Potential
 from tiltflow.networks import TimeNetwork
-from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
+from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
 from tiltflow.paths import PATHS
 
 SHARES = {"behaviour": 0.5, "critic": 0.35, "guidance": 0.15}
 
 
 class StagedState(NamedTuple):
-    policy: Trained
+    policy: TrainState
     critic: Critic
     behaviour: Flow
     """μ: the averaged policy as the behaviour stage left it."""
     scale: Float[Array, ""]
     """u, the unit of Q."""
-    value: Trained | None
+    value: TrainState | None
     """f, of the reading `intermediate`."""
 
 
@@ -74,7 +74,7 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
         value = init_value(jax.random.fold_in(key, 2)) if config.reading == "intermediate" else None
         return StagedState(begin(flow, behaviour_optimizer), critic, behaviour, jnp.ones(()), value)
 
-    def init_value(key: PRNGKeyArray) -> Trained:
+    def init_value(key: PRNGKeyArray) -> TrainState:
         network = TimeNetwork(
             key,
             spec.action_size,
@@ -87,7 +87,7 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
         return begin(Potential(network, jnp.ones(()), PATHS["ot"], classifier=False), optimizer)
 
     def keep_behaviour(state: StagedState, sample: Columns, key: PRNGKeyArray) -> StagedState:
-        return state._replace(behaviour=state.policy.average)
+        return state._replace(behaviour=state.policy.ema)
 
     def draw(state: StagedState, rows: Columns, key: PRNGKeyArray) -> Float[Array, "n m a"]:
         """Actions of μ at each state."""
@@ -106,7 +106,7 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
         """The policy's training starts afresh from μ, and Q gets its unit."""
         drawn = draw(state, sample, key)
         unit = energy_unit(support_energies(state, sample["observations"], drawn, config), "advantage")
-        return state._replace(policy=begin(state.policy.average, optimizer), scale=unit)
+        return state._replace(policy=begin(state.policy.ema, optimizer), scale=unit)
 
     def slope_of(state: StagedState, observations: Float[Array, "n o"]) -> Slope:
         def total(actions: Float[Array, "n a"]) -> Float[Array, ""]:
@@ -124,11 +124,11 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
             return values[:, 0] - jnp.mean(values[:, 1:], axis=1)
         q = q_value(state.critic, batch["observations"], batch["actions"], config.critic)
         value = state.critic.value
-        return (q if value is None else q - value.model(batch["observations"])[..., 0]) / state.scale
+        return (q if value is None else q - value.params(batch["observations"])[..., 0]) / state.scale
 
     def learn_value(
         state: StagedState, observations: Array, x: Array, t: Array, advantage: Float[Array, " n"]
-    ) -> tuple[Trained, Metrics]:
+    ) -> tuple[TrainState, Metrics]:
         """One step of f."""
         assert state.value is not None
         log_weights = config.strength * advantage
@@ -160,7 +160,7 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
             velocity = velocity + config.strength * guidance
         elif config.reading == "intermediate":
             value, losses = learn_value(state, observations, x, t, advantages(state, batch, j))
-            velocity = velocity + intermediate_guidance(value.average, observations, x, t)
+            velocity = velocity + intermediate_guidance(value.ema, observations, x, t)
             metrics = dict(losses)
 
         def loss(flow: Flow) -> tuple[Float[Array, ""], Metrics]:
@@ -177,9 +177,9 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
         config.flow.batch_size,
         guide,
         improves_policy=True,
-        renew=prepare,
-        derive=support if draws else None,
-        derive_reason="drawing the behaviour's actions",
+        refresh=prepare,
+        precompute=support if draws else None,
+        precompute_reason="drawing the behaviour's actions",
     )
     stages = behaviour_and_critic(config, spec, count, behaviour_optimizer, keep_behaviour)
     return Agent(init, (*stages, guidance), play_best_of(config, spec), flow_parts(config))

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from tiltflow.flow import Flow
-from tiltflow.guidance.potential import Potential
+from tiltflow.guidance.score_shift import Potential
 
 SMALLEST_TIME = 0.05
 LARGEST_EXPONENT = 5.0

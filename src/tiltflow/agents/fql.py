@@ -61,21 +61,21 @@ def build(config: FQLConfig, spec: Spec, steps: int) -> Agent:
         return jnp.clip(apply_one_step(one_step, observations, noise), -1.0, 1.0)
 
     def next_actions(state: ActorCriticState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
-        return {"next_actions": draw(state.policy.model.one_step, rows["next_observations"], key)}
+        return {"next_actions": draw(state.policy.params.one_step, rows["next_observations"], key)}
 
     def improve(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> Stepped:
         observations = batch["observations"]
         flow_key, noise_key = jax.random.split(key)
         noise = jax.random.normal(noise_key, batch["actions"].shape)
         sampler = {"num_steps": config.flow.num_steps, "solver": config.flow.solver}
-        of_flow = jnp.clip(state.policy.model.flow.integrate(noise, observations, **sampler), -1.0, 1.0)
+        of_flow = jnp.clip(state.policy.params.flow.integrate(noise, observations, **sampler), -1.0, 1.0)
         size = q_size(state.critic, batch, config.critic) if config.normalize_q else 1.0
 
         def loss(policy: Distilled) -> tuple[Float[Array, ""], Metrics]:
             matching = matching_loss(policy.flow, flow_key, batch["actions"], observations)
             actions = apply_one_step(policy.one_step, observations, noise)
             distilled = jnp.mean((actions - of_flow) ** 2)
-            q = jnp.mean(q_values(state.critic.q.model, observations, jnp.clip(actions, -1.0, 1.0)))
+            q = jnp.mean(q_values(state.critic.q.params, observations, jnp.clip(actions, -1.0, 1.0)))
             value = matching + config.alpha * distilled - q / size
             parts = {"matching_loss": matching, "distillation_loss": distilled, "q_policy": q}
             return value, {"loss": value, **parts}
@@ -84,7 +84,7 @@ def build(config: FQLConfig, spec: Spec, steps: int) -> Agent:
         return state._replace(policy=policy), metrics
 
     def act(state: ActorCriticState, observations: Array, key: PRNGKeyArray) -> Array:
-        return draw(state.policy.average.one_step, observations, key, config.flow.play_noise)
+        return draw(state.policy.ema.one_step, observations, key, config.flow.play_noise)
 
     return build_actor_critic(
         config,

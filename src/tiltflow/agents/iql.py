@@ -29,8 +29,8 @@ from tiltflow.optimize import Columns, Metrics, gradient_step
 def advantage_weights(critic: Critic, batch: Columns, config: IQLConfig) -> Float[Array, " n"]:
     """min(exp(α·(Q(s, a) − V(s))), w_max) of the data's actions, with the trained ensemble's Q."""
     assert critic.value is not None
-    q = join(q_values(critic.q.model, batch["observations"], batch["actions"]), config.critic)
-    advantage = q - critic.value.model(batch["observations"])[..., 0]
+    q = join(q_values(critic.q.params, batch["observations"], batch["actions"]), config.critic)
+    advantage = q - critic.value.params(batch["observations"])[..., 0]
     unit = jnp.maximum(jnp.std(advantage), 1e-6) if config.energy_scale == "advantage" else 1.0
     return jnp.minimum(jnp.exp(config.alpha * advantage / unit), config.max_weight)
 
@@ -51,7 +51,7 @@ def build(config: IQLConfig, spec: Spec, steps: int) -> Agent:
         return state._replace(policy=policy), metrics
 
     def act(state: ActorCriticState, observations: Array, key: PRNGKeyArray) -> Array:
-        return jnp.clip(state.policy.model(observations), -1.0, 1.0)
+        return jnp.clip(state.policy.params(observations), -1.0, 1.0)
 
     return build_actor_critic(
         config,

@@ -20,10 +20,10 @@ _GRID = 64
 
 def halves(critic: Critic) -> tuple[Critic, Critic]:
     """The critic with the first half of its members, and with the rest."""
-    q = critic.q.average
+    q = critic.q.ema
     first = q.count // 2
     parts = q.part(0, first), q.part(first, q.count)
-    one, other = (critic._replace(q=critic.q._replace(average=part)) for part in parts)
+    one, other = (critic._replace(q=critic.q._replace(ema=part)) for part in parts)
     return one, other
 
 

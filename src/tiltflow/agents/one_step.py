@@ -22,14 +22,14 @@ from tiltflow.agents.configs import FlowConfig
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Generator
 from tiltflow.networks import MLP
-from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
+from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
 
 ActionValue = Callable[[Float[Array, "n a"]], Float[Array, " n"]]
 """Q(s, a)/u of one action at each state."""
 
 
 class OneStep(NamedTuple):
-    policy: Trained
+    policy: TrainState
     """μ_θ."""
     begun: Float[Array, ""]
     """Whether its training has begun, so that it is what is played: 0 or 1."""
@@ -80,7 +80,7 @@ def distillation_stage(
 ) -> Stage:
     """The stage, of an agent whose state has `one_step`. `value_of(state, observations)` is its Q/u."""
 
-    def renew(state: Any, sample: Columns, key: PRNGKeyArray) -> Any:
+    def refresh(state: Any, sample: Columns, key: PRNGKeyArray) -> Any:
         return state._replace(one_step=state.one_step._replace(begun=jnp.ones(())))
 
     def distill(state: Any, batch: Columns, key: PRNGKeyArray) -> tuple[Any, Metrics]:
@@ -98,7 +98,7 @@ def distillation_stage(
         policy, metrics = gradient_step(state.one_step.policy, optimizer, loss, ema=config.ema)
         return state._replace(one_step=state.one_step._replace(policy=policy)), metrics
 
-    return Stage("distillation", steps, config.batch_size, distill, improves_policy=True, renew=renew)
+    return Stage("distillation", steps, config.batch_size, distill, improves_policy=True, refresh=refresh)
 
 
 def play_one_step(
@@ -111,7 +111,7 @@ def play_one_step(
     """clip μ_θ(s, z) once its training has begun, and before what `otherwise` gives."""
     if one_step is None:
         return otherwise()
-    network = one_step.policy.average
+    network = one_step.policy.ema
 
     def distilled() -> Float[Array, "n a"]:
         noise = jax.random.normal(key, (observations.shape[0], size))

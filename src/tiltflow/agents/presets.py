@@ -167,7 +167,7 @@ def _sourced(algorithm: str, tasks: str, config: AgentConfig, source: str | None
 # layers are normalised behind it. td3-bc, from which rebrac differs in this, stays without.
 def _of_critic(network: NetworkConfig) -> NetworkConfig:
     normalised = network.layer_norm != "none"
-    return replace(_gelu(network), layer_norm="behind" if normalised else "none")
+    return replace(_gelu(network), layer_norm="after" if normalised else "none")
 
 
 def _gelu(network: NetworkConfig) -> NetworkConfig:

@@ -31,7 +31,7 @@ from tiltflow.agents.sampling import play_actions, sample_support
 from tiltflow.critics import Critic, Ensemble, q_value, q_values
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Generator
-from tiltflow.guidance.potential import shift
+from tiltflow.guidance.score_shift import shift
 from tiltflow.paths import Path
 from tiltflow.settings import GuidanceName, Prediction
 
@@ -132,10 +132,10 @@ def crossed_value(
     As in double Q-learning, a value is then not the maximum over its own error. The members have learned
     from the same data, so that an error that they share stays.
     """
-    members = critic.q.average.split()
+    members = critic.q.ema.split()
     values = []
     for index, member in enumerate(members):
-        actions = act(critic._replace(q=critic.q._replace(average=Ensemble.of([member]))))
+        actions = act(critic._replace(q=critic.q._replace(ema=Ensemble.of([member]))))
         others = Ensemble.of([other for place, other in enumerate(members) if place != index])
         values.append(jnp.mean(q_values(others, observations, actions)))
     return jnp.mean(jnp.stack(values))

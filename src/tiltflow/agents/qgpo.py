@@ -34,9 +34,9 @@ from tiltflow.agents.sampling import play_actions, sample_support
 from tiltflow.critics import Critic, init_critic
 from tiltflow.data.transitions import Spec
 from tiltflow.guidance.energy_prediction import contrast
-from tiltflow.guidance.potential import Guided, Potential
+from tiltflow.guidance.score_shift import Guided, Potential
 from tiltflow.networks import TimeNetwork
-from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
+from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
 from tiltflow.paths import PATHS, interpolate
 from tiltflow.tilting import effective_sample_size, tilt_weights
 
@@ -44,10 +44,10 @@ SHARES = {"behaviour": 0.5, "critic": 0.3, "energy": 0.2}
 
 
 class QGPOState(NamedTuple):
-    policy: Trained
+    policy: TrainState
     """μ, from which the policy is guided."""
     critic: Critic
-    energy: Trained
+    energy: TrainState
     """f."""
     scale: Float[Array, ""]
     """One unit of energy, in units of Q."""
@@ -100,7 +100,7 @@ def build(config: QGPOConfig, spec: Spec, steps: int) -> Agent:
 
     def support(state: QGPOState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
         observations, M = rows["observations"], config.num_support_actions
-        actions = sample_support(state.policy.average, observations, key, M, spec, config.flow)
+        actions = sample_support(state.policy.ema, observations, key, M, spec, config.flow)
         energies = support_energies(state, observations, actions, config)
         return {"support_actions": actions, "support_energies": energies}
 
@@ -125,7 +125,7 @@ def build(config: QGPOConfig, spec: Spec, steps: int) -> Agent:
 
     def guided(state: QGPOState) -> Guided:
         scale = jnp.asarray(config.guidance_scale, jnp.float32)
-        return Guided(base=state.policy.average, potential=state.energy.average, scale=scale, path=path)
+        return Guided(base=state.policy.ema, potential=state.energy.ema, scale=scale, path=path)
 
     def act(state: QGPOState, observations: Array, key: PRNGKeyArray) -> Array:
         def value(actions: Float[Array, "n m a"]) -> Float[Array, "n m"]:
@@ -142,9 +142,9 @@ def build(config: QGPOConfig, spec: Spec, steps: int) -> Agent:
         config.energy_batch_size,
         learn_energy,
         improves_policy=True,
-        renew=prepare,
-        derive=support,
-        derive_reason="drawing support actions",
+        refresh=prepare,
+        precompute=support,
+        precompute_reason="drawing support actions",
     )
     first_stages = behaviour_and_critic(config, spec, count, behaviour_optimizer)
     return Agent(init, (*first_stages, energy_stage), act, parts)

@@ -9,16 +9,16 @@ Departs from the paper, one departure a bullet:
   τ = 0.5 (`support_noise`, `flow.play_noise`). Why: a tilt keeps all of the behaviour's noise along which Q
   is flat, and recorded actions carry noise. The tilt is then one of a narrower μ: for μ = N(m, S) and Q = b·a
   the support is N(m, τ²S) and the policy, drawn with all noise, N(m + βτ²Sb/u, τ²S).
-- Length. Paper: not known. Here: the improvement is as long as the behaviour stage, with four renewals. Why:
+- Length. Paper: not known. Here: the improvement is as long as the behaviour stage, with four refreshes. Why:
   it begins with a fresh step size, which blurs the flow until it has fallen again.
-- β. Paper: every renewal adds β, without end. Here: β is what the policy ends at, reached in equal parts over
-  the renewals (`annealed`). Why: a learned critic does not bear more; in our measurements Q of the policy
-  rises at every renewal while its success falls, once β exceeds about one spread of Q.
+- β. Paper: every refresh adds β, without end. Here: β is what the policy ends at, reached in equal parts over
+  the refreshes (`annealed`). Why: a learned critic does not bear more; in our measurements Q of the policy
+  rises at every refresh while its success falls, once β exceeds about one spread of Q.
 - Unit. Paper: Q's own; β for each task is not known. Here: the mean spread of Q over the support of a state
-  at the first renewal (`energy_scale`). Why: one value serves tasks whose rewards differ in scale.
+  at the first refresh (`energy_scale`). Why: one value serves tasks whose rewards differ in scale.
 - Support. Paper: all from π_l; reading notes have the data's action in the same softmax, code that seems to
   be the authors' has not. Here: the data's action, half from μ and half from π_l (`reference`), weighted by
-  the density of that mixture. Why: one softmax over actions of μ and of π_l is right before the first renewal
+  the density of that mixture. Why: one softmax over actions of μ and of π_l is right before the first refresh
   alone.
 - Weights. Paper: over their sum at a state, which makes the tilt weaker than asked: exact for M → ∞ alone.
   Here: the same by default (`baseline = "support"`), or over a value of the state (`"value"`, support.py),
@@ -31,15 +31,15 @@ Departs from the paper, one departure a bullet:
 - Q is the target ensemble's; the critic's steps, M, K_renew and each learning rate are our choice, and so are
   the cosine decay of the policy's step size and the average of its parameters.
 - Options of ours, off by default: weights from half of the critic's ensemble, and β by the other half
-  (judged.py); a critic that goes on learning between renewals, by the softmax backup over actions of π_l
+  (judged.py); a critic that goes on learning between refreshes, by the softmax backup over actions of π_l
   (`continue_critic`); a policy of one step, distilled at the end (one_step.py).
 - `improvement="tilted-path"` matches no support action z itself but x ~ N(z − δσ²∇E(z), σ²I), δ the part of
-  β that is added, drawn anew in every step and weighted exactly (guidance/displaced.py): z is drawn (or
+  β that is added, drawn anew in every step and weighted exactly (guidance/guided_paths.py): z is drawn (or
   weighted) as above, and its x has the ratio of both weights as a factor. The policy becomes
   (π_l smoothed by σ)·exp(δQ), and σ = 0 is the form above. x is not clipped, which the weights would not
   know of; its energy is that of the action it is played as, −Q(s, clip(x)), so that Q is never asked about
   an action outside its box. Support from the present policy is smooth already: with `current` the smoothing
-  adds up over renewals, with `behaviour` it does not, and with `mixture` the weights neglect it.
+  adds up over refreshes, with `behaviour` it does not, and with `mixture` the weights neglect it.
 
 The published form is the preset `published` (published.py, each value with its source), in which none of the
 above holds but that the weights are those over the support, as published. What it still does not share with
@@ -85,8 +85,8 @@ from tiltflow.agents.support import (
 from tiltflow.critics import Critic, init_critic, q_value, update_critic
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow, matching_loss
-from tiltflow.guidance.displaced import Energy, propose
-from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step
+from tiltflow.guidance.guided_paths import Energy, propose
+from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
 from tiltflow.tilting import effective_sample_size
 
 SHARES = {
@@ -94,26 +94,26 @@ SHARES = {
     "6:5:1": {"behaviour": 0.5, "critic": 5 / 12, "improvement": 1 / 12},
 }
 DISTILL_SHARE = 0.25
-RENEWALS = 4
+REFRESHES = 4
 
 
 class QIPOState(NamedTuple):
-    policy: Trained
+    policy: TrainState
     critic: Critic
     behaviour: Flow
     """μ: the averaged policy as the behaviour stage left it."""
     reference: Flow
-    """π_l: the averaged policy at the last renewal, from which support actions are drawn."""
-    renewals: Float[Array, ""]
+    """π_l: the averaged policy at the last refresh, from which support actions are drawn."""
+    refreshes: Float[Array, ""]
     """l, the number of improvements finished before the present one."""
     scale: Float[Array, ""]
     """One unit of energy, in units of Q."""
-    baseline: Trained | None
+    baseline: TrainState | None
     """V(s) of the weights, where the critic has none."""
     beta: Float[Array, ""] | None = None
     """β, where it is chosen by the critic (`beta = auto`)."""
     learner: Critic | None = None
-    """The critic as it goes on learning (`continue_critic`); the one above is fixed between renewals."""
+    """The critic as it goes on learning (`continue_critic`); the one above is fixed between refreshes."""
     one_step: OneStep | None = None
     """The distilled policy (`distill`)."""
 
@@ -131,7 +131,7 @@ def played_energy(
 
 
 def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
-    """The agent: behaviour, critic (then frozen), improvement with renewal of the support actions."""
+    """The agent: behaviour, critic (then frozen), improvement with refresh of the support actions."""
     shares = SHARES[config.shares] | ({"distill": DISTILL_SHARE} if config.distill else {})
     count = split_steps(steps, shares, {name: getattr(config, f"{name}_steps") for name in shares})
     from_behaviour, from_policy = drawn_from(config)
@@ -151,7 +151,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
             critic,
             behaviour,
             reference,
-            renewals=jnp.zeros(()),
+            refreshes=jnp.zeros(()),
             scale=jnp.ones(()),
             baseline=init_baseline(jax.random.fold_in(key, 2), spec, config),
         )
@@ -168,8 +168,8 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         noise = config.support_noise
         return sample_support(flow, observations, key, count, spec, config.flow, noise=noise)
 
-    renew_every = config.renew_every or max(1, -(-count["improvement"] // RENEWALS))
-    improvements = max(1, -(-count["improvement"] // renew_every))
+    refresh_every = config.refresh_every or max(1, -(-count["improvement"] // REFRESHES))
+    improvements = max(1, -(-count["improvement"] // refresh_every))
 
     def inverse_temperature(state: QIPOState, improvement: Float[Array, ""]) -> Float[Array, ""]:
         """β that the policy has reached after so many improvements."""
@@ -189,7 +189,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
     # 2. K2 steps: Q-learning, with the configured backup; Q is fixed from then on.
 
     def keep_behaviour(state: QIPOState, sample: Columns, key: PRNGKeyArray) -> QIPOState:
-        return state._replace(behaviour=state.policy.average)
+        return state._replace(behaviour=state.policy.ema)
 
     first_stages = behaviour_and_critic(config, spec, count, behaviour_optimizer, keep_behaviour)
 
@@ -214,15 +214,15 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
             columns["next_support_actions"] = draw(state.reference, rows["next_observations"], next_key, M)
         return columns
 
-    def renew(state: QIPOState, sample: Columns, key: PRNGKeyArray) -> QIPOState:
+    def refresh(state: QIPOState, sample: Columns, key: PRNGKeyArray) -> QIPOState:
         """π_l becomes the reference; the first time, training starts afresh, E gets its unit and β its value.
 
-        Later the critic is what it has learned since the renewal before, where it goes on learning.
+        Later the critic is what it has learned since the refresh before, where it goes on learning.
         """
-        first = state.renewals < 0.5
-        fresh = begin(state.policy.average, improvement_optimizer)
+        first = state.refreshes < 0.5
+        fresh = begin(state.policy.ema, improvement_optimizer)
         policy = jax.tree.map(lambda a, b: jnp.where(first, a, b), fresh, state.policy)
-        state = state._replace(policy=policy, reference=state.policy.average)
+        state = state._replace(policy=policy, reference=state.policy.ema)
         if state.learner is not None:
             latest = jax.tree.map(lambda a, b: jnp.where(first, a, b), state.critic, state.learner)
             state = state._replace(critic=latest, learner=jax.tree.map(jnp.array, latest))
@@ -231,7 +231,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         else:
             actions = support(state, sample, key)["support_actions"]
         unit = energy_unit(energies_of(state, sample["observations"], actions), config.energy_scale)
-        state = state._replace(scale=jnp.where(first, unit, state.scale), renewals=state.renewals + 1)
+        state = state._replace(scale=jnp.where(first, unit, state.scale), refreshes=state.refreshes + 1)
         if state.beta is not None:
             one, other = (
                 support_energies(state._replace(critic=half), sample["observations"], actions, config)
@@ -246,7 +246,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         if config.support == "batch":
             batch = {**batch, **support(state, batch, support_key)}
         actions, energies = batch["support_actions"], batch["support_energies"]
-        before, after = (inverse_temperature(state, state.renewals - back) for back in (1, 0))
+        before, after = (inverse_temperature(state, state.refreshes - back) for back in (1, 0))
         gain = (before - after) * energies / state.scale
         baseline, fitted = state.baseline, dict[str, Array]()
         if config.baseline == "value":
@@ -283,7 +283,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
             "ess": jnp.mean(effective_sample_size(weights)),
             "q_support": -jnp.mean(energies),
             "q_weighted": -jnp.sum(matched * counted) / jnp.sum(counted),
-            "renewals": state.renewals,
+            "refreshes": state.refreshes,
             "beta": after,
         }
         if config.include_data_action:
@@ -306,7 +306,7 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
             return -support_energies(state, observations, actions, config) / state.scale
 
         def of_flow() -> Float[Array, "n a"]:
-            return play_actions(state.policy.average, observations, key, spec, config.flow, value)
+            return play_actions(state.policy.ema, observations, key, spec, config.flow, value)
 
         return play_one_step(state.one_step, observations, key, spec.action_size, of_flow)
 
@@ -316,14 +316,14 @@ def build(config: QIPOConfig, spec: Spec, steps: int) -> Agent:
         config.improvement_batch_size,
         improve,
         improves_policy=True,
-        renew=renew,
-        renew_every=renew_every,
-        derive=support if config.support == "dataset" else None,
-        derive_reason="drawing support actions",
+        refresh=refresh,
+        refresh_every=refresh_every,
+        precompute=support if config.support == "dataset" else None,
+        precompute_reason="drawing support actions",
     )
     stages: tuple[Stage, ...] = (*first_stages, improvement)
     if config.distill:
-        flow_of, alpha = attrgetter("policy.average"), config.distill_alpha
+        flow_of, alpha = attrgetter("policy.ema"), config.distill_alpha
         last = distillation_stage(count["distill"], config.flow, distillation, flow_of, value_of, alpha)
         stages += (last,)
     return Agent(init, stages, act, flow_parts(config))

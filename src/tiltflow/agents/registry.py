@@ -120,7 +120,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             "rebrac",
             "ReBRAC: TD3+BC with a penalty in the backup too, and layer normalisation",
             TD3BCConfig(
-                critic=CriticConfig(kind="policy", network=replace(_PLAIN, layer_norm="behind")),
+                critic=CriticConfig(kind="policy", network=replace(_PLAIN, layer_norm="after")),
                 actor_penalty=0.1,
                 critic_penalty=0.01,
                 distance="sum",

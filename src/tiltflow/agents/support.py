@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 from tiltflow.agents.configs import QIPOConfig
 from tiltflow.critics import Critic, build_mlp
 from tiltflow.data.transitions import Spec
-from tiltflow.optimize import Metrics, Trained, begin, gradient_step
+from tiltflow.optimize import Metrics, TrainState, begin, gradient_step
 from tiltflow.tilting import tilt_weights
 
 LARGEST_EXPONENT = 5.0
@@ -85,7 +85,7 @@ def baseline_weights(
     return jnp.minimum(jnp.exp(logs), config.max_weight)
 
 
-def init_baseline(key: Array, spec: Spec, config: QIPOConfig) -> Trained | None:
+def init_baseline(key: Array, spec: Spec, config: QIPOConfig) -> TrainState | None:
     """A network V(s) for a critic that has none, or whose V stays behind; None where it is not needed."""
     own = config.critic.kind == "expectile" and not config.continue_critic
     if config.baseline != "value" or own:
@@ -100,22 +100,22 @@ def baseline_optimizer(config: QIPOConfig) -> optax.GradientTransformation:
 
 
 def state_value(
-    critic: Critic, baseline: Trained | None, observations: Float[Array, "n o"], scale: Float[Array, ""]
+    critic: Critic, baseline: TrainState | None, observations: Float[Array, "n o"], scale: Float[Array, ""]
 ) -> Float[Array, " n"]:
     """V(s) of the weights in units of `scale`: that of the expectile critic, or the fitted one."""
     if baseline is not None:
-        return baseline.model(observations)[..., 0]
+        return baseline.params(observations)[..., 0]
     assert critic.value is not None
-    return critic.value.model(observations)[..., 0] / scale
+    return critic.value.params(observations)[..., 0] / scale
 
 
 def fit_baseline(
-    baseline: Trained,
+    baseline: TrainState,
     observations: Float[Array, "n o"],
     energies: Float[Array, "n m"],
     beta: Float[Array, ""],
     config: QIPOConfig,
-) -> tuple[Trained, Metrics]:
+) -> tuple[TrainState, Metrics]:
     """One step of V down E[e^x − x − 1], x = −β·(E + V), over actions of the behaviour.
 
     Its minimum is V = log E_μ[exp(−βE)]/β, with which the behaviour's weights have the mean 1 at every state.

@@ -39,7 +39,7 @@ def build(config: TD3BCConfig, spec: Spec, steps: int) -> Agent:
 
     def back_up(state: ActorCriticState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
         """a', and what the backup takes off Q'(s', a')."""
-        actions = state.policy.average(rows["next_observations"])
+        actions = state.policy.ema(rows["next_observations"])
         noise = clipped_noise(key, actions, config.target_noise, config.target_noise_limit)
         actions = jnp.clip(actions + noise, -1.0, 1.0)
         penalty = config.critic_penalty * distance(actions, rows["following_actions"]) * rows["followed"]
@@ -50,7 +50,7 @@ def build(config: TD3BCConfig, spec: Spec, steps: int) -> Agent:
 
         def loss(actor: Actor) -> tuple[Float[Array, ""], Metrics]:
             actions = actor(observations)
-            q = join(q_values(state.critic.q.model, observations, actions), config.critic)
+            q = join(q_values(state.critic.q.params, observations, actions), config.critic)
             size = jnp.maximum(jax.lax.stop_gradient(jnp.mean(jnp.abs(q))), 1e-6)
             cloning = jnp.mean(distance(actions, batch["actions"]))
             value = config.actor_penalty * cloning - jnp.mean(q) / size
@@ -74,7 +74,7 @@ def build(config: TD3BCConfig, spec: Spec, steps: int) -> Agent:
         return {"steps": jnp.zeros((), jnp.int32), "metrics": nothing}
 
     def act(state: ActorCriticState, observations: Array, key: PRNGKeyArray) -> Array:
-        return state.policy.model(observations)
+        return state.policy.params(observations)
 
     return build_actor_critic(
         config,

@@ -15,7 +15,7 @@ from tiltflow.errors import UserError
 from tiltflow.files import read_json
 from tiltflow.packages import need
 from tiltflow.tasks import find_task
-from tiltflow.training.config import TrainConfig, differences, to_dict
+from tiltflow.training.config import TrainConfig, differences, to_dict, with_defaults
 
 if TYPE_CHECKING:
     from tiltflow.training.display import Display
@@ -42,7 +42,7 @@ class DemoPlan:
     beta: float = 10.0
     """The maze's critic is good enough for a sharp tilt; the default of 1 is for unknown ones."""
     improvement_steps: int = 9_000
-    renew_every: int = 3_000
+    refresh_every: int = 3_000
     num_support_actions: int = 8
     evaluations: int = 3
     episodes: int = 30
@@ -101,7 +101,7 @@ def demo_configs(plan: DemoPlan, out: Path, seeds: int) -> list[TrainConfig]:
         critic=plan.critic,
         beta=plan.beta,
         improvement_steps=plan.improvement_steps,
-        renew_every=plan.renew_every,
+        refresh_every=plan.refresh_every,
         num_support_actions=plan.num_support_actions,
     )
     steps = plan.behaviour_steps + plan.critic_steps + plan.improvement_steps
@@ -122,7 +122,7 @@ def demo_configs(plan: DemoPlan, out: Path, seeds: int) -> list[TrainConfig]:
 def _check_same(config: TrainConfig, run: Path) -> None:
     """Raise UserError where `run` was begun with other settings."""
     if (run / "config.json").exists():
-        changed = differences(read_json(run / "config.json"), to_dict(config))
+        changed = differences(with_defaults(read_json(run / "config.json")), to_dict(config))
         if changed:
             raise UserError(
                 f"{run} was trained with other settings ({'; '.join(changed)}). Give the same options as "

@@ -50,7 +50,7 @@ class Evaluate:
         self._check_settings()
         from tiltflow.training.display import show_progress
         from tiltflow.training.evaluate import evaluate
-        from tiltflow.training.guided import Guidance
+        from tiltflow.training.test_time_guidance import Guidance
         from tiltflow.training.unplayed import play_kept, unplayed
 
         as_it_is = self.episodes is None and self.guidance is None and self.noise is None

@@ -11,9 +11,9 @@ import tyro
 from tiltflow.cli.bars import progress_bar
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import Interrupted, ProcessFailed
+from tiltflow.figures2d.plan import Plan
 from tiltflow.packages import need
 from tiltflow.settings import MethodName, SetName
-from tiltflow.toy.plan import Plan
 
 _DEFAULT = Plan()
 
@@ -53,7 +53,7 @@ class Toy:
         """
         plan = self.plan()
         need("matplotlib", "jinja2")
-        from tiltflow.toy.run import compute
+        from tiltflow.figures2d.run import compute
 
         try:
             with progress_bar("cells") as advance:
@@ -84,12 +84,12 @@ class Toy:
         )
 
     def _write(self, plan: Plan, numbers: dict, failures: dict) -> None:
-        from tiltflow.toy import table
-        from tiltflow.toy.figures import Grid, Picture, draw_grid
-        from tiltflow.toy.grids import Gallery
-        from tiltflow.toy.page import write_page
-        from tiltflow.toy.schedules import cases, trace_all
-        from tiltflow.toy.trajectories import draw_schedules
+        from tiltflow.figures2d import table
+        from tiltflow.figures2d.figures import Grid, Picture, draw_grid
+        from tiltflow.figures2d.grids import Gallery
+        from tiltflow.figures2d.page import write_page
+        from tiltflow.figures2d.schedules import cases, trace_all
+        from tiltflow.figures2d.trajectories import draw_schedules
 
         rows = table.table_rows(plan, numbers)
         summaries = table.summarise(plan, rows)

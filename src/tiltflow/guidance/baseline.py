@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.spatial import cKDTree
 
 from tiltflow.guidance.configs import FitConfig
-from tiltflow.guidance.descent import Progress, descend
+from tiltflow.guidance.fit_loop import Progress, descend
 from tiltflow.guidance.problem import Problem, choose_beta
 from tiltflow.networks import MLP
 from tiltflow.optimize import Columns

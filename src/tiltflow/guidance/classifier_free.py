@@ -16,8 +16,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from tiltflow.flow import Flow, Generator, matching_loss
 from tiltflow.guidance.classifier import class_probabilities, rare_note, strength
 from tiltflow.guidance.configs import FitConfig, Method
-from tiltflow.guidance.descent import Progress, descend, uniform_rows
 from tiltflow.guidance.energy_weighted import columns_of, init_flow
+from tiltflow.guidance.fit_loop import Progress, descend, uniform_rows
 from tiltflow.guidance.problem import Problem
 from tiltflow.guidance.sampling import Outcome, outcome, with_notes
 from tiltflow.optimize import Columns

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.errors import UserError
 from tiltflow.guidance.configs import FitConfig
-from tiltflow.guidance.descent import Progress, descend, finite_rows
+from tiltflow.guidance.fit_loop import Progress, descend, finite_rows
 from tiltflow.guidance.problem import Problem
 from tiltflow.networks import MLP
 from tiltflow.optimize import Columns

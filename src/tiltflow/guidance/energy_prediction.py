@@ -26,11 +26,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.errors import UserError
 from tiltflow.guidance.configs import FitConfig, Method
-from tiltflow.guidance.descent import Loss, Progress, descend, random_rows, uniform_rows, weighted_rows
 from tiltflow.guidance.energy_weighted import columns_of, train_unguided
-from tiltflow.guidance.potential import Guided, Potential, init_potential
+from tiltflow.guidance.fit_loop import Loss, Progress, descend, random_rows, uniform_rows, weighted_rows
 from tiltflow.guidance.problem import Problem
 from tiltflow.guidance.sampling import Outcome, outcome, with_notes
+from tiltflow.guidance.score_shift import Guided, Potential, init_potential
 from tiltflow.optimize import Columns
 from tiltflow.paths import PATHS, interpolate
 

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.flow import Flow, matching_loss
 from tiltflow.guidance.configs import FitConfig, Method
-from tiltflow.guidance.descent import Progress, descend, uniform_rows, weighted_rows
+from tiltflow.guidance.fit_loop import Progress, descend, uniform_rows, weighted_rows
 from tiltflow.guidance.problem import Problem
 from tiltflow.guidance.sampling import Outcome, outcome
 from tiltflow.networks import TimeNetwork

@@ -9,7 +9,7 @@ import jax
 from tiltflow.errors import UserError
 from tiltflow.guidance.baseline import with_baseline
 from tiltflow.guidance.configs import FitConfig, find_method
-from tiltflow.guidance.descent import Progress, silent
+from tiltflow.guidance.fit_loop import Progress, silent
 from tiltflow.guidance.problem import Fitted, Problem, ess_note, make_problem
 from tiltflow.guidance.sampling import Outcome
 from tiltflow.settings import TransformName

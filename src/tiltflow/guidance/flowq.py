@@ -26,8 +26,10 @@ from tiltflow.errors import UserError
 from tiltflow.flow import Flow
 from tiltflow.guidance.annealing import anneal
 from tiltflow.guidance.configs import FitConfig, Method
-from tiltflow.guidance.descent import Progress, descend, finite_rows, weighted_rows
-from tiltflow.guidance.displaced import (
+from tiltflow.guidance.energies import Energy, differentiable_energy, with_condition
+from tiltflow.guidance.energy_weighted import columns_of, init_flow, train_unguided
+from tiltflow.guidance.fit_loop import Progress, descend, finite_rows, weighted_rows
+from tiltflow.guidance.guided_paths import (
     FixedSchedule,
     LearnedSchedule,
     Schedule,
@@ -35,8 +37,6 @@ from tiltflow.guidance.displaced import (
     guided_velocity,
     schedule_residual,
 )
-from tiltflow.guidance.energies import Energy, differentiable_energy, with_condition
-from tiltflow.guidance.energy_weighted import columns_of, init_flow, train_unguided
 from tiltflow.guidance.problem import Problem
 from tiltflow.guidance.sampling import Outcome, outcome, with_notes
 from tiltflow.optimize import Columns

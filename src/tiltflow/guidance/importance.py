@@ -21,9 +21,9 @@ from jaxtyping import Float, PRNGKeyArray
 from tiltflow.errors import UserError
 from tiltflow.flow import Flow
 from tiltflow.guidance.configs import FitConfig, Method
-from tiltflow.guidance.descent import Progress
 from tiltflow.guidance.energies import Energy, differentiable_energy, evaluate
 from tiltflow.guidance.energy_weighted import train_unguided
+from tiltflow.guidance.fit_loop import Progress
 from tiltflow.guidance.problem import Problem
 from tiltflow.guidance.resampling import draw_rows
 from tiltflow.guidance.sampling import Outcome, draw, outcome, with_notes

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, PRNGKeyArray
 
 from tiltflow.errors import UserError
 from tiltflow.guidance.configs import FitConfig, Method
-from tiltflow.guidance.descent import Progress
+from tiltflow.guidance.fit_loop import Progress
 from tiltflow.guidance.problem import Problem
 from tiltflow.guidance.sampling import Outcome
 

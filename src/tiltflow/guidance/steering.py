@@ -32,9 +32,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from tiltflow.errors import UserError
 from tiltflow.flow import Flow
 from tiltflow.guidance.configs import FitConfig, Method
-from tiltflow.guidance.descent import Progress
 from tiltflow.guidance.energies import Energy, differentiable_energy, evaluate
 from tiltflow.guidance.energy_weighted import train_unguided
+from tiltflow.guidance.fit_loop import Progress
 from tiltflow.guidance.importance import FEWEST, NOTHING, ROUND
 from tiltflow.guidance.problem import Problem
 from tiltflow.guidance.sampling import Outcome, draw, outcome, with_notes

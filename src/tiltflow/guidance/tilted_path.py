@@ -21,10 +21,10 @@ from tiltflow.errors import UserError
 from tiltflow.flow import Flow
 from tiltflow.guidance.annealing import anneal
 from tiltflow.guidance.configs import FitConfig, Method
-from tiltflow.guidance.descent import Progress
-from tiltflow.guidance.displaced import propose
 from tiltflow.guidance.energies import BLOCK, Energy, differentiable_energy, with_condition
 from tiltflow.guidance.energy_weighted import train_unguided, train_weighted
+from tiltflow.guidance.fit_loop import Progress
+from tiltflow.guidance.guided_paths import propose
 from tiltflow.guidance.problem import Problem
 from tiltflow.guidance.sampling import Outcome, outcome, with_notes
 from tiltflow.tilting import tilt_weights

@@ -37,7 +37,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
 
 
 def score_curve(runs: Sequence[Run]) -> Panel | None:
-    """The score at every evaluation of the final stage, with its 95 % interval and the renewals.
+    """The score at every evaluation of the final stage, with its 95 % interval and the refreshes.
 
     A level marks the score at the end of an earlier stage: that of the policy which is to be improved.
     """
@@ -54,7 +54,7 @@ def score_curve(runs: Sequence[Run]) -> Panel | None:
         for _, run, stage, curve, earlier, look in shown:
             start = run.stage_start(stage)
             draw_curve(axes, curve, look, marked=True)
-            _renewals(axes, run, look)
+            _refreshes(axes, run, look)
             for _, before in earlier:
                 axes.plot(
                     [start, curve.steps[-1]], [before.mean[-1]] * 2, color=look.colour.light, linewidth=1.2,
@@ -80,11 +80,11 @@ def score_curve(runs: Sequence[Run]) -> Panel | None:
             f"Dashed level, hollow mark: after the {name} stage{whose}, {words.score(before.mean[-1])}."
             for name, before in earlier
         ]
-    renewed = any(run.renewals for run in runs)
+    refreshed = any(run.refreshes for run in runs)
     notes = [
         "Thick: mean over seeds. Thin: each seed. Band: 95 % interval of the mean.",
         *levels,
-        *(["Triangle and dotted line: renewal of the support actions."] if renewed else []),
+        *(["Triangle and dotted line: refresh of the support actions."] if refreshed else []),
     ]
     return Panel(
         f"{capital(task.metric)} over training",
@@ -153,7 +153,7 @@ def metric_curve(runs: Sequence[Run], stage: str, name: str) -> Panel:
     def paint(axes: Axes) -> None:
         for _, run, curve, look in shown:
             draw_curve(axes, curve, look, marked=False)
-            _renewals(axes, run, look, curve.steps[0], curve.steps[-1])
+            _refreshes(axes, run, look, curve.steps[0], curve.steps[-1])
         values = np.concatenate([curve.seeds.ravel() for _, _, curve, _ in shown])
         first = min(curve.steps[0] for _, _, curve, _ in shown)
         steps_axis(axes, first, max(curve.steps[-1] for _, _, curve, _ in shown))
@@ -195,8 +195,8 @@ def draw_curve(
     )  # fmt: skip
 
 
-def _renewals(axes: Axes, run: Run, look: Look, first: float = 0, last: float = np.inf) -> None:
-    for step in run.renewals:
+def _refreshes(axes: Axes, run: Run, look: Look, first: float = 0, last: float = np.inf) -> None:
+    for step in run.refreshes:
         if first <= step <= last:
             axes.axvline(step, color=look.colour.light, linewidth=1.1, linestyle=(0, (1, 2)))
             axes.plot(

@@ -109,11 +109,11 @@ _METRICS = {
         "β that the policy reaches in the improvement under way; one unit is the mean spread of Q over the "
         "behaviour's actions of a state (or one unit of Q, by configuration).",
     ),
-    "renewals": Metric(
-        "Renewals",
+    "refreshes": Metric(
+        "Refreshes",
         "count",
         "How often support actions have been drawn from the policy as it then was. A triangle and a dotted "
-        "line mark each renewal in the curves.",
+        "line mark each refresh in the curves.",
     ),
 }
 

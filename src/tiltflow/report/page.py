@@ -98,7 +98,7 @@ def _context(runs: list[Run]) -> dict[str, Any]:
         "evaluations": _per_run(tables.evaluations, runs, labels),
         "curves": _curves(runs),
         "weights": _weights(runs),
-        "renewed": any(run.renewals for run in runs),
+        "refreshed": any(run.refreshes for run in runs),
         "episodes": _episodes(runs),
         "actions": distributions.action_panels(runs),
         "action_counts": [run.actions.data.shape for run in runs if run.actions],
@@ -166,8 +166,8 @@ def _logged(runs: list[Run]) -> list[tuple[str, str]]:
 
 
 def _curves(runs: list[Run]) -> list[Panel]:
-    """All metrics but the weights', which have a section of their own, and renewals, which are marks."""
-    shown = [pair for pair in _logged(runs) if pair[1] not in ("ess", "renewals")]
+    """All metrics but the weights', which have a section of their own, and refreshes, which are marks."""
+    shown = [pair for pair in _logged(runs) if pair[1] not in ("ess", "refreshes")]
     return [figures.metric_curve(runs, stage, metric) for stage, metric in shown]
 
 

@@ -104,13 +104,13 @@ class Run:
         return first["step"] - first.get("stage_step", 0)
 
     @cached_property
-    def renewals(self) -> list[int]:
-        """Gradient steps at which the support actions were renewed, after the stage's first drawing."""
-        logged = [chunk for chunk in self.chunks if "renewals" in chunk["metrics"]]
+    def refreshes(self) -> list[int]:
+        """Gradient steps at which the support actions were refreshed, after the stage's first drawing."""
+        logged = [chunk for chunk in self.chunks if "refreshes" in chunk["metrics"]]
         return [
             before["step"]
             for before, after in pairwise(logged)
-            if max(after["metrics"]["renewals"]) > max(before["metrics"]["renewals"])
+            if max(after["metrics"]["refreshes"]) > max(before["metrics"]["refreshes"])
         ]
 
     def metric(self, stage: str, name: str) -> Curve:
@@ -142,6 +142,12 @@ class Run:
         return episodes_of_seeds(last_evaluations(self.evaluations)) if self.evaluations else []
 
 
+def _in_new_words(chunk: dict[str, Any]) -> dict[str, Any]:
+    """A line of metrics; runs of earlier versions called the refreshes renewals."""
+    metrics = {("refreshes" if name == "renewals" else name): v for name, v in chunk["metrics"].items()}
+    return {**chunk, "metrics": metrics}
+
+
 def read_run(folder: Path) -> Run:
     """Read a run folder. Raises UserError where it is none, or where one of its files is damaged."""
     if not (folder / "config.json").is_file():
@@ -155,7 +161,7 @@ def read_run(folder: Path) -> Run:
             f"{folder / 'config.json'} has format {config['format']!r}; this version of tiltflow reads "
             f"{FORMAT}."
         )
-    chunks = read_json_lines(folder / "metrics.jsonl")
+    chunks = [_in_new_words(chunk) for chunk in read_json_lines(folder / "metrics.jsonl")]
     evaluations = read_evaluations(folder, config["seeds"])
     task = find_task(config["task"], config.get("env"))
     finished = (folder / "result.json").exists()

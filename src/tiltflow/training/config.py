@@ -68,7 +68,7 @@ def from_dict(record: dict[str, Any], source: str) -> TrainConfig:
     """The inverse of `to_dict`. Raises UserError naming `source` and the key that does not fit."""
     if not isinstance(record, dict):
         raise UserError(f"{source} is damaged: it holds no JSON object.")
-    record = dict(record)
+    record = in_new_words(record)
     version = record.pop("format", None)
     if version != FORMAT:
         raise UserError(f"{source} has format {version!r}; this version of tiltflow reads format {FORMAT}.")
@@ -83,6 +83,7 @@ def from_dict(record: dict[str, Any], source: str) -> TrainConfig:
 
 def with_defaults(record: dict[str, Any]) -> dict[str, Any]:
     """The record of a config with the settings that came later, at their defaults: what they were before."""
+    record = in_new_words(record)
     agent_type = _agent_types().get(record.get("agent_type", ""))
     if agent_type is None or not isinstance(record.get("agent"), dict):
         return record
@@ -90,6 +91,25 @@ def with_defaults(record: dict[str, Any]) -> dict[str, Any]:
         return {**record, "agent": asdict(_build(agent_type, record["agent"], "the record"))}
     except UserError:
         return record
+
+
+# What earlier versions called by another name: keys, and (key, choice) pairs.
+_OLD_KEYS: dict[str, str] = {"renew_every": "refresh_every"}
+_OLD_CHOICES: dict[tuple[str, str], str] = {
+    ("layer_norm", "behind"): "after",
+    ("weights", "factors"): "loss-weights",
+}
+
+
+def in_new_words(record: Any) -> Any:
+    """A config as read from a file, its keys and choices of earlier versions by their names of today."""
+    if not isinstance(record, dict):
+        return record
+    renamed = {_OLD_KEYS.get(str(key), str(key)): in_new_words(value) for key, value in record.items()}
+    return {
+        key: _OLD_CHOICES.get((key, value), value) if isinstance(value, str) else value
+        for key, value in renamed.items()
+    }
 
 
 def _agent_types() -> dict[str, type]:

@@ -11,11 +11,11 @@ from tiltflow.files import write_json
 from tiltflow.tasks import find_task
 from tiltflow.training.evaluator import Evaluator, episode_columns
 from tiltflow.training.group import check_environment_named, data_path, make_agent, read_config
-from tiltflow.training.guided import Guidance, guide
-from tiltflow.training.learned import Learned, read_learned
+from tiltflow.training.load_run import LoadedRun, load_run
 from tiltflow.training.loop import Observe
 from tiltflow.training.run import silent
 from tiltflow.training.stopping import stop_on_signals
+from tiltflow.training.test_time_guidance import Guidance, guide
 
 FRESH_EPISODES = 500_000_000
 
@@ -35,7 +35,7 @@ def evaluate(
     Raises UserError where there is no checkpoint, or where the policy cannot be guided or played so.
     """
     check_environment_named(read_config(run), run)
-    learned = read_learned(run, observe)
+    learned = load_run(run, observe)
     task = find_task(learned.config.task, learned.config.env)
     name, chosen = "evaluation", dict[str, Any]()
     if noise is not None:
@@ -64,7 +64,7 @@ def evaluate(
     return {**result, "file": str(run / f"{name}.json")}
 
 
-def _with_noise(learned: Learned, noise: float) -> Learned:
+def _with_noise(learned: LoadedRun, noise: float) -> LoadedRun:
     """What was learned, played with actions that start from noise of this standard deviation."""
     config = learned.config
     if not hasattr(config.agent, "flow"):

@@ -28,7 +28,7 @@ def of_one_seed(state: RunState, seeds: list[int], index: int) -> RunState:
     """The state of one seed of a group."""
     if len(seeds) == 1:
         return state
-    return RunState(jax.tree.map(lambda leaf: leaf[index], state.agent), state.units)
+    return RunState(jax.tree.map(lambda leaf: leaf[index], state.agent), state.scaler)
 
 
 def episode_columns(task: Task, episodes: list[Episodes]) -> dict[str, list]:

@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from tiltflow.agents.base import Agent
 from tiltflow.files import atomic_file
-from tiltflow.training.learned import read_learned
+from tiltflow.training.load_run import load_run
 from tiltflow.training.loop import Observe
 from tiltflow.training.policy import RunState
 from tiltflow.training.run import silent
@@ -25,7 +25,7 @@ def export_policy(agent: Agent, state: RunState, observation_size: int) -> bytes
     """
 
     def act(observations: Array, seed: Array) -> Array:
-        return agent.act(state.agent, state.units(observations), jax.random.key(seed))
+        return agent.act(state.agent, state.scaler(observations), jax.random.key(seed))
 
     (rows,) = export.symbolic_shape("n")
     arguments = (
@@ -40,7 +40,7 @@ def export_run(run: Path, out: Path | None = None, observe: Observe = silent) ->
 
     Raises UserError where `run` is no run folder or has no checkpoint.
     """
-    learned = read_learned(run, observe)
+    learned = load_run(run, observe)
     paths = []
     for seed, state in zip(learned.config.seed_numbers, learned.states, strict=True):
         path = (out or run) / f"policy-{seed}.stablehlo"

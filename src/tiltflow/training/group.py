@@ -31,8 +31,8 @@ from tiltflow.training.loop import (
 )
 from tiltflow.training.policy import (
     RunState,
-    data_units,
-    identity_units,
+    data_scaler,
+    identity_scaler,
     init_state,
 )
 from tiltflow.training.restore import fingerprint, restore_group
@@ -129,8 +129,8 @@ def train_group(
     dataset = load_data(config) if dataset is None else dataset
     spec = dataset.train.spec
     agent, schedule = make_agent(config, spec)
-    units = data_units(dataset.train) if config.normalize_observations else identity_units(spec)
-    fresh = init_state(agent, units, seed_keys(seeds, INIT))
+    scaler = data_scaler(dataset.train) if config.normalize_observations else identity_scaler(spec)
+    fresh = init_state(agent, scaler, seed_keys(seeds, INIT))
     state, start, trained_before, problems = restore_group(
         config, run_folder, seeds, dataset.checksum, schedule, fresh
     )
@@ -140,7 +140,7 @@ def train_group(
     for problem in problems:
         observe({"event": "message", "level": "warning", "text": problem})
     logs.cut(folder, start)
-    loop = Loop(agent, schedule, seeds, device_columns(dataset.train, units), state, observe, stop)
+    loop = Loop(agent, schedule, seeds, device_columns(dataset.train, scaler), state, observe, stop)
     evaluator = Evaluator(task, data_path(config), agent, seeds, observe, stop)
     began = time.perf_counter()
     played = 0.0
@@ -187,7 +187,7 @@ def train_group(
         if source is None or here.stage not in reusable:
             return False
         stage = schedule.stages[here.stage]
-        agent_state = reuse.take(source, reusable[here.stage], stage, loop.renew(stage, here))
+        agent_state = reuse.take(source, reusable[here.stage], stage, loop.refresh(stage, here))
         loop.state = loop.state._replace(agent=agent_state)
         trained_before += reuse.take_metrics(source, schedule, here.stage, seeds, folder)
         text = f"stage {stage.name} of seeds {seeds} is taken over from {source.run}"
@@ -221,6 +221,6 @@ def _source(
         return None, {}
     theirs = read_config(Path(config.reuse))
     agent, their_schedule = make_agent(theirs, spec)
-    like = init_state(agent, identity_units(spec), seed_keys(seeds, INIT))
+    like = init_state(agent, identity_scaler(spec), seed_keys(seeds, INIT))
     source = reuse.Source(Path(config.reuse), their_schedule, like)
     return source, reuse.find(source, schedule, seeds, checksum, fresh)

@@ -18,8 +18,8 @@ from tiltflow.agents.base import Agent, Stage
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import Interrupted, TrainingDiverged
 from tiltflow.optimize import run_steps
-from tiltflow.training.derived import derive_columns, drawn_rows
-from tiltflow.training.policy import RunState, Units
+from tiltflow.training.policy import ObservationScaler, RunState
+from tiltflow.training.precompute import drawn_rows, precompute_columns
 from tiltflow.training.schedule import Position, Schedule
 from tiltflow.training.stopping import StopFlag
 
@@ -30,11 +30,11 @@ SAMPLE_ROWS = 2048
 INIT, STAGE, EVALUATE = 0, 1, 2
 
 
-def device_columns(data: Transitions, units: Units) -> dict[str, Array]:
+def device_columns(data: Transitions, scaler: ObservationScaler) -> dict[str, Array]:
     """The data set as columns on the device, observations in the run's units, terminations as 0 or 1."""
     columns = {name: jnp.asarray(column) for name, column in data.columns().items() if name != "ends"}
     for name in ("observations", "next_observations"):
-        columns[name] = units(columns[name])
+        columns[name] = scaler(columns[name])
     columns["terminations"] = columns["terminations"].astype(jnp.float32)
     actions, known = data.following_actions()
     columns |= {"following_actions": jnp.asarray(actions), "followed": jnp.asarray(known, jnp.float32)}
@@ -57,24 +57,26 @@ class Loop:
     state: RunState
     observe: Observe
     stop: StopFlag
-    derived: dict[str, Array] = field(default_factory=dict)
-    derived_for: tuple[int, int] | None = None
+    precomputed: dict[str, Array] = field(default_factory=dict)
+    precomputed_for: tuple[int, int] | None = None
     _compiled: dict[tuple[int, int], Callable] = field(default_factory=dict)
 
     def run_chunk(self, here: Position, length: int) -> dict[str, np.ndarray]:
         """Run one chunk; returns each metric as [seeds, steps].
 
-        Raises TrainingDiverged or, while columns are derived, Interrupted: the state then stays as it was
+        Raises TrainingDiverged or, while columns are precomputed, Interrupted: the state then stays as it was
         at the edge.
         """
         stage = self.schedule.stages[here.stage]
         agent_state = self.state.agent
-        if self.schedule.renews(here):
-            agent_state = self.renew(stage, here)
-        self._derive(stage, here, agent_state)
+        if self.schedule.refreshes(here):
+            agent_state = self.refresh(stage, here)
+        self._precompute(stage, here, agent_state)
         key = self._stage_keys(here.stage, 0)
         run = self._compile(here.stage, length)
-        agent_state, metrics = run(agent_state, self.columns, self.derived, key, jnp.int32(here.stage_step))
+        agent_state, metrics = run(
+            agent_state, self.columns, self.precomputed, key, jnp.int32(here.stage_step)
+        )
         values = {name: np.asarray(value).reshape(len(self.seeds), -1) for name, value in metrics.items()}
         self._check(values, stage, here)
         self.state = self.state._replace(agent=agent_state)
@@ -95,11 +97,11 @@ class Loop:
         if (index, length) not in self._compiled:
             stage = self.schedule.stages[index]
 
-            def chunk(state: Any, columns: Mapping, derived: Mapping, key: PRNGKeyArray, first: Array):
+            def chunk(state: Any, columns: Mapping, precomputed: Mapping, key: PRNGKeyArray, first: Array):
                 return run_steps(
                     stage.update,
                     state,
-                    {**columns, **derived},
+                    {**columns, **precomputed},
                     key,
                     first,
                     num_steps=length,
@@ -109,33 +111,33 @@ class Loop:
             self._compiled[index, length] = jax.jit(self._lift(chunk, (0, None, 0, 0, None)))
         return self._compiled[index, length]
 
-    def renew(self, stage: Stage, here: Position) -> Any:
-        """The agent's state after the renewal with which the chunk that begins here begins."""
-        key = self._stage_keys(here.stage, 1, self.schedule.renewal(here))
+    def refresh(self, stage: Stage, here: Position) -> Any:
+        """The agent's state after the refresh with which the chunk that begins here begins."""
+        key = self._stage_keys(here.stage, 1, self.schedule.refresh_number(here))
         rows = np.random.default_rng(0).integers(0, self.columns["rewards"].shape[0], SAMPLE_ROWS)
         sample = {name: column[rows] for name, column in self.columns.items()}
-        renew = self._once("renew", here.stage, lambda: jax.jit(self._lift(stage.renew, (0, None, 0))))
-        return renew(self.state.agent, sample, key)
+        refresh = self._once("refresh", here.stage, lambda: jax.jit(self._lift(stage.refresh, (0, None, 0))))
+        return refresh(self.state.agent, sample, key)
 
-    def _derive(self, stage: Stage, here: Position, agent_state: Any) -> None:
-        """The columns that follow from the state at the last renewal, unless they are there already."""
-        wanted = (here.stage, self.schedule.renewal(here))
-        if self.derived_for == wanted:
+    def _precompute(self, stage: Stage, here: Position, agent_state: Any) -> None:
+        """The columns that follow from the state at the last refresh, unless they are there already."""
+        wanted = (here.stage, self.schedule.refresh_number(here))
+        if self.precomputed_for == wanted:
             return
-        self.derived_for, self.derived = None, {}
-        function = stage.derive
+        self.precomputed_for, self.precomputed = None, {}
+        function = stage.precompute
         if function is None:
             return
-        derive = self._once("derive", here.stage, lambda: jax.jit(self._lift(function, (0, None, 0))))
+        precompute = self._once("precompute", here.stage, lambda: jax.jit(self._lift(function, (0, None, 0))))
         keys = self._stage_keys(here.stage, 0)
         rows = drawn_rows(keys, stage, wanted[1], self.columns["rewards"].shape[0])
 
         def done(share: float) -> None:
-            self._activity(stage.derive_reason, share)
+            self._activity(stage.precompute_reason, share)
             self.stop.check()
 
-        self.derived = derive_columns(
-            derive,
+        self.precomputed = precompute_columns(
+            precompute,
             agent_state,
             self.columns,
             rows,
@@ -143,7 +145,7 @@ class Loop:
             seeds=len(self.seeds),
             done=done,
         )
-        self.derived_for = wanted
+        self.precomputed_for = wanted
 
     def _once(self, what: str, index: int, make: Callable[[], Callable]) -> Callable:
         key: Any = (what, index)

@@ -15,7 +15,7 @@ from tiltflow.evaluation.rollouts import Policy
 LIMIT = 10.0
 
 
-class Units(NamedTuple):
+class ObservationScaler(NamedTuple):
     """Shift and scale of observations, and the size beyond which an entry is cut off afterwards."""
 
     mean: Float[Array, " o"]
@@ -30,16 +30,16 @@ class RunState(NamedTuple):
     """Everything that evaluating or resuming one seed (or one vmapped group of seeds) needs."""
 
     agent: Any
-    units: Units
+    scaler: ObservationScaler
 
 
-def identity_units(spec: Spec) -> Units:
+def identity_scaler(spec: Spec) -> ObservationScaler:
     """Units that leave observations as they are, however large."""
     size = (spec.observation_size,)
-    return Units(jnp.zeros(size), jnp.ones(size), jnp.array(jnp.inf))
+    return ObservationScaler(jnp.zeros(size), jnp.ones(size), jnp.array(jnp.inf))
 
 
-def data_units(data: Transitions) -> Units:
+def data_scaler(data: Transitions) -> ObservationScaler:
     """Mean and standard deviation of each entry, the latter at least a tenth of the median of what varies.
 
     An entry that hardly varies in the data would otherwise be blown up, and throw the policy off wherever
@@ -49,13 +49,13 @@ def data_units(data: Transitions) -> Units:
     std = data.observations.std(axis=0, dtype=np.float64)
     floor = 0.1 * np.median(std[std > 0]) if std.any() else 1.0
     std = np.maximum(std, floor)
-    return Units(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32), jnp.array(LIMIT))
+    return ObservationScaler(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32), jnp.array(LIMIT))
 
 
-def init_state(agent: Agent, units: Units, keys: PRNGKeyArray) -> RunState:
+def init_state(agent: Agent, scaler: ObservationScaler, keys: PRNGKeyArray) -> RunState:
     """The fresh state of one seed (one key) or of a group of seeds (a leading axis of several keys)."""
     init = agent.init if keys.shape[0] == 1 else jax.vmap(agent.init)
-    return RunState(jax.jit(init)(keys[0] if keys.shape[0] == 1 else keys), units)
+    return RunState(jax.jit(init)(keys[0] if keys.shape[0] == 1 else keys), scaler)
 
 
 def make_act(agent: Agent) -> Callable[..., Array]:
@@ -65,12 +65,19 @@ def make_act(agent: Agent) -> Callable[..., Array]:
     other episodes run beside it.
     """
 
-    def act(state: Any, units: Units, observations: Array, key: PRNGKeyArray, seeds: Array, times: Array):
+    def act(
+        state: Any,
+        scaler: ObservationScaler,
+        observations: Array,
+        key: PRNGKeyArray,
+        seeds: Array,
+        times: Array,
+    ):
         def one(observation: Array, seed: Array, time: Array) -> Array:
             row_key = jax.random.fold_in(jax.random.fold_in(key, seed), time)
             return agent.act(state, observation[None], row_key)[0]
 
-        return jax.vmap(one)(units(observations), seeds, times)
+        return jax.vmap(one)(scaler(observations), seeds, times)
 
     return jax.jit(act)
 
@@ -79,6 +86,6 @@ def rollout_policy(act: Callable[..., Array], state: RunState, key: PRNGKeyArray
     """The policy of one seed, for rollouts."""
 
     def policy(observations: np.ndarray, episode_seeds: np.ndarray, times: np.ndarray) -> np.ndarray:
-        return np.asarray(act(state.agent, state.units, observations, key, episode_seeds, times))
+        return np.asarray(act(state.agent, state.scaler, observations, key, episode_seeds, times))
 
     return policy

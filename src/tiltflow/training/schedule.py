@@ -62,18 +62,18 @@ class Schedule:
     def _edges(self, index: int) -> Sequence[int]:
         stage = self.stages[index]
         edges = {*range(0, stage.steps, self.config.chunk), stage.steps}
-        if stage.renew_every is not None:
-            edges |= set(range(0, stage.steps, stage.renew_every))
+        if stage.refresh_every is not None:
+            edges |= set(range(0, stage.steps, stage.refresh_every))
         return sorted(edges)
 
-    def renewal(self, here: Position) -> int:
-        """Number of the renewal whose columns are in force in the chunk that begins here."""
-        every = self.stages[here.stage].renew_every
+    def refresh_number(self, here: Position) -> int:
+        """Number of the refresh whose columns are in force in the chunk that begins here."""
+        every = self.stages[here.stage].refresh_every
         return 0 if every is None else here.stage_step // every
 
-    def renews(self, here: Position) -> bool:
-        """Whether the chunk that begins here begins with a renewal."""
-        every = self.stages[here.stage].renew_every
+    def refreshes(self, here: Position) -> bool:
+        """Whether the chunk that begins here begins with a refresh."""
+        every = self.stages[here.stage].refresh_every
         return here.stage_step == 0 if every is None else here.stage_step % every == 0
 
     def evaluates(self, before: Position, length: int) -> bool:

@@ -19,9 +19,9 @@ from tiltflow.training.group import (
     read_config,
     seed_groups,
 )
-from tiltflow.training.learned import origin
+from tiltflow.training.load_run import origin
 from tiltflow.training.loop import INIT, Observe, seed_keys
-from tiltflow.training.policy import RunState, identity_units, init_state
+from tiltflow.training.policy import RunState, identity_scaler, init_state
 from tiltflow.training.restore import fingerprint
 from tiltflow.training.run import conclude, started
 from tiltflow.training.schedule import Schedule
@@ -58,7 +58,7 @@ def play_kept(run: Path, observe: Observe) -> bool:
     agent, schedule = make_agent(config, spec)
     with locked(run), stop_on_signals() as stop:
         groups = seed_groups(config, run)
-        kept = [_kept(run, seeds, init_state(agent, identity_units(spec), seed_keys(seeds, INIT)))
+        kept = [_kept(run, seeds, init_state(agent, identity_scaler(spec), seed_keys(seeds, INIT)))
                 for seeds in groups]  # fmt: skip
         observe(started(config, schedule, run))
         evaluator = Evaluator(find_task(config.task, config.env), data_path(config), agent, [], observe, stop)

@@ -130,7 +130,7 @@ def test_hyper_parameters_that_differ_name_the_columns(run):
 
 
 def test_of_many_differences_those_that_tell_columns_apart_are_named(run):
-    changes = {"beta": 3.0, "annealed": False, "renew_every": 7, "num_support_actions": 3}
+    changes = {"beta": 3.0, "annealed": False, "refresh_every": 7, "num_support_actions": 3}
     one = run("one", algorithm="qipo-ot", seeds=1)
     two = run("two", algorithm="qipo-ot", seeds=1, changes=changes)
     comparison = read_comparison([one, two])

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from tiltflow.datasets2d import sample_toy
+from tiltflow.figures2d.figures import Grid, Panel, nearest_label
+from tiltflow.figures2d.plan import TRUTH, Cell, Plan
+from tiltflow.figures2d.store import read_arrays
+from tiltflow.figures2d.table import ratio_text
+from tiltflow.figures2d.truth import sample_class
 from tiltflow.guidance.configs import METHODS
-from tiltflow.toy.figures import Grid, Panel, nearest_label
-from tiltflow.toy.plan import TRUTH, Cell, Plan
-from tiltflow.toy.store import read_arrays
-from tiltflow.toy.table import ratio_text
-from tiltflow.toy.truth import sample_class
-from tiltflow.toys import sample_toy
 
 _COMPARED = ("cfg", "ed", "efm")
 _LABELLED_ROWS = 50_000

@@ -5,10 +5,10 @@ from typing import get_args
 
 import pytest
 
+from tiltflow.datasets2d import TOYS
 from tiltflow.errors import UserError
+from tiltflow.figures2d.plan import SHARING, MethodName, Plan, SetName, jobs, plan_from
 from tiltflow.guidance.configs import METHODS
-from tiltflow.toy.plan import SHARING, MethodName, Plan, SetName, jobs, plan_from
-from tiltflow.toys import TOYS
 
 
 def test_the_names_are_those_that_exist():

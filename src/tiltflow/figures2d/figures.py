@@ -14,8 +14,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
+from tiltflow.datasets2d import Labels
 from tiltflow.files import atomic_file
-from tiltflow.toys import Labels
 
 LIMIT = 4.5
 INK, MUTED, _FRAME = "#1c2127", "#59616b", "#c9c6be"

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from tiltflow.agents.configs import NetworkConfig
+from tiltflow.datasets2d import sample_toy
+from tiltflow.figures2d.cells import run_job
+from tiltflow.figures2d.plan import TRUTH, Cell, Job, Plan
+from tiltflow.figures2d.stopwatch import Stopwatch
+from tiltflow.figures2d.store import read_arrays, read_numbers
 from tiltflow.guidance.configs import METHODS
 from tiltflow.guidance.fitting import fit_problem
 from tiltflow.guidance.problem import make_problem
-from tiltflow.toy.cells import run_job
-from tiltflow.toy.plan import TRUTH, Cell, Job, Plan
-from tiltflow.toy.stopwatch import Stopwatch
-from tiltflow.toy.store import read_arrays, read_numbers
-from tiltflow.toys import sample_toy
 
 PLAN = Plan(data=("moons",), methods=("resample",), train_rows=20_000, samples=300, points=40)
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from tiltflow.datasets2d import TOYS, class_posterior, sample_tilted_toy, sample_toy
 from tiltflow.errors import UserError
-from tiltflow.toy.truth import energies, sample_class, sample_truth
-from tiltflow.toys import TOYS, class_posterior, sample_tilted_toy, sample_toy
+from tiltflow.figures2d.truth import energies, sample_class, sample_truth
 
 
 @pytest.mark.parametrize("name", [name for name in TOYS if name != "swissroll"])

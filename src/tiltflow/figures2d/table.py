@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tiltflow.figures2d.plan import TRUTH, Cell, Plan
 from tiltflow.files import write_json, write_text
 from tiltflow.guidance.configs import METHODS
-from tiltflow.toy.plan import TRUTH, Cell, Plan
 
 COLUMNS = (
     "set",

@@ -8,7 +8,7 @@ import numpy as np
 
 from tiltflow.data.transitions import Spec, Transitions
 from tiltflow.training.group import load_data
-from tiltflow.training.policy import data_units, identity_units
+from tiltflow.training.policy import data_scaler, identity_scaler
 
 
 def transitions(observations):
@@ -26,27 +26,27 @@ def transitions(observations):
 def test_without_normalisation_observations_stay_as_they_are_however_large():
     """Positions in a maze are further than 10 m from its corner."""
     observations = jnp.array([[21.0, -300.0], [0.5, 1e6]])
-    np.testing.assert_array_equal(identity_units(Spec(2, 1))(observations), observations)
+    np.testing.assert_array_equal(identity_scaler(Spec(2, 1))(observations), observations)
 
 
 def test_normalised_observations_have_mean_zero_and_deviation_one_and_end_at_ten():
     data = np.asarray(jax.random.normal(jax.random.key(0), (5000, 2))) * [3.0, 40.0] + [7.0, -90.0]
-    units = data_units(transitions(data.astype(np.float32)))
-    seen = np.asarray(units(jnp.asarray(data)))
+    scaler = data_scaler(transitions(data.astype(np.float32)))
+    seen = np.asarray(scaler(jnp.asarray(data)))
     np.testing.assert_allclose(seen.mean(axis=0), 0.0, atol=1e-4)
     np.testing.assert_allclose(seen.std(axis=0), 1.0, rtol=1e-4)
-    assert units(jnp.array([[1e9, -1e9]])).tolist() == [[10.0, -10.0]]
+    assert scaler(jnp.array([[1e9, -1e9]])).tolist() == [[10.0, -10.0]]
 
 
 def test_an_entry_that_hardly_varies_is_not_blown_up():
     data = np.asarray(jax.random.normal(jax.random.key(0), (5000, 3))) * [1.0, 1.0, 1e-6]
-    units = data_units(transitions(data.astype(np.float32)))
-    assert 0.09 < float(units.std[2]) < 0.11
+    scaler = data_scaler(transitions(data.astype(np.float32)))
+    assert 0.09 < float(scaler.std[2]) < 0.11
 
 
 def test_entries_that_never_vary_are_of_no_matter_to_the_others():
     data = np.asarray(jax.random.normal(jax.random.key(0), (5000, 5))) * [0.05, 0.0, 0.0, 0.0, 0.05]
-    seen = np.asarray(data_units(transitions(data.astype(np.float32)))(jnp.asarray(data)))
+    seen = np.asarray(data_scaler(transitions(data.astype(np.float32)))(jnp.asarray(data)))
     np.testing.assert_allclose(seen.std(axis=0), [1.0, 0.0, 0.0, 0.0, 1.0], rtol=1e-3)
 
 

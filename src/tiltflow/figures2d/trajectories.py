@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from tiltflow.toy.figures import INK, MUTED, STYLE, Picture, save_figure
-from tiltflow.toy.schedules import Traced
+from tiltflow.figures2d.figures import INK, MUTED, STYLE, Picture, save_figure
+from tiltflow.figures2d.schedules import Traced
 
 COLUMNS, SHOWN = 4, 800
 LOW, HIGH = -4.0, 7.0

@@ -1,8 +1,8 @@
-"""The score after every renewal of QIPO's support actions: one curve per run, with its seeds.
+"""The score after every refresh of QIPO's support actions: one curve per run, with its seeds.
 
-    python benchmarks/renewals.py OUT.png RUN=LABEL [RUN=LABEL …] [--best-of 20.3]
+    python benchmarks/refreshes.py OUT.png RUN=LABEL [RUN=LABEL …] [--best-of 20.3]
 
-Reads the evaluations of the behaviour stage's end (renewal 0) and of the improvement stage. `--best-of`
+Reads the evaluations of the behaviour stage's end (refresh 0) and of the improvement stage. `--best-of`
 draws the yardstick of benchmarks/best_of_n.py.
 """
 
@@ -19,16 +19,20 @@ STYLES = (("#0072B2", "-", "o"), ("#D55E00", "--", "s"), ("#009E73", ":", "^"), 
 
 
 def curve(run: Path) -> tuple[list[float], np.ndarray, str]:
-    """Renewals done at each evaluation, scores [evaluations, seeds], and the label of the axis."""
+    """Refreshes done at each evaluation, scores [evaluations, seeds], and the label of the axis."""
     config = read_config(run)
     records = [r for r in read_json_lines(run / "evaluations.jsonl") if r["stage"] != "critic"]
     behaviour = max(r["step"] for r in records if r["stage"] == "behaviour")
     metrics = read_json_lines(run / "metrics.jsonl")
     begin = min(r["step"] - r["stage_step"] for r in metrics if r["stage"] == "improvement")
-    renewals = [
-        0.0 if r["step"] == behaviour else (r["step"] - begin) / config.agent.renew_every for r in records
+    refreshes = [
+        0.0 if r["step"] == behaviour else (r["step"] - begin) / config.agent.refresh_every for r in records
     ]
-    return renewals, np.array([r["score"] for r in records]), f"{records[0]['metric']} ({records[0]['unit']})"
+    return (
+        refreshes,
+        np.array([r["score"] for r in records]),
+        f"{records[0]['metric']} ({records[0]['unit']})",
+    )
 
 
 def main() -> None:
@@ -43,15 +47,15 @@ def main() -> None:
     axes = figure.add_subplot()
     for text, (colour, line, marker) in zip(arguments.runs, STYLES, strict=False):
         run, label = text.split("=", 1)
-        renewals, scores, unit = curve(Path(run))
-        axes.plot(renewals, scores, color=colour, linestyle=line, linewidth=0.8, alpha=0.5)
+        refreshes, scores, unit = curve(Path(run))
+        axes.plot(refreshes, scores, color=colour, linestyle=line, linewidth=0.8, alpha=0.5)
         axes.plot(
-            renewals, scores.mean(axis=1), color=colour, linestyle=line, marker=marker, linewidth=2.2,
+            refreshes, scores.mean(axis=1), color=colour, linestyle=line, marker=marker, linewidth=2.2,
             label=f"{label} (thick: mean of {scores.shape[1]} seeds)",
         )  # fmt: skip
     if arguments.best_of is not None:
         axes.axhline(arguments.best_of, color="0.4", linestyle=(0, (1, 2)), label="best of 16 by Q")
-    axes.set_xlabel("renewals of the support actions finished (0: behaviour policy)")
+    axes.set_xlabel("refreshes of the support actions finished (0: behaviour policy)")
     axes.set_ylabel(unit)
     axes.set_ylim(bottom=0)
     axes.xaxis.get_major_locator().set_params(integer=True)

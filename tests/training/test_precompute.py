@@ -1,4 +1,4 @@
-"""Columns are derived for the rows that are drawn, and for no others."""
+"""Columns are precomputed for the rows that are drawn, and for no others."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import pytest
 from tiltflow.agents.base import Agent, Stage
 from tiltflow.agents.configs import BCConfig
 from tiltflow.optimize import run_steps
-from tiltflow.training import derived
+from tiltflow.training import precompute
 from tiltflow.training.config import TrainConfig
 from tiltflow.training.loop import STAGE, Loop, seed_keys
 from tiltflow.training.policy import RunState
@@ -20,34 +20,34 @@ TOTAL, BATCH = 1000, 8
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(derived, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(precompute, "BLOCK_ROWS", 16)
 
 
 def count_rows(state, batch, key):
     return state.at[batch["number"]].add(1), {}
 
 
-def stage(steps: int, renew_every: int | None) -> Stage:
-    return Stage("counting", steps, BATCH, count_rows, improves_policy=False, renew_every=renew_every)
+def stage(steps: int, refresh_every: int | None) -> Stage:
+    return Stage("counting", steps, BATCH, count_rows, improves_policy=False, refresh_every=refresh_every)
 
 
-@pytest.mark.parametrize(("renewal", "first", "count"), [(0, 0, 30), (1, 30, 30), (2, 60, 15)])
+@pytest.mark.parametrize(("refresh", "first", "count"), [(0, 0, 30), (1, 30, 30), (2, 60, 15)])
 @pytest.mark.parametrize("seeds", [[3], [3, 4]])
-def test_the_rows_are_those_that_the_batches_of_any_seed_draw(renewal, first, count, seeds):
+def test_the_rows_are_those_that_the_batches_of_any_seed_draw(refresh, first, count, seeds):
     keys = seed_keys(seeds, STAGE)
     columns = {"number": jnp.arange(TOTAL)}
     never = jnp.zeros(TOTAL)
     steps = {"num_steps": count, "batch_size": BATCH}
     times = [run_steps(count_rows, never, columns, key, jnp.int32(first), **steps)[0] for key in keys]
-    drawn = derived.drawn_rows(keys if len(seeds) > 1 else keys[0], stage(75, 30), renewal, TOTAL)
+    drawn = precompute.drawn_rows(keys if len(seeds) > 1 else keys[0], stage(75, 30), refresh, TOTAL)
     np.testing.assert_array_equal(drawn, np.flatnonzero(sum(times)))
     assert len(drawn) < TOTAL / 2
 
 
 def test_all_rows_where_nearly_all_are_drawn_and_a_block_where_few_are():
     key = seed_keys([0], STAGE)[0]
-    np.testing.assert_array_equal(derived.drawn_rows(key, stage(400, None), 0, TOTAL), np.arange(TOTAL))
-    assert len(derived.drawn_rows(key, stage(1, None), 0, TOTAL)) == 16
+    np.testing.assert_array_equal(precompute.drawn_rows(key, stage(400, None), 0, TOTAL), np.arange(TOTAL))
+    assert len(precompute.drawn_rows(key, stage(1, None), 0, TOTAL)) == 16
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -61,7 +61,7 @@ def test_chosen_rows_get_their_columns_and_the_others_none(seeds):
     function = jax.jit(double if seeds == 1 else jax.vmap(double, in_axes=(0, None, 0)))
     state = jnp.float32(2) if seeds == 1 else jnp.array([2.0, 2.0])
     shares: list[float] = []
-    made = derived.derive_columns(
+    made = precompute.precompute_columns(
         function, state, columns, rows, lambda block: seed_keys(list(range(seeds)), block),
         seeds=seeds, done=shares.append,
     )["doubled"]  # fmt: skip
@@ -73,8 +73,8 @@ def test_chosen_rows_get_their_columns_and_the_others_none(seeds):
 
 
 @pytest.mark.parametrize("seeds", [[0], [0, 1]])
-def test_a_loop_that_begins_in_the_middle_of_a_renewal_derives_the_same_rows(seeds):
-    """Each seed's state sums derived noise of the rows that it draws: a row not derived would make it NaN."""
+def test_a_loop_that_begins_in_the_middle_of_a_refresh_derives_the_same_rows(seeds):
+    """Each seed's state sums precomputed noise of the rows that it draws: a missing one would make it NaN."""
 
     def noise(state, rows, key):
         return {"noise": state + jax.random.normal(key, rows["rewards"].shape)}
@@ -82,7 +82,7 @@ def test_a_loop_that_begins_in_the_middle_of_a_renewal_derives_the_same_rows(see
     def add(state, batch, key):
         return state, {"total": jnp.sum(batch["noise"])}
 
-    summing = Stage("summing", 40, BATCH, add, improves_policy=False, renew_every=20, derive=noise)
+    summing = Stage("summing", 40, BATCH, add, improves_policy=False, refresh_every=20, precompute=noise)
     agent = Agent(lambda key: jnp.zeros(()), (summing,), lambda state, observations, key: observations)
     schedule = Schedule(agent.stages, TrainConfig("bc-flow", "t", BCConfig(), chunk=10, checkpoint_every=10))
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from tiltflow.errors import TrainingDiverged
 from tiltflow.guidance.configs import FitConfig
 from tiltflow.guidance.problem import Problem
-from tiltflow.optimize import Columns, Metrics, Trained, begin, gradient_step, run_steps
+from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step, run_steps
 
 CHUNKS = 50
 POOL = 1 << 22
@@ -89,7 +89,7 @@ def descend(
             )
         history.append(mean)
         progress(what, done, config.steps, mean)
-    return state[0].average, history
+    return state[0].ema, history
 
 
 def uniform_rows(problem: Problem) -> Rows:
@@ -120,7 +120,7 @@ def weighted_rows(problem: Problem, seed: int) -> Int[Array, " r"]:
 
 
 @partial(jax.jit, static_argnums=0)
-def _start(settings: Descent, model: Any) -> Trained:
+def _start(settings: Descent, model: Any) -> TrainState:
     return begin(model, settings.optimizer)
 
 
@@ -129,14 +129,14 @@ def _chunk(
     loss: Loss,
     settings: Descent,
     length: int,
-    state: tuple[Trained, Array],
+    state: tuple[TrainState, Array],
     columns: Columns,
     rows: Rows,
     key: PRNGKeyArray,
     first: Int[Array, ""],
     given: tuple[Any, ...],
-) -> tuple[tuple[Trained, Array], Float[Array, " steps"]]:
-    def update(state: tuple[Trained, Array], batch: Columns, key: PRNGKeyArray) -> tuple[Any, Metrics]:
+) -> tuple[tuple[TrainState, Array], Float[Array, " steps"]]:
+    def update(state: tuple[TrainState, Array], batch: Columns, key: PRNGKeyArray) -> tuple[Any, Metrics]:
         trained, step = state
         drawn = {
             prefix + name: column[numbers]

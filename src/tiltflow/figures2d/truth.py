@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
+from tiltflow.datasets2d import Labels, Toy, class_posterior, draw_classes, sample_toy
 from tiltflow.errors import UserError
-from tiltflow.toys import Labels, Toy, class_posterior, draw_classes, sample_toy
 
 _BLOCK = 100_000
 _MOST_ROWS = 100_000_000

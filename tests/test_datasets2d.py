@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from laws import assert_mean
+from tiltflow.datasets2d import TOYS, class_posterior, draw_classes, sample_tilted_toy, sample_toy
 from tiltflow.errors import UserError
-from tiltflow.toys import TOYS, class_posterior, draw_classes, sample_tilted_toy, sample_toy
 
 MANY = 50_000
 

@@ -11,12 +11,12 @@ from tiltflow.training.config import TrainConfig
 from tiltflow.training.evaluator import of_one_seed
 from tiltflow.training.group import make_agent, read_config, seed_groups
 from tiltflow.training.loop import INIT, Observe, seed_keys
-from tiltflow.training.policy import RunState, identity_units, init_state
+from tiltflow.training.policy import RunState, identity_scaler, init_state
 from tiltflow.training.restore import restore_group
 from tiltflow.training.schedule import Schedule
 
 
-class Learned(NamedTuple):
+class LoadedRun(NamedTuple):
     """What a run has learned: its agent, and the state of each seed, after `step` gradient steps."""
 
     config: TrainConfig
@@ -38,7 +38,7 @@ def origin(run: Path) -> tuple[str, Spec]:
         raise UserError(f"{path} is damaged: 'data' has no {error}. Restore it from a copy.") from error
 
 
-def read_learned(run: Path, observe: Observe) -> Learned:
+def load_run(run: Path, observe: Observe) -> LoadedRun:
     """The newest checkpoints of a run; `observe` is told what is damaged or unfinished.
 
     Raises UserError where a seed has none, or seeds have come to different steps.
@@ -48,7 +48,7 @@ def read_learned(run: Path, observe: Observe) -> Learned:
     agent, schedule = make_agent(config, spec)
     states, steps = [], dict[int, int]()
     for seeds in seed_groups(config, run):
-        fresh = init_state(agent, identity_units(spec), seed_keys(seeds, INIT))
+        fresh = init_state(agent, identity_scaler(spec), seed_keys(seeds, INIT))
         state, step, _, problems = restore_group(config, run, seeds, checksum, None, fresh)
         for problem in problems:
             observe({"event": "message", "level": "warning", "text": problem})
@@ -67,4 +67,4 @@ def read_learned(run: Path, observe: Observe) -> Learned:
     if step < schedule.steps:
         text = f"{run} is not finished: this is its state after step {step:,} of {schedule.steps:,}."
         observe({"event": "message", "level": "warning", "text": text})
-    return Learned(config, agent, schedule, spec, checksum, states, step)
+    return LoadedRun(config, agent, schedule, spec, checksum, states, step)

@@ -3,7 +3,7 @@
 import pytest
 
 from tiltflow.errors import UserError
-from tiltflow.training.guided import best_setting
+from tiltflow.training.test_time_guidance import best_setting
 
 
 def test_a_setting_whose_actions_are_not_finite_is_never_chosen():

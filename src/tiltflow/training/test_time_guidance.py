@@ -18,7 +18,7 @@ from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
 from tiltflow.settings import GuidanceName
 from tiltflow.training.group import load_data
-from tiltflow.training.learned import Learned, read_learned
+from tiltflow.training.load_run import LoadedRun, load_run
 from tiltflow.training.loop import Observe, seed_keys
 from tiltflow.training.policy import RunState
 
@@ -37,25 +37,25 @@ class Guidance:
     """The run whose critic is used; without it the policy's own."""
 
 
-def guide(learned: Learned, guidance: Guidance, observe: Observe) -> tuple[Learned, dict[str, Any]]:
+def guide(loaded: LoadedRun, guidance: Guidance, observe: Observe) -> tuple[LoadedRun, dict[str, Any]]:
     """The run with the agent that plays improved actions, and what is to be recorded of it.
 
     The unit of Q is measured at states of the training data. Of several settings the one of highest
     `crossed_value` at states of the validation data is taken, the same for all seeds: no episode is played
     for it. Raises UserError where the policy is no flow, has no critic, or where nothing can be chosen by.
     """
-    config, parts_of = learned.config, learned.agent.parts
+    config, parts_of = loaded.config, loaded.agent.parts
     if parts_of is None:
         raise UserError(
             f"The policy of {config.algorithm} is not a flow or a diffusion, so that it cannot be improved "
             "at test time. Leave --guidance out to play it as it is."
         )
-    critics, critic_config = _critics(learned, guidance.critic, observe)
+    critics, critic_config = _critics(loaded, guidance.critic, observe)
     dataset = load_data(config)
-    if dataset.checksum != learned.checksum:
+    if dataset.checksum != loaded.checksum:
         raise UserError(
             f"{dataset.source} is not what the policy was trained on: its checksum is {dataset.checksum}, "
-            f"that of the run's data {learned.checksum}. Q would be measured in another unit."
+            f"that of the run's data {loaded.checksum}. Q would be measured in another unit."
         )
 
     def parts(agent: Any) -> Parts:
@@ -65,18 +65,18 @@ def guide(learned: Learned, guidance: Guidance, observe: Observe) -> tuple[Learn
         def improved(state: Improved, observations: Array, key: PRNGKeyArray) -> Float[Array, "n a"]:
             policy, kind = parts(state.agent), guidance.kind
             return improved_actions(
-                policy, state.critic, state.unit, kind, setting, observations, key, learned.spec
+                policy, state.critic, state.unit, kind, setting, observations, key, loaded.spec
             )
 
         return improved
 
     @jax.jit
     def unit_of(agent: Any, critic: Critic, observations: Array, key: PRNGKeyArray) -> Float[Array, ""]:
-        return q_unit(parts(agent), critic, observations, key, learned.spec)
+        return q_unit(parts(agent), critic, observations, key, loaded.spec)
 
     states = []
     keys = seed_keys(config.seed_numbers, UNIT)
-    for state, critic, key in zip(learned.states, critics, keys, strict=True):
+    for state, critic, key in zip(loaded.states, critics, keys, strict=True):
         unit = unit_of(state.agent, critic, _some(dataset.train, state), key)
         states.append(state._replace(agent=Improved(state.agent, critic, unit)))
 
@@ -99,8 +99,8 @@ def guide(learned: Learned, guidance: Guidance, observe: Observe) -> tuple[Learn
         "q_unit": [float(state.agent.unit) for state in states],
         "crossed_values": dict(zip(map(str, settings), values, strict=True)) if values else None,
     }
-    agent = replace(learned.agent, act=act(setting), parts=None)
-    return learned._replace(agent=agent, states=states), record
+    agent = replace(loaded.agent, act=act(setting), parts=None)
+    return loaded._replace(agent=agent, states=states), record
 
 
 def best_setting(settings: tuple[float, ...], values: list[float]) -> float:
@@ -111,13 +111,15 @@ def best_setting(settings: tuple[float, ...], values: list[float]) -> float:
     return max(finite, key=lambda pair: pair[0])[1]
 
 
-def _critics(learned: Learned, other_run: Path | None, observe: Observe) -> tuple[list[Critic], CriticConfig]:
+def _critics(
+    loaded: LoadedRun, other_run: Path | None, observe: Observe
+) -> tuple[list[Critic], CriticConfig]:
     """The critic of each seed, the policy's own or another run's, and its config."""
-    config, source = learned.config, learned
+    config, source = loaded.config, loaded
     if other_run is not None:
-        source = read_learned(other_run, observe)
+        source = load_run(other_run, observe)
         for what, ours, theirs in (
-            ("data checksum", learned.checksum, source.checksum),
+            ("data checksum", loaded.checksum, source.checksum),
             ("task", config.task, source.config.task),
             ("seeds", config.seed_numbers, source.config.seed_numbers),
             ("normalize_observations", config.normalize_observations, source.config.normalize_observations),
@@ -148,7 +150,7 @@ def _critics(learned: Learned, other_run: Path | None, observe: Observe) -> tupl
 def _some(data: Transitions, state: RunState) -> Float[Array, "n o"]:
     """At most STATES observations, equally spaced, in the run's units."""
     rows = np.linspace(0, len(data) - 1, min(STATES, len(data))).astype(int)
-    return state.units(jnp.asarray(data.observations[rows]))
+    return state.scaler(jnp.asarray(data.observations[rows]))
 
 
 def _value(act: Callable, states: list[RunState], validation: Transitions, seeds: list[int]) -> float:

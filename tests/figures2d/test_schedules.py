@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tiltflow.toy.schedules import cases, trace_all
-from tiltflow.toy.trajectories import draw_schedules
+from tiltflow.figures2d.schedules import cases, trace_all
+from tiltflow.figures2d.trajectories import draw_schedules
 
 
 def quiet(*_):

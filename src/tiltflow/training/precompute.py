@@ -1,7 +1,7 @@
-"""The columns that an agent derives from its state at a renewal, for the rows that its batches will draw.
+"""The columns that an agent precomputes from its state at a refresh, for the rows that its batches will draw.
 
-A short run on a large data set draws a small part of its rows before the next renewal; the others are not
-derived, for support actions cost as much as the gradient steps that use them.
+A short run on a large data set draws a small part of its rows before the next refresh; the others are not
+precomputed, for support actions cost as much as the gradient steps that use them.
 """
 
 from collections.abc import Callable
@@ -18,24 +18,24 @@ from tiltflow.optimize import draw_rows
 
 BLOCK_ROWS = 4096
 WORTH_COUNTING = 3.0
-"""Draws per row of the data from which on at most one row in twenty is never drawn: all are derived then."""
+"""Draws per row of the data from which on one row in twenty, at most, is never drawn: all are taken then."""
 
-Derive = Callable[[Any, dict[str, Array], PRNGKeyArray], dict[str, Array]]
-
-
-def steps_in_force(stage: Stage, renewal: int) -> range:
-    """The steps of the stage whose batches have the columns of that renewal."""
-    every = stage.renew_every or stage.steps
-    return range(renewal * every, min(stage.steps, (renewal + 1) * every))
+Precompute = Callable[[Any, dict[str, Array], PRNGKeyArray], dict[str, Array]]
 
 
-def drawn_rows(keys: PRNGKeyArray, stage: Stage, renewal: int, total: int) -> Int[np.ndarray, " m"]:
-    """Numbers of the rows, of `total`, that some seed's batches draw under that renewal, in order.
+def steps_in_force(stage: Stage, refresh: int) -> range:
+    """The steps of the stage whose batches have the columns of that refresh."""
+    every = stage.refresh_every or stage.steps
+    return range(refresh * every, min(stage.steps, (refresh + 1) * every))
+
+
+def drawn_rows(keys: PRNGKeyArray, stage: Stage, refresh: int, total: int) -> Int[np.ndarray, " m"]:
+    """Numbers of the rows, of `total`, that some seed's batches draw under that refresh, in order.
 
     `keys` are those of the stage's steps, one for each seed. All rows where nearly all are drawn, and a few
-    more where fewer are drawn than a block has: every block of every renewal is compiled as one shape.
+    more where fewer are drawn than a block has: every block of every refresh is compiled as one shape.
     """
-    steps = steps_in_force(stage, renewal)
+    steps = steps_in_force(stage, refresh)
     if len(steps) * stage.batch_size * keys.size > WORTH_COUNTING * total:
         return np.arange(total)
 
@@ -52,8 +52,8 @@ def _batches(key: PRNGKeyArray, steps: Int[Array, " n"], batch_size: int, total:
     return jax.vmap(lambda step: draw_rows(key, step, batch_size, total)[0])(steps)
 
 
-def derive_columns(
-    derive: Derive,
+def precompute_columns(
+    precompute: Precompute,
     state: Any,
     columns: dict[str, Array],
     rows: Int[np.ndarray, " m"],
@@ -62,9 +62,9 @@ def derive_columns(
     seeds: int,
     done: Callable[[float], None],
 ) -> dict[str, Array]:
-    """`derive` of those rows, block by block, as columns of all rows: NaN stands in the others.
+    """`precompute` of those rows, block by block, as columns of all rows: NaN stands in the others.
 
-    `derive` is compiled and, for several `seeds`, lifted over them: its columns are [seeds, rows, …] then.
+    `precompute` is compiled and, for several `seeds`, vmapped over them: its columns are [seeds, rows, …].
     `done` is told the share that is done after each block, and may raise before the next one.
     """
     total, block = columns["rewards"].shape[0], min(BLOCK_ROWS, len(rows))
@@ -73,16 +73,18 @@ def derive_columns(
     def empty(part: Array) -> Array:
         return jnp.full((*part.shape[:axis], total, *part.shape[axis + 1 :]), jnp.nan, part.dtype)
 
-    derived: dict[str, Array] = {}
+    precomputed: dict[str, Array] = {}
     for number, first in enumerate(range(0, len(rows), block)):
         first = min(first, len(rows) - block)  # the last block overlaps the one before: one shape compiles
         chosen = rows[first : first + block]
-        part = derive(state, {name: column[chosen] for name, column in columns.items()}, key_of_block(number))
-        derived = derived or {name: empty(column) for name, column in part.items()}
-        derived = _write(derived, chosen, part, axis)
-        jax.block_until_ready(derived)
+        part = precompute(
+            state, {name: column[chosen] for name, column in columns.items()}, key_of_block(number)
+        )
+        precomputed = precomputed or {name: empty(column) for name, column in part.items()}
+        precomputed = _write(precomputed, chosen, part, axis)
+        jax.block_until_ready(precomputed)
         done((first + block) / len(rows))
-    return derived
+    return precomputed
 
 
 @partial(jax.jit, static_argnums=3, donate_argnums=0)

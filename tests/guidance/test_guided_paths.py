@@ -7,7 +7,7 @@ import pytest
 
 from laws import assert_mean, random_energy, random_mixture, sample
 from tiltflow.exact import gaussian_mixture, tilt
-from tiltflow.guidance.displaced import (
+from tiltflow.guidance.guided_paths import (
     FixedSchedule,
     LearnedSchedule,
     guided_path,

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from tiltflow.figures2d.plan import Cell
 from tiltflow.files import atomic_file, read_json, write_json
 from tiltflow.npz import load_npz
-from tiltflow.toy.plan import Cell
 
 
 def write_cell(

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tiltflow.errors import ProcessFailed
+from tiltflow.figures2d.plan import Cell, Job, Plan
 from tiltflow.files import open_to_append
-from tiltflow.toy.plan import Cell, Job, Plan
 from tiltflow.training.pool import available_cores, child_environment, python
 
 LOG = "worker.log"
@@ -29,7 +29,7 @@ class Worker:
     def __init__(self, plan: Plan, folder: Path, core: int, events: queue.Queue):
         with open_to_append(folder / LOG) as log:
             self.process = subprocess.Popen(
-                python("tiltflow.toy.worker", str(folder)),
+                python("tiltflow.figures2d.worker", str(folder)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -18,8 +18,8 @@ from jaxtyping import Float
 from tiltflow.files import atomic_file, read_json, write_json
 from tiltflow.flow import Generator
 from tiltflow.guidance.configs import METHODS, FitConfig
-from tiltflow.guidance.displaced import FixedSchedule
 from tiltflow.guidance.fitting import fit_problem
+from tiltflow.guidance.guided_paths import FixedSchedule
 from tiltflow.guidance.problem import make_problem
 from tiltflow.npz import load_npz
 from tiltflow.solvers import integrate

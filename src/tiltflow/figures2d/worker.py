@@ -1,4 +1,4 @@
-"""A process that computes jobs: `python -m tiltflow.toy.worker CELLS`.
+"""A process that computes jobs: `python -m tiltflow.figures2d.worker CELLS`.
 
 Standard input gives the plan, then the jobs, one JSON value a line; standard output gets an event a line:
 {"cell": …, "error": null or {"kind", "text"}} for every cell, and {"free": true} after every job.
@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from tiltflow.errors import UserError
-from tiltflow.toy.plan import Job, plan_from
+from tiltflow.figures2d.plan import Job, plan_from
 from tiltflow.training.stopping import listening
 from tiltflow.training.worker import CORE, PARENT, end_with_parent, stay_on_core
 
@@ -38,7 +38,7 @@ def _work(folder: Path) -> None:
     settings: dict[str, Any] = json.loads(next(lines))
     plan = plan_from(settings)
 
-    from tiltflow.toy.cells import run_job
+    from tiltflow.figures2d.cells import run_job
 
     send({"free": True})
     for line in lines:

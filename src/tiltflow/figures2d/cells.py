@@ -11,16 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from tiltflow.datasets2d import class_posterior, sample_toy
 from tiltflow.errors import TrainingDiverged
+from tiltflow.figures2d.plan import SHARING, TRUTH, Cell, Job, Plan
+from tiltflow.figures2d.stopwatch import Stopwatch
+from tiltflow.figures2d.store import write_cell
+from tiltflow.figures2d.truth import energies, sample_truth
 from tiltflow.guidance.configs import METHODS
 from tiltflow.guidance.fitting import fit_problem
 from tiltflow.guidance.problem import Fitted, make_problem
 from tiltflow.metrics import Estimate, sliced_wasserstein
-from tiltflow.toy.plan import SHARING, TRUTH, Cell, Job, Plan
-from tiltflow.toy.stopwatch import Stopwatch
-from tiltflow.toy.store import write_cell
-from tiltflow.toy.truth import energies, sample_truth
-from tiltflow.toys import class_posterior, sample_toy
 
 REFERENCE_SEED, EXACT_SEED = 1, 1000
 """Of the sample that distances are measured against, and of the first of the exact ones measured likewise."""

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tiltflow.errors import ProcessFailed, UserError
-from tiltflow.toy.plan import TRUTH, Cell, Plan, jobs
-from tiltflow.toy.processes import LOG, run_jobs
-from tiltflow.toy.store import read_numbers, stored_settings
+from tiltflow.figures2d.plan import TRUTH, Cell, Plan, jobs
+from tiltflow.figures2d.processes import LOG, run_jobs
+from tiltflow.figures2d.store import read_numbers, stored_settings
 from tiltflow.training.config import differences
 
 Advance = Callable[[str, int, int, str], None]

@@ -9,10 +9,10 @@ from typing import Any
 import jinja2
 
 from tiltflow import __version__
+from tiltflow.figures2d.figures import Grid, Picture
+from tiltflow.figures2d.plan import Plan
+from tiltflow.figures2d.table import COLUMNS, MEANING, Summary, summary_cells, summary_columns, texts
 from tiltflow.files import write_text
-from tiltflow.toy.figures import Grid, Picture
-from tiltflow.toy.plan import Plan
-from tiltflow.toy.table import COLUMNS, MEANING, Summary, summary_cells, summary_columns, texts
 
 
 def write_page(
@@ -28,7 +28,7 @@ def write_page(
 ) -> Path:
     """Write DIR/report.html with the SVG of every grid in `figures`; `style` is the sheet of all pages."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tiltflow.toy"),
+        loader=jinja2.PackageLoader("tiltflow.figures2d"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
