@@ -28,7 +28,7 @@ import numpy as np  # noqa: E402
 
 from tiltflow.agents.configs import NetworkConfig  # noqa: E402
 from tiltflow.guidance import fit  # noqa: E402
-from tiltflow.guidance.configs import METHODS  # noqa: E402
+from tiltflow.guidance.methods import METHODS  # noqa: E402
 
 SAMPLES = 10_000
 

@@ -11,8 +11,8 @@ from tiltflow.figures2d.cells import run_job
 from tiltflow.figures2d.plan import TRUTH, Cell, Job, Plan
 from tiltflow.figures2d.stopwatch import Stopwatch
 from tiltflow.figures2d.store import read_arrays, read_numbers
-from tiltflow.guidance.configs import METHODS
 from tiltflow.guidance.fitting import fit_problem
+from tiltflow.guidance.methods import METHODS
 from tiltflow.guidance.problem import make_problem
 
 PLAN = Plan(data=("moons",), methods=("resample",), train_rows=20_000, samples=300, points=40)

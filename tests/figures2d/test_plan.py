@@ -7,12 +7,13 @@ import pytest
 
 from tiltflow.datasets2d import TOYS
 from tiltflow.errors import UserError
-from tiltflow.figures2d.plan import SHARING, MethodName, Plan, SetName, jobs, plan_from
-from tiltflow.guidance.configs import METHODS
+from tiltflow.figures2d.plan import Plan, jobs, plan_from
+from tiltflow.guidance.methods import METHODS
+from tiltflow.settings import SetName
 
 
 def test_the_names_are_those_that_exist():
-    assert set(get_args(MethodName)) == set(METHODS)
+    assert Plan().methods == tuple(METHODS)
     assert get_args(SetName) == tuple(TOYS)
 
 
@@ -20,7 +21,7 @@ def test_jobs_cover_every_cell_once_and_share_what_can_be_shared():
     plan = Plan(seeds=2)
     found = list(jobs(plan.cells()))
     assert sorted(cell for job in found for cell in job.cells) == sorted(plan.cells())
-    assert all((len(job.betas) == len(plan.betas)) == (job.method in SHARING) for job in found)
+    assert all((len(job.betas) == len(plan.betas)) == METHODS[job.method].shares for job in found)
 
 
 def test_settings_change_with_what_a_cell_depends_on_and_with_nothing_else():

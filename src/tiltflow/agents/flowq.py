@@ -59,9 +59,9 @@ from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow
 from tiltflow.guidance.guided_paths import (
     Energy,
+    EnergySchedule,
     FixedSchedule,
     LearnedSchedule,
-    Schedule,
     guided_path,
     guided_velocity,
     schedule_residual,
@@ -93,7 +93,7 @@ def energy_of(critic: Critic, batch: Columns, config: FlowQConfig) -> Energy:
     return energy
 
 
-def schedule_of(guide: Guide | None, config: FlowQConfig) -> Schedule:
+def schedule_of(guide: Guide | None, config: FlowQConfig) -> EnergySchedule:
     """h: the learned one, or the fixed one, of which `rational` ends at the last time of the Euler steps."""
     if config.schedule == "learned":
         assert guide is not None
@@ -104,7 +104,7 @@ def schedule_of(guide: Guide | None, config: FlowQConfig) -> Schedule:
 def improve(
     policy: TrainState,
     critic: Critic,
-    schedule: Schedule,
+    schedule: EnergySchedule,
     batch: Columns,
     key: PRNGKeyArray,
     config: FlowQConfig,

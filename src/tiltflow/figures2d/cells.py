@@ -13,13 +13,14 @@ from jaxtyping import Float
 
 from tiltflow.datasets2d import class_posterior, sample_toy
 from tiltflow.errors import TrainingDiverged
-from tiltflow.figures2d.plan import SHARING, TRUTH, Cell, Job, Plan
+from tiltflow.figures2d.plan import TRUTH, Cell, Job, Plan
 from tiltflow.figures2d.stopwatch import Stopwatch
 from tiltflow.figures2d.store import write_cell
 from tiltflow.figures2d.truth import energies, sample_truth
-from tiltflow.guidance.configs import METHODS
+from tiltflow.guidance.fitted import Fitted
 from tiltflow.guidance.fitting import fit_problem
-from tiltflow.guidance.problem import Fitted, make_problem
+from tiltflow.guidance.methods import METHODS
+from tiltflow.guidance.problem import make_problem
 from tiltflow.metrics import Estimate, sliced_wasserstein
 
 REFERENCE_SEED, EXACT_SEED = 1, 1000
@@ -58,7 +59,7 @@ class Learner:
         problem = make_problem(points, energies(labels), beta, labels=class_posterior(labels))
         method, seed = self._job.method, self._job.seed
         fitted = fit_problem(method, problem, self._config, seed, self._stopwatch, self._previous)
-        if method in SHARING:
+        if fitted.method.shares:
             self._previous = fitted
         return fitted, self._stopwatch.seconds
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, get_args
 
 from tiltflow.errors import UserError, nearest
-from tiltflow.settings import MethodName, SetName
+from tiltflow.guidance.methods import METHODS, find_method
+from tiltflow.settings import SetName
 
 TRUTH = "truth"
 """Stands for a method where a cell holds an exact sample."""
-SHARING = ("cep", "cg", "cfg", "flow-is", "smc", "unguided")
-"""Methods of which some network, or all, serves every β."""
 
 
 class Cell(NamedTuple):
@@ -48,7 +47,7 @@ class Plan:
     """
 
     data: tuple[str, ...] = get_args(SetName)
-    methods: tuple[str, ...] = get_args(MethodName)
+    methods: tuple[str, ...] = tuple(METHODS)
     betas: tuple[float, ...] = (0.0, 3.0, 10.0, 20.0)
     seeds: int = 1
     steps: int | None = None
@@ -61,7 +60,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         _check_names("set", self.data, get_args(SetName))
-        _check_names("method", self.methods, get_args(MethodName))
+        _check_names("method", self.methods)
+        for name in self.methods:
+            find_method(name)
         _check_names("β", self.betas)
         for beta in self.betas:
             if not (math.isfinite(beta) and beta >= 0):
@@ -109,7 +110,7 @@ def jobs(missing: list[Cell]) -> Iterator[Job]:
     """The jobs of these cells: one for all β where a training is shared between them, else one for each."""
     together: dict[tuple, list[float]] = {}
     for cell in missing:
-        shared = cell.method in SHARING
+        shared = cell.method != TRUTH and METHODS[cell.method].shares
         group = (cell.data, cell.method, cell.seed, None if shared else cell.beta)
         together.setdefault(group, []).append(cell.beta)
     # Long jobs first, so that no core is left alone with one at the end.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tiltflow.figures2d.plan import TRUTH, Cell, Plan
 from tiltflow.files import write_json, write_text
-from tiltflow.guidance.configs import METHODS
+from tiltflow.guidance.methods import METHODS
 
 COLUMNS = (
     "set",
