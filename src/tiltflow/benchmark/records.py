@@ -4,7 +4,6 @@ Standard library only.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any, Literal
 
 from tiltflow.benchmark.plan import Plan, Run
 from tiltflow.errors import UserError
-from tiltflow.files import read_json, read_object, write_json
-from tiltflow.training.config import differences, from_dict, to_dict
+from tiltflow.files import read_object, write_json
+from tiltflow.run_folder import RunFolder
+from tiltflow.training.config import differences, to_dict
 
 FILE = "benchmark.json"
 LOG = "log.txt"
@@ -36,36 +36,20 @@ class Record:
     unit: str | None = None
 
 
-def finished(folder: Path) -> bool:
-    """Whether the run in that folder has come to its end."""
-    return (folder / "result.json").exists()
-
-
-def trained(folder: Path) -> bool:
-    """Whether the run in that folder has been trained to its end and is still to be played."""
-    return (folder / "actions.npz").exists() and not read_json(folder / "config.json").get("play", True)
-
-
-def steps_kept(folder: Path) -> int:
-    """Gradient steps of the newest checkpoint in a run folder; 0 where nothing is worth keeping."""
-    names = [path.name for path in folder.glob("seeds/*/checkpoints/step-*.ckpt")]
-    return max((int(re.sub(r"\D", "", name)) for name in names), default=0)
-
-
 def read_records(plan: Plan, out: Path) -> dict[Run, Record]:
     """The record of every run of the plan, in the order of the queue."""
     stored = {entry["folder"]: entry for entry in stored_runs(out)}
     records = {}
     for run in plan.runs():
-        folder, entry = out / run.folder, stored.get(str(run.folder), {})
-        seconds, step = entry.get("seconds", 0.0), steps_kept(folder)
-        if finished(folder):
-            result = read_object(folder / "result.json", "metric", "unit", "steps", "mean")
+        folder, entry = RunFolder(out / run.folder), stored.get(str(run.folder), {})
+        seconds, step = entry.get("seconds", 0.0), folder.steps_kept()
+        if folder.finished:
+            result = read_object(folder.result_file, "metric", "unit", "steps", "mean")
             kept = {key: result[key] for key in ("metric", "unit")}
             records[run] = Record("finished", result["steps"], seconds, score=result["mean"], **kept)
         elif entry.get("state") == "failed":
             records[run] = Record("failed", step, seconds, entry.get("reason"))
-        elif not plan.play and trained(folder):
+        elif not plan.play and folder.trained:
             records[run] = Record("trained", step, seconds)
         else:
             records[run] = Record("interrupted" if step else "waiting", step, seconds)
@@ -110,17 +94,18 @@ def check_unchanged(plan: Plan, out: Path) -> None:
     changed: dict[Path, list[str]] = {}
     for run in plan.runs()[: len(plan.tasks) * len(plan.agents)]:  # the first seed of everything
         wanted = json.loads(json.dumps(to_dict(plan.config(run))))
-        for path in sorted((out / run.folder).parent.glob("seed-*/config.json")):
-            if finished(path.parent) or steps_kept(path.parent):
-                begun = to_dict(from_dict(read_json(path), str(path)))
+        for path in sorted((out / run.folder).parent.glob("seed-*")):
+            folder = RunFolder(path)
+            if folder.finished or folder.steps_kept():
+                begun = to_dict(folder.read_config())
                 found = differences({**begun, **_FREE}, {**wanted, **_FREE})
                 if found:
-                    changed[path.parent] = found
+                    changed[path] = found
     if changed:
-        folder, found = next(iter(changed.items()))
+        first, found = next(iter(changed.items()))
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise UserError(
-            f"{folder}{more} was begun with other settings than those of this command: "
+            f"{first}{more} was begun with other settings than those of this command: "
             f"{'; '.join(found)} (begun ≠ wanted). Give the same options as then; where no option gives it, "
             "the preset has changed since: delete the run to train it again, or give another folder with "
             "--out."

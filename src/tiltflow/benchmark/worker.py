@@ -5,14 +5,12 @@ It sends the events of the run, and "done" with its result; standard error is th
 
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from tiltflow.benchmark.records import steps_kept
 from tiltflow.files import read_json
-from tiltflow.training import logs
+from tiltflow.run_folder import RunFolder
 from tiltflow.training.config import TrainConfig, from_dict
 from tiltflow.training.stopping import locked, stopping_at_once
 from tiltflow.training.worker import Send, serve
@@ -36,18 +34,17 @@ def train_run(config: TrainConfig, folder: Path, send: Send) -> dict[str, Any] |
         log(event)
         send(event)
 
-    if steps_kept(folder) and config.play and unplayed(folder) and play_kept(folder, observe):
+    run = RunFolder(folder)
+    begun = run.steps_kept() > 0
+    if begun and config.play and unplayed(folder) and play_kept(folder, observe):
         observe({"event": "finished"})
-    elif steps_kept(folder):
+    elif begun:
         resume(folder, observe, config=config, in_this_process=True)
     else:
         with locked(folder):
-            # What an attempt leaves that came to nothing may be of other settings.
-            shutil.rmtree(folder / "seeds", ignore_errors=True)
-            for name in ("config.json", "environment.json", *logs.NAMES):
-                (folder / name).unlink(missing_ok=True)
+            run.clear()
         train(config, folder, observe, in_this_process=True)
-    return read_json(folder / "result.json") if config.play else None
+    return read_json(run.result_file) if config.play else None
 
 
 def main(arguments: list[str]) -> int:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from tiltflow.errors import Interrupted, ProcessFailed, TrainingDiverged, UserError
-from tiltflow.training.logs import group_folder
-from tiltflow.training.loop import Observe
+from tiltflow.run_folder import RunFolder
 from tiltflow.training.pool import Job, run_jobs
+from tiltflow.training.progress import Observe
 from tiltflow.training.stopping import REQUESTS, StopFlag
 
 _KINDS = {kind.__name__: kind for kind in (UserError, TrainingDiverged, Interrupted)}
@@ -52,7 +52,7 @@ def train_in_processes(
 
 
 def _log(run: Path, seeds: list[int]) -> Path:
-    return group_folder(run, seeds) / "worker.log"
+    return RunFolder(run).group(seeds).worker_log
 
 
 def _failure(run: Path, seeds: list[int], event: dict[str, Any]) -> Exception:

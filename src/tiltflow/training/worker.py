@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tiltflow.errors import Interrupted, UserError
+from tiltflow.run_folder import RunFolder
 from tiltflow.training.stopping import StopFlag, listening
 
 Send = Callable[[dict[str, Any]], None]
@@ -74,13 +75,15 @@ def serve(work: Callable[[Send], dict[str, Any]]) -> int:
 
 def main(arguments: list[str]) -> int:
     """Train the seeds, sending events. Returns the exit code."""
-    run, seeds = Path(arguments[0]), [int(seed) for seed in arguments[1:]]
+    run, seeds = RunFolder(Path(arguments[0])), [int(seed) for seed in arguments[1:]]
     stop = StopFlag()
 
     def work(send: Send) -> dict[str, Any]:
-        from tiltflow.training.group import read_config, train_group
+        from tiltflow.training.group import train_group
+        from tiltflow.training.prepare import prepare
 
-        return train_group(read_config(run), run, seeds, send, stop)
+        prepared, dataset = prepare(run.read_config())
+        return train_group(prepared, dataset, run, seeds, send, stop)
 
     with listening(stop.ask):
         return serve(work)
