@@ -15,8 +15,9 @@ from tiltflow.errors import UserError
 from tiltflow.files import read_json
 from tiltflow.packages import need
 from tiltflow.run_folder import RunFolder
+from tiltflow.settings import diff, diff_text
 from tiltflow.tasks import find_task
-from tiltflow.training.config import TrainConfig, differences, to_dict
+from tiltflow.training.config import TrainConfig, to_dict
 
 if TYPE_CHECKING:
     from tiltflow.training.display import Display
@@ -123,10 +124,10 @@ def demo_configs(plan: DemoPlan, out: Path, seeds: int) -> list[TrainConfig]:
 def _check_same(config: TrainConfig, run: Path) -> None:
     """Raise UserError where `run` was begun with other settings."""
     if RunFolder(run).holds_run:
-        changed = differences(to_dict(RunFolder(run).read_config()), to_dict(config))
+        changed = diff(to_dict(RunFolder(run).read_config()), to_dict(config))
         if changed:
             raise UserError(
-                f"{run} was trained with other settings ({'; '.join(changed)}). Give the same options as "
+                f"{run} was trained with other settings ({diff_text(changed)}). Give the same options as "
                 "then, or another folder with --out."
             )
 

@@ -23,7 +23,8 @@ from tiltflow.errors import UserError
 from tiltflow.files import atomic_file
 from tiltflow.npz import read_like
 from tiltflow.run_folder import RunFolder, checkpoint_name
-from tiltflow.training.config import differences, with_defaults
+from tiltflow.settings import diff, diff_text
+from tiltflow.training.config import with_defaults
 
 _FORMAT = 4
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -171,10 +172,10 @@ def check_same_run(path: Path, head: dict[str, Any], expected: dict[str, Any]) -
 
     It names every key that differs.
     """
-    changed = differences(with_defaults(head.get("run", {})), expected)
+    changed = diff(with_defaults(head.get("run", {})), expected)
     if changed:
         raise UserError(
             f"{path} was written by a different run; it cannot be continued with this one. "
-            f"Checkpoint ≠ run in {'; '.join(changed)}. Restore the run's config.json and data, or train "
+            f"Checkpoint ≠ run in {diff_text(changed)}. Restore the run's config.json and data, or train "
             "into a new folder."
         )
