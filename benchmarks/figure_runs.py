@@ -13,12 +13,12 @@ from tiltflow.benchmark.records import finished
 from tiltflow.benchmark.records import trained as trained_unplayed
 from tiltflow.cli.bars import progress_bar
 from tiltflow.errors import UserError
+from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.tasks import collectable, find_task
 from tiltflow.training.config import TrainConfig, differences, to_dict
 from tiltflow.training.display import show_progress
 from tiltflow.training.group import read_config
 from tiltflow.training.run import resume, train
-from tiltflow.training.stopping import stop_on_signals
 
 EVALUATIONS = 3
 POINTS = 50

@@ -13,10 +13,10 @@ from tiltflow.agents.presets import Preset
 from tiltflow.agents.registry import ALGORITHMS, PRESETS, find_algorithm, named_preset
 from tiltflow.cli.results import describe_run
 from tiltflow.errors import UserError
+from tiltflow.processes.locks import LOCK
 from tiltflow.settings import Count, RefusedSetting
 from tiltflow.tasks import find_task
 from tiltflow.training.config import TrainConfig
-from tiltflow.training.stopping import LOCK
 
 _PROGRAM = "tiltflow train"
 _OUT_HELP = "Run folder, new or empty; without it runs/ALGORITHM[-PRESET]-TASK-SEEDS."

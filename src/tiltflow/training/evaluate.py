@@ -8,13 +8,13 @@ from tiltflow.errors import UserError
 from tiltflow.evaluation.rollouts import Episodes
 from tiltflow.evaluation.statistics import result_record
 from tiltflow.files import write_json
+from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.tasks import find_task
 from tiltflow.training.evaluator import Evaluator, episode_columns
 from tiltflow.training.group import check_environment_named, data_path, make_agent, read_config
 from tiltflow.training.load_run import LoadedRun, load_run
 from tiltflow.training.loop import Observe
 from tiltflow.training.run import silent
-from tiltflow.training.stopping import stop_on_signals
 from tiltflow.training.test_time_guidance import Guidance, guide
 
 FRESH_EPISODES = 500_000_000

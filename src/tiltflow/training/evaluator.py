@@ -14,11 +14,11 @@ from tiltflow.environments import Environment, make_environment
 from tiltflow.evaluation.rollouts import Episodes, rollout
 from tiltflow.evaluation.scores import score
 from tiltflow.files import atomic_file
+from tiltflow.processes.stopping import StopFlag
 from tiltflow.tasks import Task
 from tiltflow.training.loop import EVALUATE, Loop, Observe, seed_keys
 from tiltflow.training.policy import RunState, make_act, rollout_policy
 from tiltflow.training.schedule import Schedule
-from tiltflow.training.stopping import StopFlag
 
 SLOTS = 8
 ACTION_STATES = 1000

@@ -17,6 +17,7 @@ from tiltflow.data.transitions import Spec
 from tiltflow.environments import make_environment
 from tiltflow.errors import UserError
 from tiltflow.files import read_json, read_json_lines
+from tiltflow.processes.stopping import StopFlag
 from tiltflow.tasks import find_task
 from tiltflow.training import checkpoints, logs, reuse
 from tiltflow.training.config import TrainConfig, from_dict
@@ -37,7 +38,6 @@ from tiltflow.training.policy import (
 )
 from tiltflow.training.restore import fingerprint, restore_group
 from tiltflow.training.schedule import Position, Schedule
-from tiltflow.training.stopping import StopFlag
 from tiltflow.trust import trusted
 
 

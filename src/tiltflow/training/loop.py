@@ -18,12 +18,12 @@ from tiltflow.agents.base import Agent, Stage
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import Interrupted, TrainingDiverged
 from tiltflow.optimize import run_steps
+from tiltflow.processes.executor import Event
+from tiltflow.processes.stopping import StopFlag
 from tiltflow.training.policy import ObservationScaler, RunState
 from tiltflow.training.precompute import drawn_rows, precompute_columns
 from tiltflow.training.schedule import Position, Schedule
-from tiltflow.training.stopping import StopFlag
 
-Event = dict[str, Any]
 Observe = Callable[[Event], None]
 
 SAMPLE_ROWS = 2048

@@ -6,9 +6,8 @@ Seeds may arrive together (one vmapped axis) or interleaved (one process each): 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-Event = Mapping[str, Any]
+from tiltflow.processes.executor import Event
 
 
 @dataclass(frozen=True)

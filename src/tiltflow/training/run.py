@@ -16,6 +16,10 @@ from tiltflow.evaluation.statistics import result_record
 from tiltflow.files import atomic_file, read_json_lines, read_object, write_json
 from tiltflow.npz import load_npz
 from tiltflow.packages import how_to_install
+from tiltflow.processes.executor import Event
+from tiltflow.processes.local import available_cores
+from tiltflow.processes.locks import locked
+from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.tasks import find_task
 from tiltflow.training import logs
 from tiltflow.training.config import TrainConfig, to_dict
@@ -28,12 +32,10 @@ from tiltflow.training.group import (
     seed_groups,
     train_group,
 )
-from tiltflow.training.loop import Event, Observe
-from tiltflow.training.pool import available_cores
-from tiltflow.training.processes import train_in_processes
+from tiltflow.training.loop import Observe
 from tiltflow.training.restore import find_checkpoint
 from tiltflow.training.schedule import Schedule
-from tiltflow.training.stopping import locked, stop_on_signals
+from tiltflow.training.seed_jobs import train_in_processes
 
 PACKAGES = ("jax", "jaxlib", "numpy", "optax", "equinox", "gymnasium", "mujoco", "ogbench", "minari", "h5py")
 

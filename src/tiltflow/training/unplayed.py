@@ -7,6 +7,8 @@ from typing import NamedTuple
 from tiltflow.errors import UserError
 from tiltflow.evaluation.lines import read_evaluations
 from tiltflow.files import write_json, write_json_lines
+from tiltflow.processes.locks import locked
+from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.tasks import find_task
 from tiltflow.training import checkpoints, logs
 from tiltflow.training.config import to_dict
@@ -25,7 +27,6 @@ from tiltflow.training.policy import RunState, identity_scaler, init_state
 from tiltflow.training.restore import fingerprint
 from tiltflow.training.run import conclude, started
 from tiltflow.training.schedule import Schedule
-from tiltflow.training.stopping import locked, stop_on_signals
 
 
 class Kept(NamedTuple):
