@@ -19,13 +19,13 @@ from tiltflow.agents.base import Agent
 from tiltflow.data.transitions import Spec
 from tiltflow.evaluation.scores import score
 from tiltflow.evaluation.statistics import bootstrap_interval
+from tiltflow.processes.stopping import StopFlag
 from tiltflow.run_folder import RunFolder
 from tiltflow.training import checkpoints
 from tiltflow.training.evaluate import FRESH_EPISODES
 from tiltflow.training.evaluator import Evaluator
 from tiltflow.training.prepare import prepare_folder
 from tiltflow.training.progress import ignore_event
-from tiltflow.training.stopping import StopFlag
 
 
 def with_best_of(agent: Agent, config, spec: Spec, n: int) -> Agent:

@@ -11,13 +11,13 @@ from tiltflow.benchmark.data import collect_missing, missing_data, refuse_missin
 from tiltflow.benchmark.plan import with_networks
 from tiltflow.cli.bars import progress_bar
 from tiltflow.errors import UserError
+from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.run_folder import RunFolder
 from tiltflow.settings import diff, diff_text
 from tiltflow.tasks import collectable, find_task
 from tiltflow.training.config import TrainConfig, to_dict
 from tiltflow.training.display import show_progress
 from tiltflow.training.run import resume, train
-from tiltflow.training.stopping import stop_on_signals
 
 EVALUATIONS = 3
 POINTS = 50

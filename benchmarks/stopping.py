@@ -61,9 +61,9 @@ def stop_once(config_file: Path, run: Path, name: str, to: str, at: str) -> int:
     """Train until the moment, get the signal, and return the exit code of the command line."""
     from tiltflow.cli.failures import exit_code
     from tiltflow.files import read_json
+    from tiltflow.processes.stopping import stopping_at_once
     from tiltflow.training.config import from_dict
     from tiltflow.training.run import train
-    from tiltflow.training.stopping import stopping_at_once
 
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this may run under nohup
     sent = False

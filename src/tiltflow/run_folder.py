@@ -21,8 +21,8 @@ from tiltflow.files import (
     write_json,
     write_json_lines,
 )
+from tiltflow.processes.locks import LOCK
 from tiltflow.training.config import TrainConfig, from_dict, to_dict
-from tiltflow.training.stopping import LOCK
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,11 +17,11 @@ from tiltflow.agents.configs import BCConfig, NetworkConfig
 from tiltflow.agents.registry import ALGORITHMS, build_agent
 from tiltflow.critics import q_value
 from tiltflow.data.transitions import Spec, Transitions
+from tiltflow.processes.stopping import StopFlag
 from tiltflow.training.config import TrainConfig
 from tiltflow.training.loop import Loop, device_columns
 from tiltflow.training.policy import identity_scaler, init_state
 from tiltflow.training.schedule import Schedule
-from tiltflow.training.stopping import StopFlag
 
 DISCOUNT = 0.5
 ROWS = 4000

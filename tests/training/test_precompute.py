@@ -8,12 +8,12 @@ import pytest
 from tiltflow.agents.base import Agent, Stage
 from tiltflow.agents.configs import BCConfig
 from tiltflow.optimize import run_steps
+from tiltflow.processes.stopping import StopFlag
 from tiltflow.training import precompute
 from tiltflow.training.config import TrainConfig
 from tiltflow.training.loop import Loop
 from tiltflow.training.policy import STAGE, RunState, seed_keys
 from tiltflow.training.schedule import Schedule
-from tiltflow.training.stopping import StopFlag
 
 TOTAL, BATCH = 1000, 8
 

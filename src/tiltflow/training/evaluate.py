@@ -7,11 +7,11 @@ from typing import Any
 from tiltflow.errors import UserError
 from tiltflow.evaluation.rollouts import Episodes
 from tiltflow.evaluation.statistics import result_record
+from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.run_folder import RunFolder
 from tiltflow.training.evaluator import Evaluator, episode_columns
 from tiltflow.training.load_run import LoadedRun, load_run
 from tiltflow.training.progress import Observe, ignore_event
-from tiltflow.training.stopping import stop_on_signals
 from tiltflow.training.test_time_guidance import Guidance, guide
 
 FRESH_EPISODES = 500_000_000

@@ -10,6 +10,7 @@ from tiltflow.data.transitions import Transitions
 from tiltflow.environments import Environment
 from tiltflow.evaluation.rollouts import Episodes, rollout
 from tiltflow.evaluation.scores import score
+from tiltflow.processes.stopping import StopFlag
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task
 from tiltflow.training.policy import (
@@ -22,7 +23,6 @@ from tiltflow.training.policy import (
 )
 from tiltflow.training.prepare import Prepared
 from tiltflow.training.progress import Observe
-from tiltflow.training.stopping import StopFlag
 
 SLOTS = 8
 ACTION_STATES = 1000

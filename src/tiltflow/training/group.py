@@ -8,6 +8,7 @@ import numpy as np
 
 from tiltflow.data.load import Dataset
 from tiltflow.errors import Interrupted
+from tiltflow.processes.stopping import StopFlag
 from tiltflow.run_folder import RunFolder
 from tiltflow.training import checkpoints
 from tiltflow.training.evaluator import Evaluator, write_actions
@@ -18,7 +19,6 @@ from tiltflow.training.progress import Observe
 from tiltflow.training.restore import restore_group
 from tiltflow.training.reuse import Reusable, find_reusable
 from tiltflow.training.schedule import Position
-from tiltflow.training.stopping import StopFlag
 
 
 def train_group(

@@ -17,11 +17,11 @@ from tiltflow.agents.base import Stage
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import TrainingDiverged
 from tiltflow.optimize import run_steps
+from tiltflow.processes.stopping import StopFlag
 from tiltflow.training.policy import STAGE, ObservationScaler, RunState, seed_keys
 from tiltflow.training.precompute import drawn_rows, precompute_columns
 from tiltflow.training.progress import Observe
 from tiltflow.training.schedule import Position, Schedule
-from tiltflow.training.stopping import StopFlag
 
 SAMPLE_ROWS = 2048
 

@@ -6,9 +6,9 @@ Seeds may arrive together (one vmapped axis) or interleaved (one process each): 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-Event = dict[str, Any]
+from tiltflow.processes.executor import Event
+
 Observe = Callable[[Event], None]
 
 

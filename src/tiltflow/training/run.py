@@ -14,15 +14,16 @@ from tiltflow.errors import ExplainedError, UserError
 from tiltflow.evaluation.statistics import result_record
 from tiltflow.files import read_json_lines, write_json
 from tiltflow.packages import how_to_install
+from tiltflow.processes.local import available_cores
+from tiltflow.processes.locks import locked
+from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.run_folder import RunFolder
 from tiltflow.training.config import TrainConfig
 from tiltflow.training.group import train_group
-from tiltflow.training.pool import available_cores
 from tiltflow.training.prepare import Prepared, check_environment, check_trusted, prepare, seed_groups
-from tiltflow.training.processes import train_in_processes
 from tiltflow.training.progress import Event, Observe, ignore_event
 from tiltflow.training.restore import refuse_unsound
-from tiltflow.training.stopping import locked, stop_on_signals
+from tiltflow.training.seed_jobs import train_in_processes
 
 PACKAGES = ("jax", "jaxlib", "numpy", "optax", "equinox", "gymnasium", "mujoco", "ogbench", "minari", "h5py")
 
@@ -123,7 +124,7 @@ def _train_all(
         if len(groups) == 1 and (in_this_process or together):
             done = [train_group(prepared, dataset, run, groups[0], watch, stop)]
         else:
-            done = train_in_processes(run.path, groups, watch, stop)
+            done = train_in_processes(run, groups, watch, stop)
         # Still locked, and deaf to a late Ctrl-C: what is left takes a moment.
         run.merge_logs(groups)
         run.merge_actions(groups)

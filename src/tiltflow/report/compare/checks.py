@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tiltflow.benchmark.records import FILE as BENCHMARK
-from tiltflow.benchmark.records import stored_runs
+from tiltflow.benchmark.records import BENCHMARK_FILE, stored_label, stored_runs
 from tiltflow.errors import UserError
 from tiltflow.files import read_json_lines
 from tiltflow.report.record import Run, read_run
@@ -28,12 +27,12 @@ def runs_in(folder: Path) -> tuple[list[Path], list[LeftOut]]:
     and those that failed, whose last evaluations are of no policy that the algorithm ends with. Raises
     UserError where nothing is left.
     """
-    if not (folder / BENCHMARK).is_file():
+    if not (folder / BENCHMARK_FILE).is_file():
         return [folder], []
     runs, left_out = [], []
     for entry in stored_runs(folder):
         run = RunFolder(folder / entry["folder"])
-        what = entry["agent"], entry["task"], (entry["seed"],)
+        what = stored_label(entry), entry["task"], (entry["seed"],)
         if entry.get("state") == "failed" and not run.finished:
             left_out.append(LeftOut(*what, "failed"))
         elif read_json_lines(run.evaluations_file):
