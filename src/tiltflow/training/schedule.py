@@ -38,7 +38,7 @@ class Schedule:
 
     def begin(self, index: int) -> int:
         """Gradient steps of the run before stage number `index`."""
-        return self._ends[index] - self.stages[index].steps
+        return self._ends[index - 1] if index else 0
 
     def position(self, step: int) -> Position:
         """The edge after `step` gradient steps; between two stages it is the start of the later one."""
