@@ -19,6 +19,7 @@ from tiltflow.tasks import Task, find_task
 from tiltflow.training.config import TrainConfig, to_dict
 from tiltflow.training.policy import ObservationScaler, RunState, identity_scaler, init_state
 from tiltflow.training.schedule import Schedule
+from tiltflow.training.shared_data import read_shared_data
 from tiltflow.trust import trusted
 
 # What may change between a run and its resumption without changing any of its bits.
@@ -67,6 +68,13 @@ def prepare(config: TrainConfig) -> tuple[Prepared, Dataset]:
     """
     task = find_task(config.task, config.env)
     dataset = load_data(config, task)
+    return _prepared(config, task, dataset.train.spec, dataset.checksum), dataset
+
+
+def prepare_from_shared(run: RunFolder) -> tuple[Prepared, Dataset]:
+    """The same in a process of some seeds of the run, of what the process that started it has loaded."""
+    config, dataset = run.read_config(), read_shared_data(run)
+    task = find_task(config.task, config.env)
     return _prepared(config, task, dataset.train.spec, dataset.checksum), dataset
 
 

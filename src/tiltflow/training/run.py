@@ -24,6 +24,7 @@ from tiltflow.training.prepare import Prepared, check_environment, check_trusted
 from tiltflow.training.progress import Event, Observe, ignore_event
 from tiltflow.training.restore import refuse_unsound
 from tiltflow.training.seed_jobs import train_in_processes
+from tiltflow.training.shared_data import data_shared, remove_shared_data
 
 PACKAGES = ("jax", "jaxlib", "numpy", "optax", "equinox", "gymnasium", "mujoco", "ogbench", "minari", "h5py")
 
@@ -109,6 +110,7 @@ def _train_all(
     for finding in dataset.findings:
         observe({"event": "message", "level": "warning", "text": str(finding)})
     config = prepared.config
+    remove_shared_data(run)  # of a training that was killed
     groups = seed_groups(config, run)
     with stop_on_signals() as stop:
         if not (run.finished and run.environment_file.exists()):
@@ -124,7 +126,8 @@ def _train_all(
         if len(groups) == 1 and (in_this_process or together):
             done = [train_group(prepared, dataset, run, groups[0], watch, stop)]
         else:
-            done = train_in_processes(run, groups, watch, stop)
+            with data_shared(run, dataset):
+                done = train_in_processes(run, groups, watch, stop)
         # Still locked, and deaf to a late Ctrl-C: what is left takes a moment.
         run.merge_logs(groups)
         run.merge_actions(groups)

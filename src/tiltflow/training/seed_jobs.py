@@ -16,10 +16,10 @@ def train_seeds(send: Send, run: str, seeds: list[int]) -> dict[str, Any]:
     stop = StopFlag()
     with listening(stop.ask):
         from tiltflow.training.group import train_group
-        from tiltflow.training.prepare import prepare
+        from tiltflow.training.prepare import prepare_from_shared
 
         folder = RunFolder(Path(run))
-        return train_group(*prepare(folder.read_config()), folder, seeds, send, stop)
+        return train_group(*prepare_from_shared(folder), folder, seeds, send, stop)
 
 
 def train_in_processes(
