@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tiltflow.agents.base import Agent
-from tiltflow.agents.configs import CriticConfig, NetworkConfig
 from tiltflow.agents.registry import ALGORITHMS, build_agent, preset
 from tiltflow.data.transitions import Spec
+from tiltflow.model_settings import CriticConfig, NetworkConfig
 from tiltflow.training import checkpoints
 from tiltflow.training.export import export_policy
 from tiltflow.training.policy import ObservationScaler, RunState
@@ -132,9 +132,6 @@ def test_the_same_key_gives_the_same_bits(made, key):
     assert equal(made.run(made.init(key), key), made.run(made.init(key), key))
 
 
-DETERMINISTIC = ("iql", "td3-bc", "rebrac")
-
-
 @pytest.mark.parametrize("name", [*ALGORITHMS, *OPTIONS])
 def test_actions_are_in_bounds_and_random_at_a_state_where_the_policy_is(name, key):
     agent, init, run = make(name)
@@ -142,7 +139,7 @@ def test_actions_are_in_bounds_and_random_at_a_state_where_the_policy_is(name, k
     assert actions.shape == (200, 2)
     assert jnp.all(jnp.abs(actions) <= 1)
     spread = jnp.std(actions, axis=0)
-    assert jnp.all(spread < 1e-6) if name in DETERMINISTIC else jnp.all(spread > 1e-3)
+    assert jnp.all(spread < 1e-6) if agent.deterministic else jnp.all(spread > 1e-3)
 
 
 def test_a_saved_state_acts_as_before(made, key, tmp_path):

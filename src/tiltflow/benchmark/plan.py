@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tiltflow.agents.configs import NetworkConfig
 from tiltflow.agents.registry import PRESETS, find_algorithm, preset
 from tiltflow.errors import UserError
+from tiltflow.model_settings import NetworkConfig
 from tiltflow.tasks import find_task
 from tiltflow.training.config import TrainConfig
 
