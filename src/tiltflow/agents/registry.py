@@ -130,16 +130,15 @@ def plugged(*files: str | Path) -> Iterator[None]:
 
     Raises UserError for a file that cannot be run or registers nothing.
     """
-    before = os.environ.get(PLUGINS)
-    paths = [str(Path(file).absolute()) for file in files]
-    os.environ[PLUGINS] = os.pathsep.join(filter(None, [before, *paths]))
+    before = os.environ.get(PLUGINS, "")
+    paths = [Path(file).absolute() for file in files]
+    for path in paths:
+        run_plugin(path)
+    os.environ[PLUGINS] = os.pathsep.join(filter(None, [before, *map(str, paths)]))
     try:
-        known_algorithms()
         yield
     finally:
-        del os.environ[PLUGINS]
-        if before is not None:
-            os.environ[PLUGINS] = before
+        os.environ[PLUGINS] = before
 
 
 def known_algorithms() -> dict[str, Algorithm]:
