@@ -23,11 +23,13 @@ from tiltflow.agents.td3_bc import TD3BCConfig
 from tiltflow.cli import guide, train
 from tiltflow.errors import UserError
 from tiltflow.guidance.configs import METHODS, FitConfig
+from tiltflow.guidance.guided_paths import FIXED_SCHEDULES
 from tiltflow.model_settings import ActorConfig, CriticConfig, FlowConfig, NetworkConfig
 from tiltflow.settings import (
     Activation,
     Bounds,
     Count,
+    FixedScheduleName,
     FixedStep,
     MethodName,
     PathName,
@@ -313,6 +315,7 @@ def test_each_choice_is_defined_once():
         (PathName, paths.PATHS),
         (SolverName, solvers.EVALUATIONS),
         (FixedStep, solvers._STEPS),
+        (FixedScheduleName, FIXED_SCHEDULES),
         (MethodName, METHODS),
         (SetName, datasets2d.TOYS),
     ],

@@ -9,7 +9,8 @@ import pytest
 from bandits import exact_flow, known_critic
 from scipy.special import logsumexp, ndtr
 
-from tiltflow.agents.qipo import build, played_energy
+from tiltflow.agents.qipo import build
+from tiltflow.agents.qipo_improvement import played_energy
 from tiltflow.agents.qipo_weights import support_weights
 from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.critics import q_value

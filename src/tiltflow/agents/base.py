@@ -1,7 +1,7 @@
 """What an agent is: a state, stages that update it, and a policy. Everything else belongs to the loop."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -64,6 +64,25 @@ class Agent:
     """The parts of the policy, where it is a flow or a diffusion."""
     deterministic: bool = False
     """Whether the policy has one action a state, whatever the key."""
+
+    def encoded(self, encode: Callable[[Any], Array]) -> "Agent":
+        """The agent of observations that `encode` turns into the features that this one sees."""
+
+        def features(columns: Columns) -> Columns:
+            names = columns.keys() & {"observations", "next_observations"}
+            return {**columns, **{name: encode(columns[name]) for name in names}}
+
+        def of_features(function: Callable | None) -> Any:
+            return function and (lambda state, columns, key: function(state, features(columns), key))
+
+        def stage(own: Stage) -> Stage:
+            update, refresh, precompute = map(of_features, (own.update, own.refresh, own.precompute))
+            return replace(own, update=update, refresh=refresh, precompute=precompute)
+
+        def act(state: AgentState, observations: Any, key: PRNGKeyArray) -> Float[Array, "n a"]:
+            return self.act(state, encode(observations), key)
+
+        return replace(self, stages=tuple(map(stage, self.stages)), act=act)
 
 
 def flow_parts(config: Any) -> Callable[[AgentState], Parts]:

@@ -1,13 +1,14 @@
 """Settings of FlowQ. The text after each field is its help on the command line."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, get_args
 
 from tiltflow.errors import UserError
 from tiltflow.model_settings import BEFORE, BESIDE, CriticConfig, FlowConfig, check_kind
 from tiltflow.settings import (
     Bounds,
     Count,
+    FixedScheduleName,
     Matched,
     NonNegative,
     QScale,
@@ -84,5 +85,5 @@ class FlowQConfig:
         if self.reading != "velocity" and self.schedule == "learned":
             raise UserError(
                 "schedule = learned needs reading = velocity: others leave nothing to fit it to. "
-                "Choose linear, quadratic or rational."
+                f"Choose {', '.join(get_args(FixedScheduleName))}."
             )

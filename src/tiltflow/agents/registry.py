@@ -223,4 +223,5 @@ def preset(algorithm: str, task: str, name: str = "ours") -> Any:
 
 def build_agent(algorithm: str, config: Any, spec: "Spec", steps: int) -> "Agent":
     """The agent of that algorithm, with `steps` gradient steps split over its stages."""
-    return find_algorithm(algorithm).build(config, spec, steps)
+    agent = find_algorithm(algorithm).build(config, spec, steps)
+    return agent if spec.encode is None else agent.encoded(spec.encode)
