@@ -18,7 +18,7 @@ from typing import Any
 from figure_drawing import Value, draw, paint_values
 from matplotlib.axes import Axes
 
-from tiltflow.agents.configs import QIPOConfig
+from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.agents.registry import preset
 from tiltflow.benchmark.plan import parse_network, with_networks
 from tiltflow.cli.failures import exit_code, paragraph

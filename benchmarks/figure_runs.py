@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tiltflow.agents.configs import BCConfig, QIPOConfig
+from tiltflow.agents.bc import BCConfig
+from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.agents.registry import preset
 from tiltflow.benchmark.data import collect_missing, missing_data, refuse_missing
 from tiltflow.benchmark.plan import with_networks

@@ -121,10 +121,10 @@ def small(out: Path, seeds: int):
     """A training of seconds, with refreshes and evaluations."""
     import numpy as np
 
-    from tiltflow.agents.configs import NetworkConfig
     from tiltflow.agents.registry import preset
     from tiltflow.data.arrays import write_npz
     from tiltflow.environments import make_environment
+    from tiltflow.model_settings import NetworkConfig
     from tiltflow.tasks import find_task
     from tiltflow.training.config import TrainConfig
 

@@ -13,16 +13,23 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 import pytest
 
 from tiltflow import datasets2d, networks, paths, solvers
-from tiltflow.agents.baseline_configs import ActorConfig, BestOfNConfig, QGPOConfig, TD3BCConfig
-from tiltflow.agents.configs import BCConfig, CriticConfig, FlowConfig, FlowQConfig, NetworkConfig, QIPOConfig
+from tiltflow.agents.bc import BCConfig
+from tiltflow.agents.flowq_settings import FlowQConfig
+from tiltflow.agents.ifql import BestOfNConfig
+from tiltflow.agents.qgpo import QGPOConfig
+from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.agents.registry import ALGORITHMS
+from tiltflow.agents.td3_bc import TD3BCConfig
 from tiltflow.cli import guide, train
 from tiltflow.errors import UserError
 from tiltflow.guidance.configs import METHODS, FitConfig
+from tiltflow.guidance.guided_paths import FIXED_SCHEDULES
+from tiltflow.model_settings import ActorConfig, CriticConfig, FlowConfig, NetworkConfig
 from tiltflow.settings import (
     Activation,
     Bounds,
     Count,
+    FixedScheduleName,
     FixedStep,
     MethodName,
     PathName,
@@ -129,10 +136,12 @@ def from_command_line(setting: Setting, value: str) -> Any:
 
 
 def test_every_config_is_here():
-    """What follows runs over all dataclasses of settings in the files of configs."""
-    files = (SOURCE / name for name in ("agents/configs.py", "agents/baseline_configs.py"))
-    trees = [ast.parse(file.read_text()) for file in files]
+    """What follows runs over all settings of agents and their parts."""
+    trees = [
+        ast.parse(file.read_text()) for file in (*SOURCE.glob("agents/*.py"), SOURCE / "model_settings.py")
+    ]
     classes = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    classes = {name for name in classes if name.endswith("Config")}
     assert {setting.owner.__name__ for setting in SETTINGS} == classes | {"FitConfig", "TrainConfig"}
 
 
@@ -306,6 +315,7 @@ def test_each_choice_is_defined_once():
         (PathName, paths.PATHS),
         (SolverName, solvers.EVALUATIONS),
         (FixedStep, solvers._STEPS),
+        (FixedScheduleName, FIXED_SCHEDULES),
         (MethodName, METHODS),
         (SetName, datasets2d.TOYS),
     ],

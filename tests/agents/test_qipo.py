@@ -9,14 +9,15 @@ import pytest
 from bandits import exact_flow, known_critic
 from scipy.special import logsumexp, ndtr
 
-from tiltflow.agents.configs import CriticConfig, NetworkConfig
-from tiltflow.agents.qipo import build, played_energy
+from tiltflow.agents.qipo import build
+from tiltflow.agents.qipo_improvement import played_energy
+from tiltflow.agents.qipo_weights import support_weights
 from tiltflow.agents.registry import ALGORITHMS
-from tiltflow.agents.support import support_weights
 from tiltflow.critics import q_value
 from tiltflow.data.transitions import Spec
 from tiltflow.exact import gaussian_mixture
 from tiltflow.guidance.guided_paths import propose
+from tiltflow.model_settings import CriticConfig, NetworkConfig
 from tiltflow.optimize import run_steps
 
 SPEC = Spec(observation_size=1, action_size=1)

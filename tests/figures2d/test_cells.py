@@ -5,7 +5,6 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from tiltflow.agents.configs import NetworkConfig
 from tiltflow.datasets2d import sample_toy
 from tiltflow.figures2d.cells import compute_cells
 from tiltflow.figures2d.plan import TRUTH, CellGroup, FigureCell, FigurePlan
@@ -14,6 +13,7 @@ from tiltflow.figures2d.store import read_cell, read_numbers
 from tiltflow.guidance.configs import METHODS
 from tiltflow.guidance.fitting import fit_problem
 from tiltflow.guidance.problem import make_problem
+from tiltflow.model_settings import NetworkConfig
 
 PLAN = FigurePlan(data=("moons",), methods=("resample",), train_rows=20_000, samples=300, points=40)
 

@@ -6,11 +6,11 @@ import jax
 import numpy as np
 import pytest
 
-from tiltflow.agents.configs import NetworkConfig
 from tiltflow.guidance import fit, make_problem
 from tiltflow.guidance.baseline import with_baseline, within_conditions
 from tiltflow.guidance.configs import METHODS, FitConfig
 from tiltflow.guidance.fit_loop import silent
+from tiltflow.model_settings import NetworkConfig
 
 CONFIG = FitConfig(batch_size=256, steps=1_000)
 

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from tiltflow.agents.configs import NetworkConfig
 from tiltflow.errors import TrainingDiverged, UserError
 from tiltflow.guidance import fit, make_problem
 from tiltflow.guidance.configs import METHODS, FitConfig
+from tiltflow.model_settings import NetworkConfig
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 

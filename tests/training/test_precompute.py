@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tiltflow.agents.base import Agent, Stage
-from tiltflow.agents.configs import BCConfig
+from tiltflow.agents.bc import BCConfig
 from tiltflow.optimize import run_steps
 from tiltflow.processes.stopping import StopFlag
 from tiltflow.training import precompute

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiltflow.agents.base import Stage, split_steps
-from tiltflow.agents.configs import BCConfig
+from tiltflow.agents.bc import BCConfig
 from tiltflow.training.config import TrainConfig
 from tiltflow.training.schedule import Schedule
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from tiltflow.agents.registry import ALGORITHMS, PRESETS
+from tiltflow.agents.registry import PRESETS, known_algorithms
 from tiltflow.benchmark.plan import Plan, PlannedRun, parse_network
 from tiltflow.benchmark.records import (
     DONE,
@@ -116,7 +116,7 @@ class Benchmark:
         data = self.out / "data" if suite.collects and self.data is None else self.data
         return Plan(
             tasks=self.tasks or suite.tasks,
-            agents=self.agents or tuple(ALGORITHMS),
+            agents=self.agents or tuple(known_algorithms()),
             seeds=self.seeds,
             seed=self.seed,
             steps=self.steps,

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tiltflow.agents.configs import BCConfig, CriticConfig, NetworkConfig, QIPOConfig
 from tiltflow.agents.registry import preset
 from tiltflow.cli.results import interval_text, mean_text
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import UserError
 from tiltflow.files import read_json
+from tiltflow.model_settings import CriticConfig, NetworkConfig
 from tiltflow.packages import need
 from tiltflow.run_folder import RunFolder
 from tiltflow.settings import diff, diff_text
@@ -95,7 +95,6 @@ def parse(arguments: Sequence[str]) -> Demo:
 def demo_configs(plan: DemoPlan, out: Path, seeds: int) -> list[TrainConfig]:
     """The trainings of a demo into the folder `out`: behaviour cloning, and QIPO-OT on top of it."""
     qipo = preset("qipo-ot", plan.task)
-    assert isinstance(qipo, QIPOConfig)
     qipo = replace(
         qipo,
         behaviour_steps=plan.behaviour_steps,
@@ -110,7 +109,7 @@ def demo_configs(plan: DemoPlan, out: Path, seeds: int) -> list[TrainConfig]:
     cloning = TrainConfig(
         algorithm="bc-flow",
         task=plan.task,
-        agent=BCConfig(flow=replace(qipo.flow, play_noise=1.0)),
+        agent=replace(preset("bc-flow", plan.task), flow=replace(qipo.flow, play_noise=1.0)),
         data=str(out / "data"),
         seeds=seeds,
         steps=plan.behaviour_steps,

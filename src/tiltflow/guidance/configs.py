@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from tiltflow.agents.checks import check_sampler
-from tiltflow.agents.configs import NetworkConfig
 from tiltflow.errors import UserError, nearest
+from tiltflow.model_settings import NetworkConfig, check_sampler
 from tiltflow.settings import (
     AverageDecay,
     Contrast,

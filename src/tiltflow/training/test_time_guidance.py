@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Parts
-from tiltflow.agents.configs import CriticConfig
 from tiltflow.agents.q_guidance import Improved, crossed_value, improved_actions, q_unit
 from tiltflow.critics import Critic
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
+from tiltflow.model_settings import CriticConfig
 from tiltflow.settings import GuidanceName
 from tiltflow.training.load_run import LoadedRun, load_run
 from tiltflow.training.policy import CHOOSE, UNIT, RunState, seed_keys
