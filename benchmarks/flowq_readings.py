@@ -25,9 +25,9 @@ from tiltflow.guidance.contract import FitConfig
 from tiltflow.guidance.energies import differentiable_energy
 from tiltflow.guidance.fit_loop import Trainer
 from tiltflow.guidance.fitting import fit_problem
-from tiltflow.guidance.guided_matching import fit_schedule
 from tiltflow.guidance.guided_paths import FixedSchedule, LearnedSchedule
 from tiltflow.guidance.methods import METHODS
+from tiltflow.guidance.methods.guided_matching import fit_schedule
 from tiltflow.paths import PATHS
 from tiltflow.solvers import integrate
 

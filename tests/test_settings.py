@@ -13,18 +13,25 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 import pytest
 
 from tiltflow import datasets2d, networks, paths, solvers
-from tiltflow.agents.baseline_configs import ActorConfig, BestOfNConfig, QGPOConfig, TD3BCConfig
-from tiltflow.agents.configs import BCConfig, CriticConfig, FlowConfig, FlowQConfig, NetworkConfig, QIPOConfig
+from tiltflow.agents.bc import BCConfig
+from tiltflow.agents.flowq_settings import FlowQConfig
+from tiltflow.agents.ifql import BestOfNConfig
+from tiltflow.agents.qgpo import QGPOConfig
+from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.agents.registry import ALGORITHMS
+from tiltflow.agents.td3_bc import TD3BCConfig
 from tiltflow.cli import guide, train
 from tiltflow.errors import UserError
+from tiltflow.guidance.guided_paths import FIXED_SCHEDULES
 from tiltflow.guidance.methods import METHODS
-from tiltflow.guidance.methods.cfg import CFGConfig
-from tiltflow.guidance.methods.flowq import FlowQFitConfig
+from tiltflow.guidance.methods.class_dropout import CFGConfig
+from tiltflow.guidance.methods.guided_matching import FlowQFitConfig
+from tiltflow.model_settings import ActorConfig, CriticConfig, FlowConfig, NetworkConfig
 from tiltflow.settings import (
     Activation,
     Bounds,
     Count,
+    FixedScheduleName,
     FixedStep,
     PathName,
     Positive,
@@ -33,7 +40,9 @@ from tiltflow.settings import (
     alternatives,
     bounds_of,
     check,
+    diff,
     field_types,
+    flat,
 )
 from tiltflow.training.config import TrainConfig, from_dict, to_dict
 
@@ -131,10 +140,12 @@ def from_command_line(setting: Setting, value: str) -> Any:
 
 
 def test_every_config_is_here():
-    """What follows runs over all dataclasses of settings in the files of configs."""
-    files = (SOURCE / name for name in ("agents/configs.py", "agents/baseline_configs.py"))
-    trees = [ast.parse(file.read_text()) for file in files]
+    """What follows runs over all settings of agents and their parts."""
+    trees = [
+        ast.parse(file.read_text()) for file in (*SOURCE.glob("agents/*.py"), SOURCE / "model_settings.py")
+    ]
     classes = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    classes = {name for name in classes if name.endswith("Config")}
     classes |= {type(method.config).__name__ for method in METHODS.values()}
     assert {setting.owner.__name__ for setting in SETTINGS} == classes | {"TrainConfig"}
 
@@ -309,8 +320,24 @@ def test_each_choice_is_defined_once():
         (PathName, paths.PATHS),
         (SolverName, solvers.EVALUATIONS),
         (FixedStep, solvers._STEPS),
+        (FixedScheduleName, FIXED_SCHEDULES),
         (SetName, datasets2d.TOYS),
     ],
 )
 def test_the_mathematics_has_what_the_choices_promise(choice, table):
     assert list(get_args(choice)) == list(table)
+
+
+def test_a_config_and_its_record_have_the_same_dotted_leaves():
+    config = TD3BCConfig()
+    leaves = flat(config)
+    assert leaves == flat(dataclasses.asdict(config)) == flat(leaves)
+    assert leaves["critic.aggregate"] == config.critic.aggregate
+
+
+def test_a_diff_names_what_differs_and_nothing_else():
+    config = TD3BCConfig()
+    changed = dataclasses.replace(config, critic=dataclasses.replace(config.critic, tau=0.5))
+    assert diff(config, changed) == {"critic.tau": (config.critic.tau, 0.5)}
+    assert diff(dataclasses.asdict(config), config) == {}
+    assert diff({"a": 1, "b": {"c": 2}}, {"b": {"c": 2, "d": 3}}) == {"a": (1, None), "b.d": (None, 3)}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from tiltflow.agents.presets import find_preset
-from tiltflow.agents.registry import ALGORITHMS, has_published, named_preset
+from tiltflow.agents.registry import has_published, known_algorithms, named_preset
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import UserError
 from tiltflow.tasks import OPEN, Task, collectable, find_task, list_tasks
@@ -69,7 +69,7 @@ def _describe(task: Task) -> None:
     print(f"{task.name}: {task.description}; {_score(task)}, {own}{task.horizon} steps\n")
     print("Presets, where they differ from the algorithm's defaults (train ALGORITHM --task TASK --help):")
     rows = []
-    for algorithm in ALGORITHMS.values():
+    for algorithm in known_algorithms().values():
         preset = find_preset(algorithm.name, algorithm.config, task.name)
         changed = ", ".join(
             f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"

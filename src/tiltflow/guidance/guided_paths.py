@@ -35,6 +35,21 @@ class EnergySchedule(Protocol):
     def c(self, t: _Times) -> _Times: ...
 
 
+def _rational(t: _Times, last: float) -> _Times:
+    t = jnp.minimum(t, last)
+    return t**2 / (1.0 - t)
+
+
+FIXED_SCHEDULES: dict[
+    FixedScheduleName, tuple[Callable[[_Times, float], _Times], Callable[[_Times], _Times]]
+] = {
+    "linear": (lambda t, last: t, lambda t: 1.0 - t),
+    "quadratic": (lambda t, last: t**2, lambda t: t * (1.0 - t)),
+    "rational": (_rational, lambda t: t),
+}
+"""h(t), up to a last time where it has no end at t = 1, and c(t)."""
+
+
 class FixedSchedule(eqx.Module):
     """FlowQ's h(t) = t (linear), t² (quadratic) or t²/(1 − t) (rational), the last up to time `last`.
 
@@ -46,19 +61,10 @@ class FixedSchedule(eqx.Module):
     last: float = eqx.field(static=True, default=0.95)
 
     def h(self, t: _Times) -> _Times:
-        if self.kind == "rational":
-            t = jnp.minimum(t, self.last)
-            return t**2 / (1.0 - t)
-        return t if self.kind == "linear" else t**2
+        return FIXED_SCHEDULES[self.kind][0](t, self.last)
 
     def c(self, t: _Times) -> _Times:
-        match self.kind:
-            case "linear":
-                return 1.0 - t
-            case "quadratic":
-                return t * (1.0 - t)
-            case "rational":
-                return t
+        return FIXED_SCHEDULES[self.kind][1](t)
 
 
 class LearnedSchedule(eqx.Module):
