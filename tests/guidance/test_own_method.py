@@ -1,11 +1,14 @@
 """A method from outside tiltflow, by `register` or a package's entry point, is a method like any other."""
 
 import json
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from outside import outside_agents
 from tiltflow.cli.main import main
 from tiltflow.errors import UserError
 from tiltflow.guidance import fit, methods, register
@@ -86,6 +89,19 @@ def test_a_package_offers_a_method_with_its_own_option_and_help(package, tmp_pat
     assert f"of the package {package}" in " ".join(capsys.readouterr().out.split())
     assert main(["guide", "--method", "shifted", "--help"]) == 0
     assert "--size FLOAT" in capsys.readouterr().out
+
+
+def test_the_file_in_the_documentation_is_run_by_plugin(tmp_path, capsys):
+    text = (Path(__file__).parents[2] / "docs" / "guide.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "short.py").write_text(next(block for block in blocks if "register" in block))
+    np.savetxt(tmp_path / "x.csv", np.random.default_rng(0).standard_normal((300, 2)), delimiter=",")
+    words = ["guide", f"{tmp_path}/x.csv", "--score", "1", "--method", "short", "--out", f"{tmp_path}/out"]
+    small = ["--steps", "20", "--width", "8", "--depth", "1", "--samples", "100", "--held-out", "0"]
+    with outside_agents():
+        assert main([*words, *small, "--plugin", f"{tmp_path}/short.py"]) == 0
+    assert "energy-weighted flow matching in a minute" in " ".join(capsys.readouterr().out.split())
+    assert np.load(tmp_path / "out" / "samples.npy").shape == (100, 1)
 
 
 def test_a_package_that_does_not_hold_its_word_is_named(package):
