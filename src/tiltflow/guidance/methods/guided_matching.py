@@ -173,7 +173,7 @@ def train_guided(
 ) -> Flow:
     """The flow of the configured reading and schedule. `which` is said in the progress display."""
     schedule_key, init_key, key = jax.random.split(key, 3)
-    schedule = fit_schedule(problem, config, schedule_key, trainer, energy, which)
+    schedule = make_schedule(problem, config, schedule_key, trainer, energy, which)
     strength = problem.beta * (config.displacement if config.reading == "path" else 1.0)
     loss: Callable[..., Float[Array, ""]]
     if config.reading == "path":
@@ -186,7 +186,7 @@ def train_guided(
     return trainer.descend(f"generative model{which}", start, loss, columns, rows, key, *given)
 
 
-def fit_schedule(
+def make_schedule(
     problem: Problem,
     config: FlowQFitConfig,
     key: PRNGKeyArray,
