@@ -10,8 +10,8 @@ from tiltflow.figures2d.cells import compute_cells
 from tiltflow.figures2d.plan import TRUTH, CellGroup, FigureCell, FigurePlan
 from tiltflow.figures2d.stopwatch import Stopwatch
 from tiltflow.figures2d.store import read_cell, read_numbers
-from tiltflow.guidance.configs import METHODS
 from tiltflow.guidance.fitting import fit_problem
+from tiltflow.guidance.methods import METHODS
 from tiltflow.guidance.problem import make_problem
 from tiltflow.model_settings import NetworkConfig
 

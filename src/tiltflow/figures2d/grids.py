@@ -9,7 +9,7 @@ from tiltflow.figures2d.plan import TRUTH, FigureCell, FigurePlan
 from tiltflow.figures2d.store import read_cell
 from tiltflow.figures2d.table import ratio_text
 from tiltflow.figures2d.truth import sample_class
-from tiltflow.guidance.configs import METHODS
+from tiltflow.guidance.methods import METHODS
 
 _COMPARED = ("cfg", "ed", "efm")
 _LABELLED_ROWS = 50_000

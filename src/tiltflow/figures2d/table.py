@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tiltflow.figures2d.plan import TRUTH, FigureCell, FigurePlan
 from tiltflow.files import write_json, write_text
-from tiltflow.guidance.configs import METHODS
+from tiltflow.guidance.methods import METHODS
 
 TABLE_COLUMNS = (
     "set",
