@@ -4,14 +4,13 @@ A variant is a text such as "beta=0.5,critic.aggregate=min": what is set, in the
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from itertools import product
 from types import NoneType
 from typing import Annotated, Any, get_origin
 
 from tiltflow.agents.published import with_settings
 from tiltflow.errors import UserError, check_names, nearest
-from tiltflow.settings import alternatives, field_types
+from tiltflow.settings import alternatives, field_types, flat
 
 _READ: Mapping[Any, Any] = {
     int: int,
@@ -30,7 +29,7 @@ def variants(agent: str, config: Any, vary: Sequence[str]) -> list[str]:
     for option in vary:
         key, _, texts = option.partition("=")
         key = key.replace("-", "_")
-        known = _keys(config)
+        known = flat(config)
         if not texts:
             raise UserError(f"--vary {option}: write KEY=VALUE,VALUE, as in beta=0.5,1,2.")
         if key not in known:
@@ -57,15 +56,6 @@ def with_variant(agent: str, config: Any, variant: str) -> Any:
         return with_settings(config, {key: _value(config, key, text) for key, text in pairs})
     except UserError as error:
         raise UserError(f"--vary {variant.replace(',', ' --vary ')}, {agent}: {error}") from error
-
-
-def _keys(config: Any, prefix: str = "") -> list[str]:
-    """The dotted names of all settings of a config."""
-    found = []
-    for field in fields(config):
-        value, key = getattr(config, field.name), prefix + field.name
-        found += _keys(value, f"{key}.") if is_dataclass(value) else [key]
-    return found
 
 
 def _value(config: Any, key: str, text: str) -> Any:

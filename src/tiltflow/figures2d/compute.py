@@ -12,7 +12,7 @@ from tiltflow.figures2d.store import read_numbers, stored_settings
 from tiltflow.processes.executor import Job, error_of
 from tiltflow.processes.local import LocalExecutor
 from tiltflow.processes.stopping import stop_on_signals
-from tiltflow.training.config import differences
+from tiltflow.settings import diff, diff_text
 
 _Advance = Callable[[str, int, int, str], None]
 """(what is done, done, in all, a note)"""
@@ -89,5 +89,5 @@ def _missing(plan: FigurePlan, folder: Path, cells: list[FigureCell], say: _Say)
             continue
         missing.append(cell)
         if stored is not None:
-            say(f"{cell.name} is computed anew: {'; '.join(differences(stored, wanted))} (stored ≠ wanted)")
+            say(f"{cell.name} is computed anew: {diff_text(diff(stored, wanted))} (stored ≠ wanted)")
     return missing
