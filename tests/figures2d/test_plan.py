@@ -7,7 +7,15 @@ import pytest
 
 from tiltflow.datasets2d import TOYS
 from tiltflow.errors import UserError
-from tiltflow.figures2d.plan import SHARING, TRUTH, FigurePlan, MethodName, SetName, group_cells, plan_from
+from tiltflow.figures2d.figure_plan import (
+    SHARING,
+    TRUTH,
+    FigurePlan,
+    MethodName,
+    SetName,
+    group_cells,
+    plan_from,
+)
 from tiltflow.guidance.configs import METHODS
 
 
