@@ -8,7 +8,7 @@ from pathlib import Path
 from tiltflow.agents.bc import BCConfig
 from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.agents.registry import preset
-from tiltflow.benchmark.data import collect_missing, missing_data, refuse_missing
+from tiltflow.benchmark.missing_data import collect_missing, missing_data, refuse_missing
 from tiltflow.benchmark.plan import with_networks
 from tiltflow.cli.bars import progress_bar
 from tiltflow.errors import UserError

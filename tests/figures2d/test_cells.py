@@ -7,7 +7,7 @@ import pytest
 
 from tiltflow.datasets2d import sample_toy
 from tiltflow.figures2d.cells import compute_cells
-from tiltflow.figures2d.plan import TRUTH, CellGroup, FigureCell, FigurePlan
+from tiltflow.figures2d.figure_plan import TRUTH, CellGroup, FigureCell, FigurePlan
 from tiltflow.figures2d.stopwatch import Stopwatch
 from tiltflow.figures2d.store import read_cell, read_numbers
 from tiltflow.guidance.fitting import fit_problem

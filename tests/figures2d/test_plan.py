@@ -7,7 +7,7 @@ import pytest
 
 from tiltflow.datasets2d import TOYS
 from tiltflow.errors import UserError
-from tiltflow.figures2d.plan import TRUTH, FigurePlan, group_cells, plan_from
+from tiltflow.figures2d.figure_plan import TRUTH, FigurePlan, group_cells, plan_from
 from tiltflow.guidance.methods import METHODS
 from tiltflow.settings import SetName
 

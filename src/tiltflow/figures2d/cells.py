@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from tiltflow.datasets2d import class_posterior, sample_toy
 from tiltflow.errors import TrainingDiverged
-from tiltflow.figures2d.plan import TRUTH, CellGroup, FigureCell, FigurePlan, plan_from
+from tiltflow.figures2d.figure_plan import TRUTH, CellGroup, FigureCell, FigurePlan, plan_from
 from tiltflow.figures2d.stopwatch import Stopwatch
 from tiltflow.figures2d.store import write_cell
 from tiltflow.figures2d.truth import energies, sample_truth

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from tiltflow.datasets2d import sample_toy
-from tiltflow.figures2d.figures import Grid, PointsPanel, nearest_label
-from tiltflow.figures2d.plan import TRUTH, FigureCell, FigurePlan
+from tiltflow.figures2d.drawing import Grid, PointsPanel, nearest_label
+from tiltflow.figures2d.figure_plan import TRUTH, FigureCell, FigurePlan
 from tiltflow.figures2d.store import read_cell
 from tiltflow.figures2d.table import ratio_text
 from tiltflow.figures2d.truth import sample_class
