@@ -9,11 +9,18 @@ from typing import Any, final
 import gymnasium
 import numpy as np
 
+from tiltflow.environments import make_named
+
 # Row and column of the goal cell in D4RL's maze2d-*-v1, whose walls are those of Gymnasium-Robotics.
 GOAL_CELLS = {"PointMaze_UMaze-v3": (1, 1), "PointMaze_Medium-v3": (6, 6), "PointMaze_Large-v3": (7, 9)}
 GOAL_RADIUS = 0.5
 # D4RL places the point 0.2 past the centre of the cell that its coordinates name.
 _D4RL_OFFSET = 0.2
+
+
+def make_maze(name: str, horizon: int, *, d4rl_frame: bool) -> "FixedGoal":
+    """The point maze of that Gymnasium id with the goal of `GOAL_CELLS`, for so many steps."""
+    return FixedGoal(make_named(name, max_episode_steps=horizon), GOAL_CELLS[name], d4rl_frame)
 
 
 @final

@@ -6,9 +6,10 @@ from typing import Literal
 
 import numpy as np
 
+from tiltflow.data.formats import REQUIRED, FileColumns, Layout
 from tiltflow.errors import UserError
 
-Level = Literal["error", "warning"]
+_Level = Literal["error", "warning"]
 
 # Rounding in the recording policy; anything beyond is another action space.
 ACTION_TOLERANCE = 1e-3
@@ -19,7 +20,7 @@ FLAGS = ("terminations", "ends", "terminals", "timeouts")
 class Finding:
     """One fault of a data set. Errors stop a load; warnings are shown and kept with the run."""
 
-    level: Level
+    level: _Level
     file: str
     key: str | None
     row: int | None
@@ -39,13 +40,20 @@ def refuse_errors(findings: Iterable[Finding]) -> None:
         raise UserError(f"The data cannot be used. {errors[0]}{others}")
 
 
-def audit_columns(file: str, columns: dict[str, np.ndarray]) -> list[Finding]:
+def audit_recording(file: str, columns: FileColumns, layout: Layout) -> list[Finding]:
+    """Everything that is wrong with the columns of one file: keys, values and the ends of episodes."""
+    text = f"is missing. The file has to hold {', '.join(REQUIRED[layout])}."
+    missing = [Finding("error", file, key, None, text) for key in REQUIRED[layout] if key not in columns]
+    return missing + audit_columns(file, columns) + _audit_ends(file, columns, layout)
+
+
+def audit_columns(file: str, columns: FileColumns) -> list[Finding]:
     """Check the columns of one file: types, shapes, lengths, finite values, bounds of actions, rewards.
 
     `columns` may hold any of the keys of `Transitions` and of the D4RL and OGBench formats, [N] or [N, d].
     """
 
-    def finding(level: Level, key: str, text: str, row: int | None = None) -> Finding:
+    def finding(level: _Level, key: str, text: str, row: int | None = None) -> Finding:
         return Finding(level, file, key, row, text)
 
     findings = []
@@ -117,6 +125,26 @@ def _audit_actions(file: str, actions: np.ndarray) -> list[Finding]:
         text = f"{where}. Scale (or clip) the actions to [−1, 1]; the environment's bounds are mapped to ±1."
         return [Finding("error", file, "actions", row, text)]
     return [Finding("warning", file, "actions", row, f"{where}: clipped.")]
+
+
+def _audit_ends(file: str, columns: FileColumns, layout: Layout) -> list[Finding]:
+    """Warn of an episode that the end of the file cuts, and of episodes that never end."""
+    keys = [key for key in ("ends", "terminals", "timeouts", "terminations") if key in columns]
+    flags = [columns[key] for key in keys if columns[key].ndim == 1 and len(columns[key])]
+    if not flags or len({len(flag) for flag in flags}) > 1:
+        return []
+    ends = np.logical_or.reduce([flag.astype(bool) for flag in flags])
+    if not ends.any():
+        how = "each episode, time limits included"
+        if layout == "steps":
+            how = "each: true ends in 'terminals', time limits in 'timeouts'"
+        return [
+            Finding("warning", file, keys[0], None, f"no row ends an episode. Mark the last row of {how}.")
+        ]
+    if not ends[-1]:
+        text = "the last episode has no end; the last row is taken for one."
+        return [Finding("warning", file, keys[0], len(ends) - 1, text)]
+    return []
 
 
 def _first_row(bad: np.ndarray) -> int:

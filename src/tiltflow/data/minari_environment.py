@@ -1,4 +1,4 @@
-"""What a Minari data set says of itself, read with distrust: its spaces, its files and its environment.
+"""The environment that a Minari data set names, read with distrust.
 
 Its metadata names an environment by an entry point, "module:callable", and wrappers likewise. Gymnasium
 imports and calls whatever is named, and Minari asks it to while a data set without spaces is opened. Here an
@@ -7,17 +7,13 @@ the wrappers of WRAPPERS; anything else needs the user's word (`--trust`).
 """
 
 import json
-import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tiltflow.data.hdf5 import check_hdf5
+from tiltflow.environments import import_robotics
 from tiltflow.errors import UserError, nearest
-from tiltflow.files import read_object
-from tiltflow.packages import require
-from tiltflow.trust import trusted
 
 WRAPPERS = (
     "DelayObservation", "DtypeObservation", "FilterObservation", "FlattenObservation",
@@ -26,8 +22,7 @@ WRAPPERS = (
 )  # fmt: skip
 """Of Gymnasium's own: those that only change numbers."""
 _TAKEN = ("id", "max_episode_steps", "disable_env_checker")
-_LARGEST_SPACE = 10**6
-_ASK = "If you trust where the data are from, repeat the command with --trust."
+ASK_FOR_TRUST = "If you trust where the data are from, repeat the command with --trust."
 
 
 @dataclass(frozen=True)
@@ -42,39 +37,13 @@ class EnvironmentSpec:
     """Entry points of wrappers that are left out."""
 
 
-def check_minari(folder: Path) -> dict[str, Any]:
-    """The metadata of a Minari data set that Minari may open. `folder` holds its metadata.json.
-
-    Raises UserError where opening or reading it would run code, leave the folder or exhaust memory.
-    """
-    require("minari")
-    path = folder / "metadata.json"
-    metadata = read_object(path)
-    for key in ("observation_space", "action_space"):
-        if key in metadata:
-            _check_space(path, key, _parsed(path, key, metadata[key]))
-        elif not trusted():
-            raise UserError(
-                f"The Minari data set {folder} cannot be opened: its metadata.json has no {key!r}, so that "
-                "Minari would build the environment that it names, which runs the code of its entry point. "
-                f"{_ASK}"
-            )
-    if metadata.get("data_format") != "hdf5":
-        raise UserError(
-            f"{path} has the data_format {metadata.get('data_format')!r}; only hdf5 is read. Convert the "
-            "data set with Minari."
-        )
-    check_hdf5(folder / "main_data.hdf5")
-    return metadata
-
-
 def environment_spec(folder: Path, metadata: dict[str, Any]) -> EnvironmentSpec | None:
     """The environment that the data set names for evaluation, or else its own; None where it names none."""
     path = folder / "metadata.json"
     key = "eval_env_spec" if metadata.get("eval_env_spec") else "env_spec"
     if not metadata.get(key):
         return None
-    spec = _parsed(path, key, metadata[key])
+    spec = parse_object(path, key, metadata[key])
     name, arguments, limit = spec.get("id"), spec.get("kwargs") or {}, spec.get("max_episode_steps")
     if not isinstance(name, str) or not isinstance(arguments, dict):
         raise UserError(f"{path}: {key!r} has no 'id', or its 'kwargs' are no JSON object.")
@@ -90,26 +59,17 @@ def environment_spec(folder: Path, metadata: dict[str, Any]) -> EnvironmentSpec 
     return EnvironmentSpec(name, steps, arguments, tuple(known), tuple(dropped))
 
 
-def environment_fault(spec: EnvironmentSpec, gymnasium: Any) -> str:
-    """Why the environment cannot be built without the user's word; empty where it can."""
-    if spec.id not in gymnasium.registry:
-        return (
-            f"names the environment {spec.id!r}, which no installed package has registered."
-            f"{nearest(spec.id, gymnasium.registry)} Install its package, or name an environment with --env. "
-            f"To build it from its entry point is to run the code that the data set names. {_ASK}"
-        )
-    for option, value in spec.arguments.items():
-        if not re.fullmatch(r"[A-Za-z_]\w*", option) or not _is_plain(value) or option in _TAKEN:
-            return (
-                f"gives the environment {spec.id!r} the argument {option} = {value!r}, which may name a "
-                f"file or code. Name an environment with --env. {_ASK}"
-            )
-    return ""
+def environment_faults(spec: EnvironmentSpec) -> list[str]:
+    """What keeps the environment from being built without the user's word, and what is left out of it."""
+    fault = _fault(spec, import_robotics())
+    dropped = [f"names the wrapper {name}, which is left out." for name in spec.dropped]
+    return [fault, *dropped] if fault else dropped
 
 
-def build_environment(folder: Path, spec: EnvironmentSpec, gymnasium: Any) -> Any:
+def build_environment(folder: Path, spec: EnvironmentSpec) -> Any:
     """The environment of a spec, as it is registered here. Raises UserError where it cannot be built."""
-    if fault := environment_fault(spec, gymnasium):
+    gymnasium: Any = import_robotics()
+    if fault := _fault(spec, gymnasium):
         raise UserError(f"The Minari data set {folder} {fault}")
     limit = {} if spec.max_episode_steps is None else {"max_episode_steps": spec.max_episode_steps}
     try:
@@ -124,7 +84,8 @@ def build_environment(folder: Path, spec: EnvironmentSpec, gymnasium: Any) -> An
     return environment
 
 
-def _parsed(path: Path, key: str, text: Any) -> dict[str, Any]:
+def parse_object(path: Path, key: str, text: Any) -> dict[str, Any]:
+    """The JSON object in the text of a key of metadata.json. Raises UserError for any other text."""
     try:
         value = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
@@ -134,21 +95,20 @@ def _parsed(path: Path, key: str, text: Any) -> dict[str, Any]:
     return value
 
 
-def _check_space(path: Path, key: str, space: Any) -> None:
-    if not isinstance(space, dict):
-        raise UserError(f"{path}: {key!r} describes no space.")
-    parts = space.get("subspaces")
-    if isinstance(parts, dict | list):
-        for part in parts.values() if isinstance(parts, dict) else parts:
-            _check_space(path, key, part)
-        return
-    shape = space.get("shape") or []
-    if not isinstance(shape, list) or not all(isinstance(n, int) and n >= 0 for n in shape):
-        raise UserError(f"{path}: {key!r} has the shape {shape}.")
-    if math.prod(shape) > _LARGEST_SPACE:
-        raise UserError(f"{path}: {key!r} has the shape {shape}, more than {_LARGEST_SPACE:,} entries.")
-    if len(shape) == 3 and space.get("dtype") == "uint8":
-        raise UserError(f"{path}: {key!r} holds images {shape}; only flat observations of numbers are read.")
+def _fault(spec: EnvironmentSpec, gymnasium: Any) -> str:
+    if spec.id not in gymnasium.registry:
+        return (
+            f"names the environment {spec.id!r}, which no installed package has registered."
+            f"{nearest(spec.id, gymnasium.registry)} Install its package, or name an environment with --env. "
+            f"To build it from its entry point is to run the code that the data set names. {ASK_FOR_TRUST}"
+        )
+    for option, value in spec.arguments.items():
+        if not re.fullmatch(r"[A-Za-z_]\w*", option) or not _is_plain(value) or option in _TAKEN:
+            return (
+                f"gives the environment {spec.id!r} the argument {option} = {value!r}, which may name a "
+                f"file or code. Name an environment with --env. {ASK_FOR_TRUST}"
+            )
+    return ""
 
 
 def _is_plain(value: Any) -> bool:
