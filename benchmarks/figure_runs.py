@@ -13,8 +13,9 @@ from tiltflow.benchmark.records import finished
 from tiltflow.benchmark.records import trained as trained_unplayed
 from tiltflow.cli.bars import progress_bar
 from tiltflow.errors import UserError
+from tiltflow.settings import diff, diff_text
 from tiltflow.tasks import collectable, find_task
-from tiltflow.training.config import TrainConfig, differences, to_dict
+from tiltflow.training.config import TrainConfig, to_dict
 from tiltflow.training.display import show_progress
 from tiltflow.training.group import read_config
 from tiltflow.training.run import resume, train
@@ -75,10 +76,10 @@ def trained(config: TrainConfig, out: Path, name: str) -> Path:
     begun = (run / "config.json").exists()
     if begun:
         free = {"data": None, "play": None, "reuse": None}
-        changed = differences({**to_dict(read_config(run)), **free}, {**to_dict(config), **free})
+        changed = diff({**to_dict(read_config(run)), **free}, {**to_dict(config), **free})
         if changed:
             raise UserError(
-                f"{run} was begun with other settings: {'; '.join(changed)} (begun ≠ wanted). Give those "
+                f"{run} was begun with other settings: {diff_text(changed)} (begun ≠ wanted). Give those "
                 "options again, or another --out."
             )
     if finished(run) or (begun and trained_unplayed(run)):

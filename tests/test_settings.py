@@ -32,7 +32,9 @@ from tiltflow.settings import (
     alternatives,
     bounds_of,
     check,
+    diff,
     field_types,
+    flat,
 )
 from tiltflow.training.config import TrainConfig, from_dict, to_dict
 
@@ -310,3 +312,18 @@ def test_each_choice_is_defined_once():
 )
 def test_the_mathematics_has_what_the_choices_promise(choice, table):
     assert list(get_args(choice)) == list(table)
+
+
+def test_a_config_and_its_record_have_the_same_dotted_leaves():
+    config = TD3BCConfig()
+    leaves = flat(config)
+    assert leaves == flat(dataclasses.asdict(config)) == flat(leaves)
+    assert leaves["critic.aggregate"] == config.critic.aggregate
+
+
+def test_a_diff_names_what_differs_and_nothing_else():
+    config = TD3BCConfig()
+    changed = dataclasses.replace(config, critic=dataclasses.replace(config.critic, tau=0.5))
+    assert diff(config, changed) == {"critic.tau": (config.critic.tau, 0.5)}
+    assert diff(dataclasses.asdict(config), config) == {}
+    assert diff({"a": 1, "b": {"c": 2}}, {"b": {"c": 2, "d": 3}}) == {"a": (1, None), "b.d": (None, 3)}

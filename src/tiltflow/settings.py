@@ -5,7 +5,7 @@ bounds stand in its field's type (`width: Count`). `check(config)` refuses whate
 wherever the value comes from: the command line, Python or a JSON file. Standard library only.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cache
 from math import inf
 from types import NoneType, UnionType
@@ -175,3 +175,25 @@ def _choices(hint: Any) -> list[str]:
     return [
         word for member in alternatives(hint) if get_origin(member) is Literal for word in get_args(member)
     ]
+
+
+def flat(config: Any) -> dict[str, Any]:
+    """The leaves of a config, or of its record, by dotted key: {"critic.aggregate": "mean"}."""
+    record = asdict(config) if is_dataclass(config) and not isinstance(config, type) else config
+    leaves: dict[str, Any] = {}
+    for key, value in record.items():
+        inner = flat(value) if isinstance(value, dict) else None
+        leaves |= {key: value} if inner is None else {f"{key}.{name}": leaf for name, leaf in inner.items()}
+    return leaves
+
+
+def diff(before: Any, after: Any) -> dict[str, tuple[Any, Any]]:
+    """The dotted keys in which two configs or records differ, each with both values; None where missing."""
+    one, other = flat(before), flat(after)
+    pairs = {key: (one.get(key), other.get(key)) for key in one | other}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def diff_text(changes: dict[str, tuple[Any, Any]]) -> str:
+    """A `diff` in words: "beta: 1.0 ≠ 3.0; seeds: 1 ≠ 2"."""
+    return "; ".join(f"{key}: {before!r} ≠ {after!r}" for key, (before, after) in changes.items())

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from tiltflow.benchmark.plan import Plan, Run
 from tiltflow.errors import UserError
 from tiltflow.files import read_json, read_object, write_json
-from tiltflow.training.config import differences, from_dict, to_dict
+from tiltflow.settings import diff, diff_text
+from tiltflow.training.config import from_dict, to_dict
 
 FILE = "benchmark.json"
 LOG = "log.txt"
@@ -107,21 +108,20 @@ def check_unchanged(plan: Plan, out: Path) -> None:
     So are seeds that are not the plan's, of its tasks and agents: they are averaged with the plan's. The
     place of the data may change: the checkpoints know their checksum.
     """
-    changed: dict[Path, list[str]] = {}
+    changed: dict[Path, str] = {}
     for run in plan.runs()[: len(plan.tasks) * len(plan.agents)]:  # the first seed of everything
         wanted = json.loads(json.dumps(to_dict(plan.config(run))))
         for path in sorted((out / run.folder).parent.glob("seed-*/config.json")):
             if finished(path.parent) or steps_kept(path.parent):
                 begun = to_dict(from_dict(read_json(path), str(path)))
-                found = differences({**begun, **_FREE}, {**wanted, **_FREE})
-                if found:
-                    changed[path.parent] = found
+                if found := diff({**begun, **_FREE}, {**wanted, **_FREE}):
+                    changed[path.parent] = diff_text(found)
     if changed:
-        folder, found = next(iter(changed.items()))
+        folder, text = next(iter(changed.items()))
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise UserError(
             f"{folder}{more} was begun with other settings than those of this command: "
-            f"{'; '.join(found)} (begun ≠ wanted). Give the same options as then; where no option gives it, "
+            f"{text} (begun ≠ wanted). Give the same options as then; where no option gives it, "
             "the preset has changed since: delete the run to train it again, or give another folder with "
             "--out."
         )

@@ -14,8 +14,9 @@ from tiltflow.cli.tables import print_table
 from tiltflow.errors import UserError
 from tiltflow.files import read_json
 from tiltflow.packages import need
+from tiltflow.settings import diff, diff_text
 from tiltflow.tasks import find_task
-from tiltflow.training.config import TrainConfig, differences, to_dict, with_defaults
+from tiltflow.training.config import TrainConfig, to_dict, with_defaults
 
 if TYPE_CHECKING:
     from tiltflow.training.display import Display
@@ -122,10 +123,10 @@ def demo_configs(plan: DemoPlan, out: Path, seeds: int) -> list[TrainConfig]:
 def _check_same(config: TrainConfig, run: Path) -> None:
     """Raise UserError where `run` was begun with other settings."""
     if (run / "config.json").exists():
-        changed = differences(with_defaults(read_json(run / "config.json")), to_dict(config))
+        changed = diff(with_defaults(read_json(run / "config.json")), to_dict(config))
         if changed:
             raise UserError(
-                f"{run} was trained with other settings ({'; '.join(changed)}). Give the same options as "
+                f"{run} was trained with other settings ({diff_text(changed)}). Give the same options as "
                 "then, or another folder with --out."
             )
 

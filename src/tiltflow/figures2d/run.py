@@ -8,7 +8,7 @@ from tiltflow.errors import ProcessFailed, UserError
 from tiltflow.figures2d.plan import TRUTH, Cell, Plan, jobs
 from tiltflow.figures2d.processes import LOG, run_jobs
 from tiltflow.figures2d.store import read_numbers, stored_settings
-from tiltflow.training.config import differences
+from tiltflow.settings import diff, diff_text
 
 Advance = Callable[[str, int, int, str], None]
 """(what is done, done, in all, a note)"""
@@ -76,5 +76,5 @@ def _missing(plan: Plan, folder: Path, cells: list[Cell], say: Say) -> list[Cell
             continue
         missing.append(cell)
         if stored is not None:
-            say(f"{cell.name} is computed anew: {'; '.join(differences(stored, wanted))} (stored ≠ wanted)")
+            say(f"{cell.name} is computed anew: {diff_text(diff(stored, wanted))} (stored ≠ wanted)")
     return missing

@@ -23,7 +23,8 @@ from tiltflow.critics import Ensemble
 from tiltflow.errors import UserError
 from tiltflow.files import atomic_file
 from tiltflow.npz import read_like
-from tiltflow.training.config import differences, with_defaults
+from tiltflow.settings import diff, diff_text
+from tiltflow.training.config import with_defaults
 
 FORMAT = 4
 _NAME = re.compile(r"step-(\d{10})\.ckpt")
@@ -184,10 +185,10 @@ def check(path: Path, head: dict[str, Any], expected: dict[str, Any]) -> None:
 
     It names every key that differs.
     """
-    changed = differences(with_defaults(head.get("run", {})), expected)
+    changed = diff(with_defaults(head.get("run", {})), expected)
     if changed:
         raise UserError(
             f"{path} was written by a different run; it cannot be continued with this one. "
-            f"Checkpoint ≠ run in {'; '.join(changed)}. Restore the run's config.json and data, or train "
+            f"Checkpoint ≠ run in {diff_text(changed)}. Restore the run's config.json and data, or train "
             "into a new folder."
         )

@@ -133,15 +133,3 @@ def _build(kind: type, record: dict[str, Any], source: str, at: str = "") -> Any
     except (TypeError, UserError) as error:
         where = f"{source}, key {at!r}," if at else source
         raise UserError(f"{where} does not describe a {kind.__name__}: {error}") from error
-
-
-def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
-    """The dotted keys in which two nested dicts differ, each with both values."""
-    found = []
-    for key in sorted(one.keys() | other.keys()):
-        a, b = one.get(key), other.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            found.append(f"{prefix}{key}: {a!r} ≠ {b!r}")
-    return found
