@@ -15,8 +15,8 @@ from tiltflow.errors import UserError, nearest
 from tiltflow.packages import require
 from tiltflow.tasks import Task
 
-Observation = Float[np.ndarray, " o"]
-Action = Float[np.ndarray, " a"]
+_Observation = Float[np.ndarray, " o"]
+_Action = Float[np.ndarray, " a"]
 
 
 @final
@@ -42,7 +42,7 @@ class Environment:
         self._low, self._high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
         self.action_size = int(np.prod(space.shape))
 
-    def reset(self, seed: int) -> Observation:
+    def reset(self, seed: int) -> _Observation:
         """Start the episode of that seed and return its first observation."""
         self._random = np.random.RandomState(seed % 2**32)
         self._environment.action_space.seed(seed)
@@ -51,7 +51,7 @@ class Environment:
             observation, _ = self._environment.reset(seed=seed)
         return flatten(self._observation_space, observation)
 
-    def step(self, action: Action) -> tuple[Observation, float, bool, bool, bool]:
+    def step(self, action: _Action) -> tuple[_Observation, float, bool, bool, bool]:
         """Take one action: observation, reward, terminated, truncated (horizon reached), success now."""
         clipped = np.clip(np.asarray(action, np.float64).reshape(self._low.shape), -1.0, 1.0)
         scaled = self._low + (clipped + 1.0) / 2.0 * (self._high - self._low)
@@ -145,9 +145,8 @@ def make_ogbench(name: str, **arguments: Any) -> Any:
     return environment
 
 
-def flatten(space: Any, observation: Any) -> Observation:
-    """One float32 vector of an observation; dictionaries are joined in the order of their space."""
+def flatten(space: Any, observation: Any, rows: tuple[int, ...] = ()) -> Float[np.ndarray, "*rows o"]:
+    """The float32 vector of an observation, or of so many; dictionaries are joined as in their space."""
     if isinstance(observation, dict):
-        parts = [flatten(space[key], observation[key]) for key in space.spaces]
-        return np.concatenate(parts)
-    return np.asarray(observation, np.float32).ravel()
+        return np.concatenate([flatten(space[key], observation[key], rows) for key in space.spaces], axis=-1)
+    return np.asarray(observation, np.float32).reshape(*rows, -1)

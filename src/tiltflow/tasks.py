@@ -40,7 +40,7 @@ class Task:
     description: str
 
     @property
-    def source(self) -> "Source":
+    def source(self) -> "DataSource":
         """Where the task comes from, by the first part of its name."""
         return _sources()[self.name.partition("/")[0]]
 
@@ -53,7 +53,7 @@ class Collection(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """What a source of data says of its tasks, whose names begin with its own.
 
     Names are known without NumPy: what its functions need is imported when they are called.
@@ -120,7 +120,7 @@ def collectable(task: Task) -> bool:
 
 
 @cache
-def _sources() -> dict[str, Source]:
+def _sources() -> dict[str, DataSource]:
     found = [import_module(f"tiltflow.data.sources.{module}").SOURCE for module in SOURCES]
     return {source.name: source for source in found}
 

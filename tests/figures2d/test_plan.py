@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from tiltflow.datasets2d import TOYS
+from tiltflow.datasets2d import DATASETS_2D
 from tiltflow.errors import UserError
 from tiltflow.figures2d.plan import SHARING, MethodName, Plan, SetName, jobs, plan_from
 from tiltflow.guidance.configs import METHODS
@@ -13,7 +13,7 @@ from tiltflow.guidance.configs import METHODS
 
 def test_the_names_are_those_that_exist():
     assert set(get_args(MethodName)) == set(METHODS)
-    assert get_args(SetName) == tuple(TOYS)
+    assert get_args(SetName) == tuple(DATASETS_2D)
 
 
 def test_jobs_cover_every_cell_once_and_share_what_can_be_shared():

@@ -1,6 +1,5 @@
 """The three layouts of columns, told apart by their keys, and how each becomes transitions."""
 
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -55,8 +54,8 @@ def to_transitions(columns: FileColumns, states: bool | None, horizon: int) -> T
 
 def from_transitions(columns: FileColumns) -> Transitions:
     """Our own layout: the columns as they are, but that the last row ends an episode."""
-    transitions = _transitions(**{key: columns[key] for key in REQUIRED["transitions"]})
-    return replace(transitions, ends=np.append(transitions.ends[:-1], True))
+    *rest, ends = (columns[key] for key in REQUIRED["transitions"])
+    return _transitions(*rest, np.append(ends[:-1], True))
 
 
 def from_steps(columns: FileColumns, horizon: int) -> Transitions:
@@ -69,26 +68,11 @@ def from_steps(columns: FileColumns, horizon: int) -> Transitions:
     terminals = columns["terminals"].astype(bool)
     timeouts = columns["timeouts"].astype(bool) if "timeouts" in columns else _timeouts(terminals, horizon)
     if "next_observations" in columns:
-        ends = terminals | timeouts
-        ends[-1] = True
-        return _transitions(
-            columns["observations"], columns["actions"], columns["rewards"], columns["next_observations"],
-            terminals, ends,
-        )  # fmt: skip
-    kept = np.flatnonzero(~timeouts[:-1])
-    following = kept + 1
-    ends = terminals[kept] | timeouts[following] | (following == len(terminals) - 1)
-    return _transitions(
-        columns["observations"][kept], columns["actions"][kept], columns["rewards"][kept],
-        columns["observations"][following], terminals[kept], ends,
-    )  # fmt: skip
-
-
-def state_rows(terminals: np.ndarray) -> np.ndarray:
-    """Rows of the OGBench layout that begin a transition: all but the last row of each episode."""
-    final = terminals.astype(bool).copy()
-    final[-1] = True
-    return np.flatnonzero(~final)
+        kept = [columns[key] for key in ("observations", "actions", "rewards", "next_observations")]
+        return _transitions(*kept, terminals, np.append((terminals | timeouts)[:-1], True))
+    rows = np.flatnonzero(~timeouts[:-1])
+    ends = terminals[rows] | timeouts[rows + 1] | (rows + 1 == len(terminals) - 1)
+    return _with_next_rows(columns, rows, terminals[rows], ends)
 
 
 def from_states(columns: FileColumns) -> Transitions:
@@ -97,11 +81,12 @@ def from_states(columns: FileColumns) -> Transitions:
     The recording goes on after a termination, so here a termination need not be an end.
     """
     rows = state_rows(columns["terminals"])
-    ends = ~np.isin(rows + 1, rows)
-    return _transitions(
-        columns["observations"][rows], columns["actions"][rows], columns["rewards"][rows],
-        columns["observations"][rows + 1], columns["terminations"][rows], ends,
-    )  # fmt: skip
+    return _with_next_rows(columns, rows, columns["terminations"][rows], ~np.isin(rows + 1, rows))
+
+
+def state_rows(terminals: np.ndarray) -> np.ndarray:
+    """Rows of the OGBench layout that begin a transition: all but the last row of each episode."""
+    return np.flatnonzero(~np.append(terminals[:-1].astype(bool), True))
 
 
 def _timeouts(terminals: np.ndarray, horizon: int) -> np.ndarray:
@@ -113,19 +98,18 @@ def _timeouts(terminals: np.ndarray, horizon: int) -> np.ndarray:
     return timeouts
 
 
-def _transitions(
-    observations: np.ndarray,
-    actions: np.ndarray,
-    rewards: np.ndarray,
-    next_observations: np.ndarray,
-    terminations: np.ndarray,
-    ends: np.ndarray,
+def _with_next_rows(
+    columns: FileColumns, rows: np.ndarray, terminations: np.ndarray, ends: np.ndarray
 ) -> Transitions:
-    return Transitions(
-        np.ascontiguousarray(observations, np.float32),
-        np.clip(np.ascontiguousarray(actions, np.float32), -1.0, 1.0),
-        np.ascontiguousarray(rewards, np.float32),
-        np.ascontiguousarray(next_observations, np.float32),
-        np.ascontiguousarray(terminations).astype(bool),
-        np.ascontiguousarray(ends).astype(bool),
+    observations, actions, rewards = (columns[key] for key in ("observations", "actions", "rewards"))
+    return _transitions(
+        observations[rows], actions[rows], rewards[rows], observations[rows + 1], terminations, ends
     )
+
+
+def _transitions(*columns: np.ndarray) -> Transitions:
+    """The columns in the order and the types of `Transitions`, with actions clipped to [−1, 1]."""
+    numbers = [np.ascontiguousarray(column, np.float32) for column in columns[:4]]
+    flags = [np.ascontiguousarray(column).astype(bool) for column in columns[4:]]
+    numbers[1] = np.clip(numbers[1], -1.0, 1.0)
+    return Transitions(*numbers, *flags)

@@ -3,7 +3,7 @@
 Its metadata names an environment by an entry point, "module:callable", and wrappers likewise. Gymnasium
 imports and calls whatever is named, and Minari asks it to while a data set without spaces is opened. Here an
 environment is only built by its id, as the installed packages have registered it, with plain arguments and
-the wrappers of WRAPPERS; anything else needs the user's word (`--trust`).
+the wrappers of _WRAPPERS; anything else needs the user's word (`--trust`).
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 from tiltflow.environments import import_robotics
 from tiltflow.errors import UserError, nearest
 
-WRAPPERS = (
+_WRAPPERS = (
     "DelayObservation", "DtypeObservation", "FilterObservation", "FlattenObservation",
     "FrameStackObservation", "RescaleAction", "RescaleObservation", "ReshapeObservation", "StickyAction",
     "TimeAwareObservation",
@@ -127,6 +127,6 @@ def _own_wrapper(wrapper: Any) -> tuple[str, dict[str, Any]] | None:
     module, _, name = str(wrapper.get("entry_point")).partition(":")
     arguments = wrapper.get("kwargs") or {}
     ours = module == "gymnasium.wrappers" or module.startswith("gymnasium.wrappers.")
-    if not ours or name not in WRAPPERS or not isinstance(arguments, dict) or not _is_plain(arguments):
+    if not ours or name not in _WRAPPERS or not isinstance(arguments, dict) or not _is_plain(arguments):
         return None
     return name, arguments

@@ -16,7 +16,7 @@ from tiltflow.data.minari_environment import (
     environment_spec,
     parse_object,
 )
-from tiltflow.environments import import_robotics
+from tiltflow.environments import flatten, import_robotics
 from tiltflow.errors import UserError
 from tiltflow.files import read_object
 from tiltflow.packages import require
@@ -117,10 +117,11 @@ def _open(folder: Path) -> Any:
 
 
 def _episode_columns(dataset: Any, episode: Any) -> FileColumns:
-    observations = _flatten_rows(dataset.observation_space, episode.observations)
     space = dataset.action_space
     centre, reach = (space.high + space.low) / 2, (space.high - space.low) / 2
     actions = (np.asarray(episode.actions) - centre) / reach
+    rows = (len(actions) + 1,)
+    observations = flatten(dataset.observation_space, episode.observations, rows)
     terminations = np.asarray(episode.terminations, bool)
     ends = terminations | np.asarray(episode.truncations, bool)
     ends[-1] = True
@@ -132,10 +133,3 @@ def _episode_columns(dataset: Any, episode: Any) -> FileColumns:
         "terminations": terminations,
         "ends": ends,
     }
-
-
-def _flatten_rows(space: Any, values: Any) -> np.ndarray:
-    """Observations [T + 1, o] of one episode, joined in the order in which `environments.flatten` does."""
-    if isinstance(values, dict):
-        return np.concatenate([_flatten_rows(space[key], values[key]) for key in space.spaces], axis=1)
-    return np.asarray(values, np.float32).reshape(len(values), -1)

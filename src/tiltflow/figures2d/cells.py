@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from tiltflow.datasets2d import class_posterior, sample_toy
+from tiltflow.datasets2d import class_posterior, sample_2d
 from tiltflow.errors import TrainingDiverged
 from tiltflow.figures2d.plan import SHARING, TRUTH, Cell, Job, Plan
 from tiltflow.figures2d.stopwatch import Stopwatch
@@ -46,7 +46,7 @@ class Learner:
 
     def __init__(self, plan: Plan, job: Job):
         self._job = job
-        self._rows = sample_toy(job.data, plan.train_rows, job.seed)
+        self._rows = sample_2d(job.data, plan.train_rows, job.seed)
         config = METHODS[job.method].config
         self._config = config if plan.steps is None else replace(config, steps=plan.steps)
         self._previous: Fitted | None = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiltflow.data.locate import locate_files
 from tiltflow.data.sources.pointmaze import POINT_MAZES
-from tiltflow.tasks import Source, Task
+from tiltflow.tasks import DataSource, Task
 
 if TYPE_CHECKING:
     from tiltflow.data.audit import Finding
@@ -74,7 +74,7 @@ def complete(task: Task, recordings: "list[Recording]") -> "list[Finding]":
     return findings
 
 
-SOURCE = Source(
+SOURCE = DataSource(
     "d4rl",
     locate=locate_files,
     environment=_environment,

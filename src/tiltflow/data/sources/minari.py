@@ -7,7 +7,7 @@ from typing import Any
 from tiltflow.data.locate import minari_inside
 from tiltflow.data.sources.d4rl import REFERENCES
 from tiltflow.errors import UserError
-from tiltflow.tasks import DEFAULT_HORIZON, Source, Task
+from tiltflow.tasks import DEFAULT_HORIZON, DataSource, Task
 
 
 def _task(dataset: str, environment: str) -> Task:
@@ -48,7 +48,7 @@ def _environment(task: Task, data: Path | None) -> Any:
     return recover_environment(minari_inside(place) or place)
 
 
-SOURCE = Source(
+SOURCE = DataSource(
     "minari",
     locate=_locate,
     environment=_environment,

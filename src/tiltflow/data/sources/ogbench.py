@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiltflow.data.locate import locate_files
-from tiltflow.tasks import Collection, Source, Task
+from tiltflow.tasks import Collection, DataSource, Task
 
 if TYPE_CHECKING:
     from tiltflow.data.audit import Finding
@@ -13,31 +13,15 @@ if TYPE_CHECKING:
 
 # Official horizons, in environment steps.
 _MANIPULATION = {
-    "cube-single": 200,
-    "cube-double": 500,
-    "cube-triple": 1000,
-    "cube-quadruple": 1000,
-    "scene": 750,
-    "puzzle-3x3": 500,
-    "puzzle-4x4": 500,
-    "puzzle-4x5": 1000,
-    "puzzle-4x6": 1000,
-}
+    "cube-single": 200, "cube-double": 500, "cube-triple": 1000, "cube-quadruple": 1000, "scene": 750,
+    "puzzle-3x3": 500, "puzzle-4x4": 500, "puzzle-4x5": 1000, "puzzle-4x6": 1000,
+}  # fmt: skip
 _NAVIGATION = {
-    "pointmaze-medium": 1000,
-    "pointmaze-large": 1000,
-    "pointmaze-giant": 1000,
-    "pointmaze-teleport": 1000,
-    "antmaze-medium": 1000,
-    "antmaze-large": 1000,
-    "antmaze-giant": 1000,
-    "antmaze-teleport": 1000,
-    "humanoidmaze-medium": 2000,
-    "humanoidmaze-large": 2000,
-    "humanoidmaze-giant": 4000,
-    "antsoccer-arena": 1000,
-    "antsoccer-medium": 1000,
-}
+    "pointmaze-medium": 1000, "pointmaze-large": 1000, "pointmaze-giant": 1000, "pointmaze-teleport": 1000,
+    "antmaze-medium": 1000, "antmaze-large": 1000, "antmaze-giant": 1000, "antmaze-teleport": 1000,
+    "humanoidmaze-medium": 2000, "humanoidmaze-large": 2000, "humanoidmaze-giant": 4000,
+    "antsoccer-arena": 1000, "antsoccer-medium": 1000,
+}  # fmt: skip
 _HORIZONS = {
     **{f"{place}-{kind}": steps for place, steps in _MANIPULATION.items() for kind in ("play", "noisy")},
     **{f"{place}-navigate": steps for place, steps in _NAVIGATION.items()},
@@ -93,7 +77,7 @@ def _listed(task: Task) -> str:
     return f"{task.name.partition('-singletask')[0]}-singletask[-task1…5]-v0"
 
 
-SOURCE = Source(
+SOURCE = DataSource(
     "ogbench",
     locate=locate_files,
     environment=_environment,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from tiltflow.data.locate import locate_files
 from tiltflow.data.sources import d4rl
 from tiltflow.errors import UserError
-from tiltflow.tasks import DEFAULT_HORIZON, Source, Task
+from tiltflow.tasks import DEFAULT_HORIZON, DataSource, Task
 
 if TYPE_CHECKING:
     from tiltflow.data.audit import Finding
@@ -42,4 +42,6 @@ def _complete(task: Task, recordings: "list[Recording]") -> "list[Finding]":
     ]
 
 
-SOURCE = Source("file", locate=locate_files, environment=_environment, open_task=_task, complete=_complete)
+SOURCE = DataSource(
+    "file", locate=locate_files, environment=_environment, open_task=_task, complete=_complete
+)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tiltflow.data.locate import locate_files
-from tiltflow.tasks import Collection, Source, Task
+from tiltflow.tasks import Collection, DataSource, Task
 
 POINT_MAZES = {
     "umaze": ("PointMaze_UMaze-v3", 300, (23.85, 161.86)),
@@ -39,6 +39,6 @@ def _protocol(task: Task) -> Any:
     return PointMazeProtocol(task)
 
 
-SOURCE = Source(
+SOURCE = DataSource(
     "pointmaze", locate=locate_files, environment=_environment, tasks=_tasks, collection=_collection
 )
