@@ -2,14 +2,12 @@
 
 import contextlib
 import json
-import os
 import tracemalloc
 import zipfile
 from pathlib import Path
 
 import gymnasium
 import h5py
-import minari
 import numpy as np
 import pytest
 
@@ -23,21 +21,6 @@ from tiltflow.trust import trusting
 
 TASK = find_task("minari/own/swing-v0")
 SECRET = np.arange(40, dtype=np.float32)
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory) -> Path:
-    """A Minari data set of five random steps of a pendulum: the folder of its metadata."""
-    root = tmp_path_factory.mktemp("minari")
-    os.environ["MINARI_DATASETS_PATH"] = str(root)
-    collector = minari.DataCollector(gymnasium.make("Pendulum-v1", max_episode_steps=5))
-    collector.reset(seed=0)
-    while not any(collector.step(collector.action_space.sample())[2:4]):
-        pass
-    collector.create_dataset(TASK.dataset, algorithm_name="r", author="a", author_email="a@b.c",
-                             code_permalink="https://example.org")  # fmt: skip
-    del os.environ["MINARI_DATASETS_PATH"]
-    return root / TASK.dataset / "data"
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
 """The checksum of a data set is in its runs' checkpoints: equal files give the same one in every version."""
 
+import shutil
+
+import h5py
 import numpy as np
 import pytest
 
@@ -69,6 +72,7 @@ CHECKSUMS = {
     "d4rl, ants without contact forces": "2115a4f8b3fc8048a61d81db96f034b890613de0d343f872cb607d3497d21b4f",
     "file, our columns": "eeca5ff1c79225ff0acd1f974fe3c07b7e578649b5d7c4d7af54c1ad06c40ab6",
     "file, d4rl's columns": "ff3bb992f63d5701b970dfc4eb2dd8e18468a8120e95461c8ee62eb941dcd133",
+    "minari": "929d88245fb977fe51baa74c7e0be4c0c12e6e61aa8bddf6b2032b866411fd22",
     "two files": "b68a58fad741186d9c5e7417b7541fa96bf7eb870eae9bf39139d8617989a667",
 }
 
@@ -86,3 +90,15 @@ def test_the_checksum_of_two_files_joined_equally(tmp_path):
     write_npz(tmp_path / "b.npz", {key: column[:700] for key, column in table.items()})
     dataset = load_dataset(find_task("d4rl/hopper-medium-expert-v2"), tmp_path / f"a.npz,{tmp_path}/b.npz")
     assert dataset.checksum == CHECKSUMS["two files"]
+
+
+def test_the_checksum_of_a_minari_data_set(recorded, tmp_path):
+    shutil.copytree(recorded, tmp_path / "swing")
+    table = columns(3, 1)
+    with h5py.File(tmp_path / "swing/main_data.hdf5", "a") as file:
+        episode = file["episode_0"]
+        episode["observations"][:] = table["observations"][:6]
+        episode["actions"][:] = 2 * table["actions"][:5]
+        episode["rewards"][:] = table["rewards"][:5]
+    dataset = load_dataset(find_task("minari/own/swing-v0"), tmp_path / "swing")
+    assert dataset.checksum == CHECKSUMS["minari"]
