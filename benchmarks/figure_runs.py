@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tiltflow.agents.configs import BCConfig, QIPOConfig
 from tiltflow.agents.registry import preset
-from tiltflow.benchmark.data import collect_missing, missing_data, refuse_missing
+from tiltflow.benchmark.missing_data import collect_missing, missing_data, refuse_missing
 from tiltflow.benchmark.plan import with_networks
 from tiltflow.benchmark.records import finished
 from tiltflow.benchmark.records import trained as trained_unplayed

@@ -126,7 +126,7 @@ class Benchmark:
 
     def _check(self, suite: Suite, plan: Plan) -> list[Task]:
         """The tasks whose data are to be collected. Raises for what is missing and cannot be made."""
-        from tiltflow.benchmark.data import missing_data, need_packages, refuse_missing
+        from tiltflow.benchmark.missing_data import missing_data, need_packages, refuse_missing
 
         tasks = [find_task(name) for name in plan.tasks]
         if self.play:
@@ -140,8 +140,8 @@ class Benchmark:
     def _work(self, suite: Suite, plan: Plan) -> dict[Run, Record]:
         """Collect and train what is missing; returns what became of every run."""
         from tiltflow.benchmark.board import Board
-        from tiltflow.benchmark.data import collect_missing
         from tiltflow.benchmark.display import show_board
+        from tiltflow.benchmark.missing_data import collect_missing
         from tiltflow.benchmark.queue import work_off
         from tiltflow.training.pool import available_cores
         from tiltflow.training.stopping import locked, stop_on_signals
