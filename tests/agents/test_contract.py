@@ -15,6 +15,7 @@ from tiltflow.agents.base import Agent
 from tiltflow.agents.configs import CriticConfig, NetworkConfig
 from tiltflow.agents.registry import ALGORITHMS, build_agent, preset
 from tiltflow.data.transitions import Spec
+from tiltflow.run_folder import RunFolder
 from tiltflow.training import checkpoints
 from tiltflow.training.export import export_policy
 from tiltflow.training.policy import ObservationScaler, RunState
@@ -148,7 +149,7 @@ def test_actions_are_in_bounds_and_random_at_a_state_where_the_policy_is(name, k
 def test_a_saved_state_acts_as_before(made, key, tmp_path):
     act = jax.jit(made.agent.act)
     state = made.run(made.init(key), key)
-    path = checkpoints.save(tmp_path, state, {"step": 9, "run": {"a": 1}}, keep=1)
+    path = checkpoints.save(RunFolder(tmp_path), state, {"step": 9, "run": {"a": 1}}, keep=1)
     restored, head = checkpoints.restore(path, made.init(jax.random.key(99)), {"a": 1})
     assert head["step"] == 9
     assert equal(restored, state)

@@ -73,8 +73,8 @@ def refreshes(stage, number, state, bandit):
     run = jax.jit(run_steps, static_argnames=("update", "num_steps", "batch_size"))
     refresh, precompute = jax.jit(stage.refresh), stage.precompute and jax.jit(stage.precompute)
     every = stage.refresh_every or stage.steps
-    for refresh, first in enumerate(range(0, stage.steps, every)):
-        key = jax.random.fold_in(jax.random.key(2 + number), refresh)
+    for number_of_refresh, first in enumerate(range(0, stage.steps, every)):
+        key = jax.random.fold_in(jax.random.key(2 + number), number_of_refresh)
         state = refresh(state, {k: v[:1000] for k, v in bandit.items()}, key)
         precomputed = precompute(state, bandit, key) if precompute else {}
         state, _ = run(

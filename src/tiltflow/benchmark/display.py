@@ -12,12 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from tiltflow.benchmark.board import Board
-from tiltflow.benchmark.plan import Run
+from tiltflow.benchmark.plan import PlannedRun
 from tiltflow.benchmark.queue import Show
-from tiltflow.benchmark.records import DONE, LOG
-from tiltflow.training.progress import Event, View, activity_text, duration, with_unit
+from tiltflow.benchmark.records import DONE, RUN_LOG
+from tiltflow.processes.executor import Event
+from tiltflow.training.progress import View, activity_text, duration, with_unit
 
-QUIET_SECONDS = 60.0
+_QUIET_SECONDS = 60.0
 """After so long without a line, one tells where everything is."""
 
 
@@ -33,11 +34,11 @@ def show_board(board: Board, out: Path, console: Console | None = None) -> Itera
         written = time.monotonic()
         console.print(line, style=style, markup=False, soft_wrap=True)
 
-    def show(run: Run | None, event: Event | None) -> None:
+    def show(run: PlannedRun | None, event: Event | None) -> None:
         if run is not None and event is not None and event["event"] == "exited":
             failed = board.records[run].state == "failed"
             write(f"{ended_line(board, run, out)}; {overall(board)}", "red" if failed else "")
-        elif not console.is_terminal and time.monotonic() - written > QUIET_SECONDS:
+        elif not console.is_terminal and time.monotonic() - written > _QUIET_SECONDS:
             write("; ".join([overall(board), *(f"{run}: {now(view)}" for run, view in board.views.items())]))
 
     write(overall(board))
@@ -63,11 +64,11 @@ def overall(board: Board) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def ended_line(board: Board, run: Run, out: Path) -> str:
+def ended_line(board: Board, run: PlannedRun, out: Path) -> str:
     """What became of a run whose process has ended."""
     record = board.records[run]
     if record.state == "failed":
-        return f"failed: {run}: {record.reason} ({out / run.folder / LOG})"
+        return f"failed: {run}: {record.reason} ({out / run.folder / RUN_LOG})"
     if record.state == "trained":
         return f"trained, to be played: {run}, in {duration(record.seconds)}"
     if record.score is None or record.metric is None or record.unit is None:
@@ -96,7 +97,7 @@ def _render(board: Board) -> RenderableType:
         table.add_column(title, no_wrap=True)
     table.add_column("now", no_wrap=True, overflow="ellipsis", ratio=1)
     for run, view in board.views.items():
-        table.add_row(run.task, run.agent, str(run.seed), now(view))
+        table.add_row(run.task, run.label, str(run.seed), now(view))
     heading = Text(overall(board), style="bold", no_wrap=True, overflow="ellipsis")
     return Group(
         heading, ProgressBar(total=board.steps * len(board.records), completed=steps, width=60), Text(), table

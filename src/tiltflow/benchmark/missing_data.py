@@ -6,8 +6,8 @@ from pathlib import Path
 from tiltflow.data.locate import default_folders
 from tiltflow.errors import UserError
 from tiltflow.packages import need
+from tiltflow.processes.stopping import StopFlag
 from tiltflow.tasks import Task, collectable
-from tiltflow.training.stopping import StopFlag
 
 SEED = 0
 """Seed of data that a suite collects, the same for every benchmark."""

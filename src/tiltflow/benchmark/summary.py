@@ -6,93 +6,85 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tiltflow.benchmark.records import finished, stored_runs
+from tiltflow.benchmark.records import stored_runs
 from tiltflow.errors import UserError
-from tiltflow.evaluation.lines import read_evaluations
-from tiltflow.files import read_object, write_text
+from tiltflow.evaluation.lines import join_logs
+from tiltflow.files import write_text
+from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import find_task
-from tiltflow.training import logs
 
-FILE = "summary.csv"
-COLUMNS = (
-    "task", "agent", "metric", "unit", "mean", "ci95_low", "ci95_high", "seeds", "episodes", "steps",
-    "failed", "data_checksum",
+_SUMMARY_FILE = "summary.csv"
+_COLUMNS = (
+    "task", "agent", "variant", "metric", "unit", "mean", "ci95_low", "ci95_high", "seeds", "episodes",
+    "steps", "failed", "data_checksum",
 )  # fmt: skip
 
 
-class Scores(NamedTuple):
+class SuiteScores(NamedTuple):
     """What a benchmark has come to."""
 
     results: list[dict[str, Any]]
-    """A result record for each task, agent and data, with the `data_checksum`."""
-    failed: Counter[tuple[str, str]]
-    """Failed runs of each task and agent, which no score tells of."""
+    """A result record for each task, agent, variant and data, with the `variant` and `data_checksum`."""
+    failed: Counter[tuple[str, str, str]]
+    """Failed runs of each task, agent and variant, which no score tells of."""
     problems: list[str]
     """Finished runs that cannot be read, and why."""
 
 
-def summarise(out: Path) -> Scores:
+def suite_scores(out: Path) -> SuiteScores:
     """The scores of all runs that benchmark.json knows, of this command and of earlier ones.
 
     A finished run whose files are damaged is left out and named: it must not stop the others.
     """
     from tiltflow.evaluation.statistics import result_record
 
-    groups: dict[tuple[str, str, str], list[list[dict[str, Any]]]] = {}
-    failed, problems = Counter[tuple[str, str]](), []
+    groups: dict[tuple[str, str, str, str], list[list[dict[str, Any]]]] = {}
+    failed, problems = Counter[tuple[str, str, str]](), []
     for entry in stored_runs(out):
-        folder = out / entry["folder"]
-        if not finished(folder):
-            failed[entry["task"], entry["agent"]] += entry.get("state") == "failed"
+        folder = RunFolder(out / entry["folder"])
+        place = entry["task"], entry["agent"], entry.get("variant", "")
+        if not folder.finished:
+            failed[place] += entry.get("state") == "failed"
             continue
         try:
             find_task(entry["task"])
-            checksum = _checksum(folder)
-            evaluations = read_evaluations(folder, seeds=1)
+            checksum = str(folder.read_environment()["data"].get("checksum", ""))
+            evaluations = folder.evaluations(seeds=1)
         except UserError as error:
             problems.append(str(error))
             continue
         if evaluations:
-            groups.setdefault((entry["task"], entry["agent"], checksum), []).append(evaluations)
+            groups.setdefault((*place, checksum), []).append(evaluations)
         else:
-            problems.append(f"{folder / logs.EVALUATIONS} has no evaluation, though the run is finished.")
+            problems.append(f"{folder.evaluations_file} has no evaluation, though the run is finished.")
     results = []
-    for (task, agent, checksum), of_seeds in groups.items():
-        evaluations = logs.join(of_seeds)
+    for (task, agent, variant, checksum), of_seeds in groups.items():
+        evaluations = join_logs(of_seeds)
         if not evaluations:
             problems.append(f"The seeds of {agent} on {task} have no evaluation at the same gradient step.")
             continue
         record = result_record(find_task(task), agent, evaluations, evaluations[-1]["step"], 0.0)
-        results.append(record | {"data_checksum": checksum})
-    return Scores(results, failed, problems)
+        results.append(record | {"variant": variant, "data_checksum": checksum})
+    return SuiteScores(results, failed, problems)
 
 
-def _checksum(folder: Path) -> str:
-    data = read_object(folder / "environment.json", "data")["data"]
-    return str(data.get("checksum", "")) if isinstance(data, dict) else ""
+def write_summary(scores: SuiteScores, out: Path) -> Path:
+    """Write summary.csv: a row for each task, agent, variant and data, scores in the unit that the row names.
 
-
-def write_summary(scores: Scores, out: Path) -> Path:
-    """Write summary.csv: a row for each task, agent and data, scores in the unit that the row names.
-
-    Where all runs of a task and agent have failed, the row has no score.
+    Where all runs of a task, agent and variant have failed, the row has no score.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(text, _COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
+    scored = set()
     for result in scores.results:
         low, high = result["ci95"]
-        place = result["task"], result["algorithm"]
-        more = {
-            "agent": result["algorithm"],
-            "ci95_low": low,
-            "ci95_high": high,
-            "failed": scores.failed[place],
-        }
-        writer.writerow(result | more)
-    scored = {(result["task"], result["algorithm"]) for result in scores.results}
-    for (task, agent), count in scores.failed.items():
-        if count and (task, agent) not in scored:
-            writer.writerow({"task": task, "agent": agent, "seeds": 0, "failed": count})
-    write_text(out / FILE, text.getvalue())
-    return out / FILE
+        place = result["task"], result["algorithm"], result["variant"]
+        scored.add(place)
+        more = {"ci95_low": low, "ci95_high": high, "failed": scores.failed[place]}
+        writer.writerow(result | more | {"agent": result["algorithm"]})
+    for place, count in scores.failed.items():
+        if count and place not in scored:
+            writer.writerow(dict(zip(_COLUMNS, place, strict=False)) | {"seeds": 0, "failed": count})
+    write_text(out / _SUMMARY_FILE, text.getvalue())
+    return out / _SUMMARY_FILE

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from tiltflow import __version__
 from tiltflow.cli.failures import exit_code, paragraph
 from tiltflow.errors import UserError, nearest
-from tiltflow.training.stopping import stopping_at_once
+from tiltflow.processes.stopping import stopping_at_once
 from tiltflow.trust import trusting
 
 

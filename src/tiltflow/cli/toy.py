@@ -11,15 +11,15 @@ import tyro
 from tiltflow.cli.bars import progress_bar
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import Interrupted, ProcessFailed
-from tiltflow.figures2d.plan import Plan
+from tiltflow.figures2d.plan import FigurePlan
 from tiltflow.packages import need
 from tiltflow.settings import MethodName, SetName
 
-_DEFAULT = Plan()
+_DEFAULT = FigurePlan()
 
 
 @dataclass(frozen=True)
-class Toy:
+class ToyFigures:
     """Sample the tilt of six 2-D sets with every method: figures, distances to the truth, a page.
 
     Reproduces Figures 1 to 3 of arXiv 2503.04975 and measures its Table 1; with flowq among the methods also
@@ -53,12 +53,12 @@ class Toy:
         """
         plan = self.plan()
         need("matplotlib", "jinja2")
-        from tiltflow.figures2d.run import compute
+        from tiltflow.figures2d.compute import compute
 
         try:
             with progress_bar("cells") as advance:
                 results = compute(plan, self.out, advance, lambda text: print(text, file=sys.stderr))
-        except KeyboardInterrupt as stop:
+        except (KeyboardInterrupt, Interrupted) as stop:
             raise Interrupted(
                 f"Interrupted. What is done is kept in {self.out}: the same command continues."
             ) from stop
@@ -70,9 +70,9 @@ class Toy:
                 f"The others are in {self.out}: the same command computes what is missing."
             )
 
-    def plan(self) -> Plan:
+    def plan(self) -> FigurePlan:
         """What is to be computed. Raises UserError for values that cannot be."""
-        return Plan(
+        return FigurePlan(
             data=self.data,
             methods=self.method,
             betas=self.beta,
@@ -83,7 +83,7 @@ class Toy:
             points=self.points,
         )
 
-    def _write(self, plan: Plan, numbers: dict, failures: dict) -> None:
+    def _write(self, plan: FigurePlan, numbers: dict, failures: dict) -> None:
         from tiltflow.figures2d import table
         from tiltflow.figures2d.figures import Grid, Picture, draw_grid
         from tiltflow.figures2d.grids import Gallery
@@ -92,7 +92,7 @@ class Toy:
         from tiltflow.figures2d.trajectories import draw_schedules
 
         rows = table.table_rows(plan, numbers)
-        summaries = table.summarise(plan, rows)
+        summaries = table.method_summaries(plan, rows)
         table.write_tables(self.out, rows)
         gallery = Gallery(plan, self.out / "cells", numbers).grids()
         grids: list[Grid | Picture] = [*gallery]
@@ -123,6 +123,6 @@ def _style() -> str:
     return environment.get_template("style.css.j2").render(colours=COLOURS)
 
 
-def parse(arguments: Sequence[str]) -> Toy:
+def parse(arguments: Sequence[str]) -> ToyFigures:
     """Read the arguments behind `tiltflow toy`."""
-    return tyro.cli(Toy, prog="tiltflow toy", args=arguments)
+    return tyro.cli(ToyFigures, prog="tiltflow toy", args=arguments)

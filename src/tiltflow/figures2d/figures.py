@@ -17,24 +17,24 @@ from matplotlib.figure import Figure
 from tiltflow.datasets2d import Labels
 from tiltflow.files import atomic_file
 
-LIMIT = 4.5
-INK, MUTED, _FRAME = "#1c2127", "#59616b", "#c9c6be"
+_LIMIT = 4.5
+FIGURE_INK, FIGURE_MUTED, _FRAME = "#1c2127", "#59616b", "#c9c6be"
 _PANEL, _DPI = 1.62, 200
 _LETTERS = 11
 """Of a title on an inch."""
 # Dark is where e is high, so that what a tilt favours stands out, in black and white too; the palest tenth
 # of cividis would be lost on white.
-COLOURS = LinearSegmentedColormap.from_list(
+LABEL_COLOURS = LinearSegmentedColormap.from_list(
     "label", matplotlib.colormaps["cividis_r"](np.linspace(0.1, 1, 256))
 )
-STYLE: dict[str, Any] = {
+FIGURE_STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.size": 9,
-    "text.color": INK,
-    "axes.labelcolor": INK,
+    "text.color": FIGURE_INK,
+    "axes.labelcolor": FIGURE_INK,
     "axes.edgecolor": _FRAME,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
+    "xtick.color": FIGURE_MUTED,
+    "ytick.color": FIGURE_MUTED,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
@@ -47,7 +47,7 @@ class Picture(NamedTuple):
     title: str
 
 
-class Panel(NamedTuple):
+class PointsPanel(NamedTuple):
     """Points with the label that gives each its colour, and what is written into the corner."""
 
     points: Float[np.ndarray, "n 2"]
@@ -62,13 +62,13 @@ class Grid(NamedTuple):
     title: str
     rows: Sequence[str]
     columns: Sequence[str]
-    panels: Sequence[Sequence[Panel | None]]
+    panels: Sequence[Sequence[PointsPanel | None]]
 
 
 def draw_grid(grid: Grid, folder: Path) -> list[Path]:
     """Write FOLDER/NAME.png and NAME.svg; equal grids give equal bytes."""
     height, width = len(grid.rows), len(grid.columns)
-    with matplotlib.style.context(STYLE | {"svg.hashsalt": grid.name}, after_reset=True):
+    with matplotlib.style.context(FIGURE_STYLE | {"svg.hashsalt": grid.name}, after_reset=True):
         # Room beside the panels for labels and the colour bar, above and below for titles.
         title = textwrap.fill(grid.title, int(_LETTERS * (_PANEL * width + 1.5)))
         size = (_PANEL * width + 1.5, _PANEL * height + 0.75 + 0.18 * title.count("\n"))
@@ -81,12 +81,12 @@ def draw_grid(grid: Grid, folder: Path) -> list[Path]:
                 place = axes[row, column]
                 _paint(place, grid.panels[row][column])
                 if row == 0:
-                    place.set_title(head, fontsize=9.5, color=INK)
+                    place.set_title(head, fontsize=9.5, color=FIGURE_INK)
                 if row == height - 1:
                     place.set_xlabel("x₁", labelpad=1)
                 if column == 0:
                     place.set_ylabel(f"{name}\nx₂", labelpad=1, linespacing=1.3)
-        colours = ScalarMappable(Normalize(0, 1), COLOURS)
+        colours = ScalarMappable(Normalize(0, 1), LABEL_COLOURS)
         bar = figure.colorbar(
             colours, ax=axes, label="label e (energy 1 − e)", aspect=30, pad=0.02, fraction=0.03
         )
@@ -95,19 +95,19 @@ def draw_grid(grid: Grid, folder: Path) -> list[Path]:
         return [save_figure(figure, folder / f"{grid.name}.{kind}") for kind in ("png", "svg")]
 
 
-def _paint(place: Axes, panel: Panel | None) -> None:
+def _paint(place: Axes, panel: PointsPanel | None) -> None:
     place.set(
-        xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), xticks=(-4, 0, 4), yticks=(-4, 0, 4), aspect="equal"
+        xlim=(-_LIMIT, _LIMIT), ylim=(-_LIMIT, _LIMIT), xticks=(-4, 0, 4), yticks=(-4, 0, 4), aspect="equal"
     )
     place.tick_params(length=2.5, width=0.6)
     if panel is None:
-        place.text(0, 0, "not available", ha="center", va="center", color=MUTED)
+        place.text(0, 0, "not available", ha="center", va="center", color=FIGURE_MUTED)
         return
     place.scatter(
         panel.points[:, 0],
         panel.points[:, 1],
         c=panel.labels,
-        cmap=COLOURS,
+        cmap=LABEL_COLOURS,
         vmin=0,
         vmax=1,
         s=max(0.5, min(8.0, 5000 / len(panel.points))),

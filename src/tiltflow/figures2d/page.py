@@ -10,16 +10,23 @@ import jinja2
 
 from tiltflow import __version__
 from tiltflow.figures2d.figures import Grid, Picture
-from tiltflow.figures2d.plan import Plan
-from tiltflow.figures2d.table import COLUMNS, MEANING, Summary, summary_cells, summary_columns, texts
+from tiltflow.figures2d.plan import FigurePlan
+from tiltflow.figures2d.table import (
+    MEANING,
+    TABLE_COLUMNS,
+    MethodSummary,
+    summary_cells,
+    summary_columns,
+    texts,
+)
 from tiltflow.files import write_text
 
 
 def write_page(
     out: Path,
-    plan: Plan,
+    plan: FigurePlan,
     grids: Sequence[Grid | Picture],
-    summaries: Sequence[Summary],
+    summaries: Sequence[MethodSummary],
     rows: Sequence[dict[str, Any]],
     failures: Sequence[str],
     *,
@@ -40,7 +47,7 @@ def write_page(
         figures=list(zip(grids, images, strict=True)),
         columns=summary_columns(plan),
         lines=[summary_cells(summary) for summary in summaries],
-        all_columns=COLUMNS,
+        all_columns=TABLE_COLUMNS,
         all_lines=[texts(row) for row in rows],
         meaning=MEANING,
         failures=failures,
@@ -52,7 +59,7 @@ def write_page(
     return out / "report.html"
 
 
-def command(plan: Plan, out: Path) -> str:
+def command(plan: FigurePlan, out: Path) -> str:
     """The command line that gives this plan."""
     words = ["tiltflow", "toy", "--method", *plan.methods, "--data", *plan.data]
     words += ["--beta", *(f"{beta:g}" for beta in plan.betas), "--out", str(out)]

@@ -1,11 +1,10 @@
-"""What is to be computed: cells, and jobs of cells that share a training. Standard library only."""
+"""What is to be computed: cells, and groups of cells that share a training. Standard library only."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, get_args
 
-from tiltflow.errors import UserError, nearest
+from tiltflow.errors import UserError, check_names
 from tiltflow.settings import MethodName, SetName
 
 TRUTH = "truth"
@@ -14,7 +13,7 @@ SHARING = ("cep", "cg", "cfg", "flow-is", "smc", "unguided")
 """Methods of which some network, or all, serves every β."""
 
 
-class Cell(NamedTuple):
+class FigureCell(NamedTuple):
     """One sample to draw and measure."""
 
     data: str
@@ -27,7 +26,7 @@ class Cell(NamedTuple):
         return f"{self.data}-{self.method}-beta{self.beta:g}-seed{self.seed}"
 
 
-class Job(NamedTuple):
+class CellGroup(NamedTuple):
     """Cells of one set, method and seed that one process computes, one after the other."""
 
     data: str
@@ -36,12 +35,12 @@ class Job(NamedTuple):
     betas: tuple[float, ...]
 
     @property
-    def cells(self) -> list[Cell]:
-        return [Cell(self.data, self.method, beta, self.seed) for beta in self.betas]
+    def cells(self) -> list[FigureCell]:
+        return [FigureCell(self.data, self.method, beta, self.seed) for beta in self.betas]
 
 
 @dataclass(frozen=True)
-class Plan:
+class FigurePlan:
     """Which sets, methods, β and seeds, and how large everything is.
 
     Raises UserError for unknown names, values that occur twice or are out of range.
@@ -60,9 +59,9 @@ class Plan:
     """Points of each panel of the figures."""
 
     def __post_init__(self) -> None:
-        _check_names("set", self.data, get_args(SetName))
-        _check_names("method", self.methods, get_args(MethodName))
-        _check_names("β", self.betas)
+        check_names("set", self.data, get_args(SetName))
+        check_names("method", self.methods, get_args(MethodName))
+        check_names("β", self.betas)
         for beta in self.betas:
             if not (math.isfinite(beta) and beta >= 0):
                 raise UserError(f"β = {beta:g}: it must be finite and not negative.")
@@ -72,21 +71,21 @@ class Plan:
         if self.steps is not None and self.steps < 1:
             raise UserError(f"steps = {self.steps}: it must be at least 1.")
 
-    def truths(self) -> list[Cell]:
+    def truths(self) -> list[FigureCell]:
         """The exact samples, one for each set and β."""
-        return [Cell(data, TRUTH, beta, 0) for data in self.data for beta in self.betas]
+        return [FigureCell(data, TRUTH, beta, 0) for data in self.data for beta in self.betas]
 
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[FigureCell]:
         """Every sample of a method, in the order of the table."""
         return [
-            Cell(data, method, beta, seed)
+            FigureCell(data, method, beta, seed)
             for data in self.data
             for method in self.methods
             for beta in self.betas
             for seed in range(self.seeds)
         ]
 
-    def settings(self, cell: Cell) -> dict[str, Any]:
+    def settings(self, cell: FigureCell) -> dict[str, Any]:
         """Everything that a cell's samples and distances depend on, in JSON."""
         common = {"format": 1, **cell._asdict(), "samples": self.samples, "drawn": self.drawn}
         if cell.method == TRUTH:
@@ -99,29 +98,22 @@ class Plan:
         return max(self.samples, self.points)
 
 
-def plan_from(settings: dict[str, Any]) -> Plan:
+def plan_from(settings: dict[str, Any]) -> FigurePlan:
     """The plan of `dataclasses.asdict`'s dict, also after a way through JSON."""
     lists = {name: tuple(settings[name]) for name in ("data", "methods", "betas")}
-    return Plan(**{**settings, **lists})
+    return FigurePlan(**{**settings, **lists})
 
 
-def jobs(missing: list[Cell]) -> Iterator[Job]:
-    """The jobs of these cells: one for all β where a training is shared between them, else one for each."""
+def group_cells(cells: list[FigureCell]) -> list[CellGroup]:
+    """The groups in which cells are computed: all β where they share a training, else each alone."""
     together: dict[tuple, list[float]] = {}
-    for cell in missing:
+    for cell in cells:
         shared = cell.method in SHARING
         group = (cell.data, cell.method, cell.seed, None if shared else cell.beta)
         together.setdefault(group, []).append(cell.beta)
-    # Long jobs first, so that no core is left alone with one at the end.
-    for (data, method, seed, _), betas in sorted(together.items(), key=lambda item: -len(item[1])):
-        yield Job(data, method, seed, tuple(betas))
-
-
-def _check_names(what: str, given: tuple, known: tuple | None = None) -> None:
-    if not given:
-        raise UserError(f"No {what} was given: name at least one.")
-    for name in given:
-        if known is not None and name not in known:
-            raise UserError(f"There is no {what} {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
-        if given.count(name) > 1:
-            raise UserError(f"{what} {name} is given twice: name each once.")
+    groups = [
+        CellGroup(data, method, seed, tuple(betas)) for (data, method, seed, _), betas in together.items()
+    ]
+    # Exact samples first: where one is out of reach, nothing has been trained for it. Then long groups, so
+    # that no core is left alone with one at the end.
+    return sorted(groups, key=lambda group: (group.method != TRUTH, -len(group.betas)))

@@ -24,9 +24,9 @@ from tiltflow.guidance.problem import make_problem
 from tiltflow.npz import load_npz
 from tiltflow.solvers import integrate
 
-BETA, MODES, SPREAD, DISTANCE = 1.0, 2.0, 0.3, 4.0
-ROWS, DRAWN, TRACED = 100_000, 10_000, 60
-FORMAT = 1
+_BETA, _MODES, _SPREAD, _DISTANCE = 1.0, 2.0, 0.3, 4.0
+_ROWS, _DRAWN, _TRACED = 100_000, 10_000, 60
+_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def cases(steps: int | None) -> list[Case]:
         return Case(name, title, method, config)
 
     last = float(FixedSchedule("rational", 1 - 1 / METHODS["flowq"].config.num_steps).h(jnp.ones(())))
-    sizes = {"linear": DISTANCE, "quadratic": DISTANCE, "rational": DISTANCE / last}
+    sizes = {"linear": _DISTANCE, "quadratic": _DISTANCE, "rational": _DISTANCE / last}
     symbols = {"linear": "t", "quadratic": "t²", "rational": "t²/(1 − t)", "learned": "learned"}
     velocity = [
         case(f"velocity-{name}", f"flowq, velocity, h = {symbol}", reading="velocity", schedule=name)
@@ -109,31 +109,31 @@ def trace_all(
 
 def _settings(case: Case) -> dict[str, Any]:
     config = None if case.config is None else asdict(case.config)
-    return {"format": FORMAT, "method": case.method, "config": config, "rows": ROWS, "drawn": DRAWN}
+    return {"format": _FORMAT, "method": case.method, "config": config, "rows": _ROWS, "drawn": _DRAWN}
 
 
 def _modes(n: int, upper: float, mean: float, seed: int) -> Float[np.ndarray, "n 2"]:
     rng = np.random.default_rng(seed)
-    centre = np.where(rng.random(n) < upper, MODES, -MODES) + mean
-    return rng.standard_normal((n, 2)) * SPREAD + np.stack([np.zeros(n), centre], axis=1)
+    centre = np.where(rng.random(n) < upper, _MODES, -_MODES) + mean
+    return rng.standard_normal((n, 2)) * _SPREAD + np.stack([np.zeros(n), centre], axis=1)
 
 
 def _compute(case: Case) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "times m 2"]]:
     nothing = np.zeros((0, 0, 2), np.float32)
     if case.method is None:
         # exp(x₂) moves each mode by its variance and weights it by exp of its mean.
-        odds = np.exp(2 * MODES * BETA) if case.name == "truth" else 1.0
-        shift = BETA * SPREAD**2 if case.name == "truth" else 0.0
-        return _modes(DRAWN, odds / (1 + odds), shift, seed=1).astype(np.float32), nothing
-    rows = _modes(ROWS, 0.5, 0.0, seed=0)
-    problem = make_problem(rows, lambda x: -x[:, 1], BETA, standardise=False)
+        odds = np.exp(2 * _MODES * _BETA) if case.name == "truth" else 1.0
+        shift = _BETA * _SPREAD**2 if case.name == "truth" else 0.0
+        return _modes(_DRAWN, odds / (1 + odds), shift, seed=1).astype(np.float32), nothing
+    rows = _modes(_ROWS, 0.5, 0.0, seed=0)
+    problem = make_problem(rows, lambda x: -x[:, 1], _BETA, standardise=False)
     fitted = fit_problem(case.method, problem, case.config)
-    return fitted.sample(DRAWN), np.asarray(_ways(fitted.model, fitted.config.num_steps))
+    return fitted.sample(_DRAWN), np.asarray(_ways(fitted.model, fitted.config.num_steps))
 
 
 def _ways(flow: Generator, num_steps: int) -> Float[np.ndarray, "times m 2"]:
     """Points on the way of a few samples, at every step of the solver."""
-    noise = jax.random.normal(jax.random.key(2), (TRACED, 2))
+    noise = jax.random.normal(jax.random.key(2), (_TRACED, 2))
 
     def steps(x: jax.Array) -> Iterator[jax.Array]:
         yield x

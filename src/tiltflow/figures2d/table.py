@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tiltflow.figures2d.plan import TRUTH, Cell, Plan
+from tiltflow.figures2d.plan import TRUTH, FigureCell, FigurePlan
 from tiltflow.files import write_json, write_text
 from tiltflow.guidance.configs import METHODS
 
-COLUMNS = (
+TABLE_COLUMNS = (
     "set",
     "method",
     "beta",
@@ -45,7 +45,7 @@ MEANING = {
 }
 
 
-class Summary(NamedTuple):
+class MethodSummary(NamedTuple):
     """A method over all sets and seeds: texts, with the median ratio of each β."""
 
     method: str
@@ -57,13 +57,13 @@ class Summary(NamedTuple):
     ratios: tuple[str, ...]
 
 
-def table_rows(plan: Plan, numbers: dict[Cell, dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row for every finished cell of a method, with the columns COLUMNS."""
+def table_rows(plan: FigurePlan, numbers: dict[FigureCell, dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for every finished cell of a method, with the columns TABLE_COLUMNS."""
     rows = []
     for cell in plan.cells():
         if cell not in numbers:
             continue
-        truth = numbers[Cell(cell.data, TRUTH, cell.beta, 0)]
+        truth = numbers[FigureCell(cell.data, TRUTH, cell.beta, 0)]
         method = METHODS[cell.method]
         row = {
             "set": cell.data,
@@ -74,11 +74,11 @@ def table_rows(plan: Plan, numbers: dict[Cell, dict[str, Any]]) -> list[dict[str
             "exact": _yes(method.exact),
             "auxiliary": _yes(method.auxiliary),
         }
-        rows.append({column: row[column] for column in COLUMNS})
+        rows.append({column: row[column] for column in TABLE_COLUMNS})
     return rows
 
 
-def summarise(plan: Plan, rows: Sequence[dict[str, Any]]) -> list[Summary]:
+def method_summaries(plan: FigurePlan, rows: Sequence[dict[str, Any]]) -> list[MethodSummary]:
     """The methods in the order of the plan: medians over sets and seeds, of times and sizes also over β."""
     found = []
     for method in plan.methods:
@@ -91,7 +91,7 @@ def summarise(plan: Plan, rows: Sequence[dict[str, Any]]) -> list[Summary]:
             return statistics.median(row[column] for row in mine)
 
         found.append(
-            Summary(
+            MethodSummary(
                 method,
                 mine[0]["exact"],
                 mine[0]["auxiliary"],
@@ -104,13 +104,13 @@ def summarise(plan: Plan, rows: Sequence[dict[str, Any]]) -> list[Summary]:
     return found
 
 
-def summary_columns(plan: Plan) -> tuple[str, ...]:
+def summary_columns(plan: FigurePlan) -> tuple[str, ...]:
     """The heads of the summary, in the order of `summary_cells`."""
     betas = (f"β = {beta:g}" for beta in plan.betas)
     return ("method", *betas, "exact", "2nd model", "parameters", "training, s", "10⁴ samples, s")
 
 
-def summary_cells(summary: Summary) -> tuple[str, ...]:
+def summary_cells(summary: MethodSummary) -> tuple[str, ...]:
     """A line of the summary."""
     method, *rest, ratios = summary
     return (method, *ratios, *rest)
@@ -119,12 +119,12 @@ def summary_cells(summary: Summary) -> tuple[str, ...]:
 def write_tables(out: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write DIR/table.csv, table.md and table.json: the same numbers three times."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, TABLE_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(out / "table.csv", text.getvalue())
     write_json(out / "table.json", {"columns": MEANING, "rows": list(rows)})
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *(texts(row) for row in rows)]
+    lines = [TABLE_COLUMNS, ["---"] * len(TABLE_COLUMNS), *(texts(row) for row in rows)]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     meaning = "\n".join(f"- {name}: {text}" for name, text in MEANING.items())
     write_text(out / "table.md", f"{table}\n\n{meaning}\n")

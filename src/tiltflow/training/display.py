@@ -11,8 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tiltflow.processes.executor import Event
 from tiltflow.training.progress import (
-    Event,
     SeedView,
     View,
     activity_text,

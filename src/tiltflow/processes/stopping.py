@@ -1,17 +1,14 @@
-"""Being asked to stop, and keeping others out of a folder meanwhile. Standard library only."""
+"""Being asked to stop. Standard library only."""
 
-import fcntl
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tiltflow.errors import Interrupted, UserError
-from tiltflow.files import unwritable
+from tiltflow.errors import Interrupted
 
 REQUESTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, what a scheduler or `kill` sends, and what a terminal sends that is closed."""
@@ -107,33 +104,3 @@ def _silence(numbers: list[int]) -> None:
     for number in numbers:
         os.dup2(nowhere, number)
     os.close(nowhere)
-
-
-LOCK = ".lock"
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep a second training out of the folder; the lock ends with this process, however it ends.
-
-    A folder that holds nothing but the lock at the end is removed again. Raises UserError where another
-    process holds it or the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o644)
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise UserError(f"Another process is training {folder}. Wait for it, or stop it first.") from error
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            if [path.name for path in folder.iterdir()] == [LOCK]:
-                (folder / LOCK).unlink()
-                folder.rmdir()
-        os.close(handle)
