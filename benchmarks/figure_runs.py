@@ -29,7 +29,7 @@ def collect_data(tasks: Sequence[str], folder: Path) -> None:
     """Collect the point mazes that are missing. Raises UserError for other data that are."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = missing_data([find_task(name) for name in tasks], folder)
-    made = [task for task in missing if collectable(task) and task.family == "pointmaze"]
+    made = [task for task in missing if collectable(task) and task.name.startswith("pointmaze/")]
     refuse_missing([task for task in missing if task not in made], folder)
     if made:
         with stop_on_signals() as stop, progress_bar("episodes") as advance:

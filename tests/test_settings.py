@@ -321,7 +321,7 @@ def test_each_choice_is_defined_once():
         (SolverName, solvers.EVALUATIONS),
         (FixedStep, solvers._STEPS),
         (FixedScheduleName, FIXED_SCHEDULES),
-        (SetName, datasets2d.TOYS),
+        (SetName, datasets2d.DATASETS_2D),
     ],
 )
 def test_the_mathematics_has_what_the_choices_promise(choice, table):

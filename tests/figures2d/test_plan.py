@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from tiltflow.datasets2d import TOYS
+from tiltflow.datasets2d import DATASETS_2D
 from tiltflow.errors import UserError
 from tiltflow.figures2d.figure_plan import TRUTH, FigurePlan, group_cells, plan_from
 from tiltflow.guidance.methods import METHODS
@@ -14,7 +14,7 @@ from tiltflow.settings import SetName
 
 def test_the_names_are_those_that_exist():
     assert FigurePlan().methods == tuple(METHODS)
-    assert get_args(SetName) == tuple(TOYS)
+    assert get_args(SetName) == tuple(DATASETS_2D)
 
 
 def test_groups_cover_every_cell_once_share_what_can_be_shared_and_begin_with_the_truth():
