@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "tiltflow"
 
 FLOORS = (
-    ("errors", "settings", "files", "packages", "trust", "sizes", "npz"),
+    ("errors", "settings", "files", "packages", "trust", "sizes", "npz", "words"),
     ("paths", "networks", "solvers", "tilting", "optimize"),
     ("flow", "exact", "datasets2d", "metrics", "data", "tasks", "environments", "mazes"),
     ("critics", "agents", "guidance"),

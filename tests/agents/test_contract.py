@@ -16,8 +16,8 @@ from tiltflow.agents.configs import CriticConfig, NetworkConfig
 from tiltflow.agents.registry import ALGORITHMS, build_agent, preset
 from tiltflow.data.transitions import Spec
 from tiltflow.training import checkpoints
-from tiltflow.training.export import export_policy
 from tiltflow.training.policy import ObservationScaler, RunState
+from tiltflow.training.policy_files import export_policy
 
 SPEC = Spec(observation_size=3, action_size=2)
 ROWS = 64

@@ -1,9 +1,8 @@
 """`tiltflow tasks`: what `--task` takes, and what is known of one task: its presets and published scores."""
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -11,6 +10,7 @@ from tiltflow.agents.presets import find_preset
 from tiltflow.agents.registry import ALGORITHMS, has_published, named_preset
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import UserError
+from tiltflow.settings import diff
 from tiltflow.tasks import OPEN, Task, collectable, find_task, list_tasks
 
 
@@ -63,7 +63,7 @@ def _score(task: Task) -> str:
 
 def _describe(task: Task) -> None:
     """Print what a task is, the preset of each algorithm on it, and what others have published."""
-    from tiltflow.evaluation.published import published
+    from tiltflow.evaluation.published_scores import published
 
     own = "the environment's own limit of steps, or " if task.family in OPEN else ""
     print(f"{task.name}: {task.description}; {_score(task)}, {own}{task.horizon} steps\n")
@@ -73,7 +73,7 @@ def _describe(task: Task) -> None:
         preset = find_preset(algorithm.name, algorithm.config, task.name)
         changed = ", ".join(
             f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"
-            for key, value in _changes(algorithm.config, preset.config)
+            for key, (_, value) in diff(algorithm.config, preset.config).items()
         )
         rows.append((algorithm.name, changed or "–", ("found: " if preset.found else "") + preset.source))
         if has_published(algorithm.name):
@@ -96,13 +96,3 @@ def _describe(task: Task) -> None:
     print_table(("algorithm", task.unit, "protocol", "source"), scores)
     for note in dict.fromkeys(f"{entry.source}: {entry.note}" for entry in entries if entry.note):
         print(f"\n{note}")
-
-
-def _changes(default: Any, config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted fields in which a config differs from the default, with their values."""
-    for field in dataclasses.fields(default):
-        before, after = getattr(default, field.name), getattr(config, field.name)
-        if dataclasses.is_dataclass(before):
-            yield from _changes(before, after, f"{prefix}{field.name}.")
-        elif before != after:
-            yield f"{prefix}{field.name}", after

@@ -171,7 +171,7 @@ def conclude(config: TrainConfig, run: Path, steps: int, seconds: float, observe
 
 def _write_report(run: Path, observe: Observe) -> None:
     try:
-        from tiltflow.report.page import write_report
+        from tiltflow.report.run_page import write_report
     except ImportError as error:
         text = f"No report was written: {error}. {how_to_install('matplotlib')}"
         observe({"event": "message", "level": "warning", "text": text})
