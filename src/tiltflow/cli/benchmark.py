@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from tiltflow import words
 from tiltflow.agents.registry import PRESETS, known_algorithms
 from tiltflow.benchmark.plan import Plan, PlannedRun, parse_network
 from tiltflow.benchmark.records import (
@@ -22,7 +23,6 @@ from tiltflow.benchmark.records import (
 )
 from tiltflow.benchmark.suites import SUITES, Suite, find_suite
 from tiltflow.cli.bars import progress_bar
-from tiltflow.cli.results import interval_text, mean_text
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import Interrupted, UserError
 from tiltflow.tasks import Task, find_task
@@ -215,8 +215,8 @@ def _print_scores(results: Sequence[dict[str, Any]]) -> None:
             result["task"],
             PlannedRun(result["task"], result["algorithm"], 0, result["variant"]).label,
             result["metric"],
-            mean_text(result),
-            interval_text(result),
+            words.score_text(result["mean"], result["unit"]),
+            words.interval_text(result["ci95"], result["unit"]),
             f"{result['seeds']} × {result['episodes']}",
             result["data_checksum"][:8],
         )

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from tiltflow.agents.registry import preset
-from tiltflow.cli.results import interval_text, mean_text
-from tiltflow.cli.tables import print_table
+from tiltflow.cli.compare import compare_runs
 from tiltflow.errors import UserError
-from tiltflow.files import read_json
 from tiltflow.model_settings import CriticConfig, NetworkConfig
 from tiltflow.packages import need
 from tiltflow.run_folder import RunFolder
@@ -67,7 +65,7 @@ class Demo:
     """Seeds of each training."""
 
     def run(self) -> None:
-        """Do what is not done yet, then print the scores and the path of the page."""
+        """Do what is not done yet, then print the comparison and the paths of its files."""
         need("gymnasium_robotics", "mujoco", "matplotlib", "jinja2")
         configs = demo_configs(PLAN, self.out, self.seeds)
         runs = [self.out / config.algorithm for config in configs]
@@ -79,12 +77,8 @@ class Demo:
             _collect(self.out / "data", observe)
             for config, run in zip(configs, runs, strict=True):
                 _train(config, run, observe)
-        from tiltflow.report.page import write_demo_report
-
-        page = write_demo_report(runs, self.out / "report.html")
         print()
-        _print_scores(runs)
-        print(f"\n{page}")
+        compare_runs(runs, self.out / "compare")
 
 
 def parse(arguments: Sequence[str]) -> Demo:
@@ -161,18 +155,3 @@ def _train(config: TrainConfig, run: Path, observe: "Display") -> None:
 
 def _message(text: str) -> dict[str, Any]:
     return {"event": "message", "level": "info", "text": text}
-
-
-def _print_scores(runs: list[Path]) -> None:
-    results = [read_json(RunFolder(run).result_file) for run in runs]
-    rows = [
-        (
-            result["algorithm"],
-            mean_text(result),
-            interval_text(result),
-            f"{result['seeds']} × {result['episodes']}",
-            f"{result['train_seconds']:.0f} s",
-        )
-        for result in results
-    ]
-    print_table(("algorithm", results[0]["metric"], "95 % interval", "seeds × episodes", "training"), rows)

@@ -56,7 +56,7 @@ def _score(task: Task) -> str:
 
 def _describe(task: Task) -> None:
     """Print what a task is, the preset of each algorithm on it, and what others have published."""
-    from tiltflow.evaluation.published import published
+    from tiltflow.evaluation.published_scores import published
 
     own = "the environment's own limit of steps, or " if task.source.open_task else ""
     print(f"{task.name}: {task.description}; {_score(task)}, {own}{task.horizon} steps\n")

@@ -113,12 +113,9 @@ class ToyFigures:
 
 def _style() -> str:
     """The style sheet of all pages."""
-    import jinja2
+    from tiltflow.report.html import render
 
-    from tiltflow.report.svg import COLOURS
-
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("tiltflow.report"), autoescape=False)
-    return environment.get_template("style.css.j2").render(colours=COLOURS)
+    return render("style.css.j2")
 
 
 def parse(arguments: Sequence[str]) -> ToyFigures:

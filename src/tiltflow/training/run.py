@@ -162,7 +162,7 @@ def conclude(prepared: Prepared, run: RunFolder, seconds: float, observe: Observ
 
 def _write_report(run: RunFolder, observe: Observe) -> None:
     try:
-        from tiltflow.report.page import write_report
+        from tiltflow.report.run_page import write_report
     except ImportError as error:
         text = f"No report was written: {error}. {how_to_install('matplotlib')}"
         observe({"event": "message", "level": "warning", "text": text})
