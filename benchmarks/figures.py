@@ -68,10 +68,10 @@ def support_sizes(task: str, arguments: argparse.Namespace) -> list[Value]:
 
 def refreshes(task: str, arguments: argparse.Namespace) -> list[Value]:
     """The score for each K_renew, from the whole improvement stage down; behaviour and critic once."""
-    from tiltflow.training.group import load_data, make_agent
+    from tiltflow.training.prepare import prepare
 
     plain = qipo_config(task, arguments)
-    steps = make_agent(plain, load_data(plain).train.spec)[1].stages[-1].steps
+    steps = prepare(plain)[0].schedule.stages[-1].steps
     values, first = [], None
     for share in SHARES:
         every = max(1, steps // share)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from bandits import exact_flow, known_critic
 
-from tiltflow.agents.configs import CriticConfig
 from tiltflow.agents.q_guidance import QGuided, crossed_value
 from tiltflow.critics import Ensemble
 from tiltflow.exact import gaussian_mixture
+from tiltflow.model_settings import CriticConfig
 
 
 def guided_sample(kind: str, path: str, mean: float, variance: float, slope: float) -> np.ndarray:

@@ -42,14 +42,14 @@ import resource, signal, sys
 from pathlib import Path
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 from tiltflow.cli.main import main
-from tiltflow.training import logs
+from tiltflow.run_folder import RunFolder
 what, folder = sys.argv[1], Path(sys.argv[2])
 words = sys.argv[3:]
 if what == "log":
     from tiltflow.errors import UserError
     resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
     try:
-        logs.append(folder / "metrics.jsonl", {"step": 1, "text": 100 * "x"})
+        RunFolder(folder).log_metrics({"step": 1, "text": 100 * "x"})
     except UserError as error:
         sys.exit(str(error))
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tiltflow.agents.configs import NetworkConfig
 from tiltflow.agents.registry import PRESETS, find_algorithm, preset
 from tiltflow.benchmark.vary import variants, with_variant
 from tiltflow.errors import UserError, check_names
+from tiltflow.model_settings import NetworkConfig
 from tiltflow.tasks import find_task
 from tiltflow.training.config import TrainConfig
 

@@ -1,7 +1,6 @@
 """The queue of runs, each a job: every change of state and every score is on the disk at once."""
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -11,13 +10,13 @@ from typing import Any
 
 from tiltflow.benchmark.board import Board
 from tiltflow.benchmark.plan import Plan, PlannedRun
-from tiltflow.benchmark.records import DONE, RUN_LOG, steps_kept, write_records
+from tiltflow.benchmark.records import DONE, RUN_LOG, write_records
 from tiltflow.benchmark.scores import suite_scores, write_summary
 from tiltflow.files import read_json
 from tiltflow.processes.executor import Event, Executor, Job, Send
 from tiltflow.processes.locks import locked
 from tiltflow.processes.stopping import StopFlag, stopping_at_once
-from tiltflow.training import logs
+from tiltflow.run_folder import RunFolder
 from tiltflow.training.config import from_dict, to_dict
 
 Show = Callable[[PlannedRun | None, Event | None], None]
@@ -67,7 +66,7 @@ def train_run(send: Send, config: dict[str, Any], folder: str) -> dict[str, Any]
     """
     # Several processes share an accelerator, where there is one: none may take all its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    run, wanted = Path(folder), from_dict(config, folder)
+    path, run, wanted = Path(folder), RunFolder(Path(folder)), from_dict(config, folder)
     with stopping_at_once():
         from tiltflow.training.display import PlainDisplay
         from tiltflow.training.run import resume, train
@@ -79,15 +78,13 @@ def train_run(send: Send, config: dict[str, Any], folder: str) -> dict[str, Any]
             log(event)
             send(event)
 
-        if steps_kept(run) and wanted.play and unplayed(run) and play_kept(run, observe):
+        begun = run.steps_kept() > 0
+        if begun and wanted.play and unplayed(path) and play_kept(path, observe):
             observe({"event": "finished"})
-        elif steps_kept(run):
-            resume(run, observe, config=wanted, in_this_process=True)
+        elif begun:
+            resume(path, observe, config=wanted, in_this_process=True)
         else:
-            with locked(run):
-                # What an attempt leaves that came to nothing may be of other settings.
-                shutil.rmtree(run / "seeds", ignore_errors=True)
-                for name in ("config.json", "environment.json", *logs.NAMES):
-                    (run / name).unlink(missing_ok=True)
-            train(wanted, run, observe, in_this_process=True)
-    return read_json(run / "result.json") if wanted.play else None
+            with locked(path):
+                run.clear()
+            train(wanted, path, observe, in_this_process=True)
+    return read_json(run.result_file) if wanted.play else None

@@ -4,7 +4,6 @@ Standard library only.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import Any, Literal
 
 from tiltflow.benchmark.plan import Plan, PlannedRun
 from tiltflow.errors import UserError
-from tiltflow.files import read_json, read_object, write_json
+from tiltflow.files import read_object, write_json
+from tiltflow.run_folder import RunFolder
 from tiltflow.settings import diff, diff_text
-from tiltflow.training.config import from_dict, to_dict
+from tiltflow.training.config import to_dict
 
 BENCHMARK_FILE = "benchmark.json"
 RUN_LOG = "log.txt"
@@ -37,36 +37,20 @@ class RunRecord:
     unit: str | None = None
 
 
-def finished(folder: Path) -> bool:
-    """Whether the run in that folder has come to its end."""
-    return (folder / "result.json").exists()
-
-
-def trained(folder: Path) -> bool:
-    """Whether the run in that folder has been trained to its end and is still to be played."""
-    return (folder / "actions.npz").exists() and not read_json(folder / "config.json").get("play", True)
-
-
-def steps_kept(folder: Path) -> int:
-    """Gradient steps of the newest checkpoint in a run folder; 0 where nothing is worth keeping."""
-    names = [path.name for path in folder.glob("seeds/*/checkpoints/step-*.ckpt")]
-    return max((int(re.sub(r"\D", "", name)) for name in names), default=0)
-
-
 def read_records(plan: Plan, out: Path) -> dict[PlannedRun, RunRecord]:
     """The record of every run of the plan, in the order of the queue."""
     stored = {entry["folder"]: entry for entry in stored_runs(out)}
     records = {}
     for run in plan.runs():
-        folder, entry = out / run.folder, stored.get(str(run.folder), {})
-        seconds, step = entry.get("seconds", 0.0), steps_kept(folder)
-        if finished(folder):
-            result = read_object(folder / "result.json", "metric", "unit", "steps", "mean")
+        folder, entry = RunFolder(out / run.folder), stored.get(str(run.folder), {})
+        seconds, step = entry.get("seconds", 0.0), folder.steps_kept()
+        if folder.finished:
+            result = read_object(folder.result_file, "metric", "unit", "steps", "mean")
             kept = {key: result[key] for key in ("metric", "unit")}
             records[run] = RunRecord("finished", result["steps"], seconds, score=result["mean"], **kept)
         elif entry.get("state") == "failed":
             records[run] = RunRecord("failed", step, seconds, entry.get("reason"))
-        elif not plan.play and trained(folder):
+        elif not plan.play and folder.trained:
             records[run] = RunRecord("trained", step, seconds)
         else:
             records[run] = RunRecord("interrupted" if step else "waiting", step, seconds)
@@ -119,16 +103,17 @@ def check_unchanged(plan: Plan, out: Path) -> None:
         if run.seed != plan.seed:
             continue
         wanted = json.loads(json.dumps(to_dict(plan.config(run))))
-        for path in sorted((out / run.folder).parent.glob("seed-*/config.json")):
-            if finished(path.parent) or steps_kept(path.parent):
-                begun = to_dict(from_dict(read_json(path), str(path)))
+        for path in sorted((out / run.folder).parent.glob("seed-*")):
+            folder = RunFolder(path)
+            if folder.finished or folder.steps_kept():
+                begun = to_dict(folder.read_config())
                 if found := diff({**begun, **_FREE}, {**wanted, **_FREE}):
-                    changed[path.parent] = diff_text(found)
+                    changed[path] = diff_text(found)
     if changed:
-        folder, text = next(iter(changed.items()))
+        first, text = next(iter(changed.items()))
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise UserError(
-            f"{folder}{more} was begun with other settings than those of this command: "
+            f"{first}{more} was begun with other settings than those of this command: "
             f"{text} (begun ≠ wanted). Give the same options as then; where no option gives it, "
             "the preset has changed since: delete the run to train it again, or give another folder with "
             "--out."

@@ -6,12 +6,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tiltflow.benchmark.records import finished, stored_runs
+from tiltflow.benchmark.records import stored_runs
 from tiltflow.errors import UserError
-from tiltflow.evaluation.lines import read_evaluations
-from tiltflow.files import read_object, write_text
+from tiltflow.evaluation.lines import join_logs
+from tiltflow.files import write_text
+from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import find_task
-from tiltflow.training import logs
 
 _SUMMARY_FILE = "summary.csv"
 _COLUMNS = (
@@ -41,36 +41,31 @@ def suite_scores(out: Path) -> SuiteScores:
     groups: dict[tuple[str, str, str, str], list[list[dict[str, Any]]]] = {}
     failed, problems = Counter[tuple[str, str, str]](), []
     for entry in stored_runs(out):
-        folder = out / entry["folder"]
+        folder = RunFolder(out / entry["folder"])
         place = entry["task"], entry["agent"], entry.get("variant", "")
-        if not finished(folder):
+        if not folder.finished:
             failed[place] += entry.get("state") == "failed"
             continue
         try:
             find_task(entry["task"])
-            checksum = _checksum(folder)
-            evaluations = read_evaluations(folder, seeds=1)
+            checksum = str(folder.read_environment()["data"].get("checksum", ""))
+            evaluations = folder.evaluations(seeds=1)
         except UserError as error:
             problems.append(str(error))
             continue
         if evaluations:
             groups.setdefault((*place, checksum), []).append(evaluations)
         else:
-            problems.append(f"{folder / logs.EVALUATIONS} has no evaluation, though the run is finished.")
+            problems.append(f"{folder.evaluations_file} has no evaluation, though the run is finished.")
     results = []
     for (task, agent, variant, checksum), of_seeds in groups.items():
-        evaluations = logs.join(of_seeds)
+        evaluations = join_logs(of_seeds)
         if not evaluations:
             problems.append(f"The seeds of {agent} on {task} have no evaluation at the same gradient step.")
             continue
         record = result_record(find_task(task), agent, evaluations, evaluations[-1]["step"], 0.0)
         results.append(record | {"variant": variant, "data_checksum": checksum})
     return SuiteScores(results, failed, problems)
-
-
-def _checksum(folder: Path) -> str:
-    data = read_object(folder / "environment.json", "data")["data"]
-    return str(data.get("checksum", "")) if isinstance(data, dict) else ""
 
 
 def write_summary(scores: SuiteScores, out: Path) -> Path:

@@ -8,9 +8,8 @@ from itertools import product
 from types import NoneType
 from typing import Annotated, Any, get_origin
 
-from tiltflow.agents.published import with_settings
 from tiltflow.errors import UserError, check_names, nearest
-from tiltflow.settings import alternatives, field_types, flat
+from tiltflow.settings import alternatives, field_types, flat, override
 
 _READ: Mapping[Any, Any] = {
     int: int,
@@ -53,7 +52,7 @@ def with_variant(agent: str, config: Any, variant: str) -> Any:
         return config
     pairs = (pair.split("=", 1) for pair in variant.split(","))
     try:
-        return with_settings(config, {key: _value(config, key, text) for key, text in pairs})
+        return override(config, {key: _value(config, key, text) for key, text in pairs})
     except UserError as error:
         raise UserError(f"--vary {variant.replace(',', ' --vary ')}, {agent}: {error}") from error
 

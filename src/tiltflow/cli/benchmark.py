@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from tiltflow.agents.registry import ALGORITHMS, PRESETS
+from tiltflow.agents.registry import PRESETS, known_algorithms
 from tiltflow.benchmark.plan import Plan, PlannedRun, parse_network
 from tiltflow.benchmark.records import (
     DONE,
@@ -117,7 +117,7 @@ class Benchmark:
         given = {field.name: getattr(self, field.name) for field in fields(Plan)}
         given |= {
             "tasks": self.tasks or suite.tasks,
-            "agents": self.agents or tuple(ALGORITHMS),
+            "agents": self.agents or tuple(known_algorithms()),
             "data": None if data is None else str(data),
             "network": None if self.network is None else parse_network(self.network),
         }

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tiltflow.files import read_json
+from tiltflow.run_folder import RunFolder
 
 Result = Mapping[str, Any]
 
@@ -41,8 +42,9 @@ def score_text(result: Result) -> str:
 
 def describe_run(run: Path) -> str:
     """The score of a finished run and the paths of its files; of one that has none, what to do next."""
-    if not (run / "result.json").exists():
+    folder = RunFolder(run)
+    if not folder.finished:
         play = f"Its checkpoints are kept to be played, where the simulator is: tiltflow evaluate {run}"
         return f"{run} has no score yet. {play}"
-    files = [run / name for name in ("result.json", "report.html") if (run / name).exists()]
-    return "\n".join([score_text(read_json(run / "result.json")), *map(str, files)])
+    files = [file for file in (folder.result_file, folder.report_file) if file.exists()]
+    return "\n".join([score_text(read_json(folder.result_file)), *map(str, files)])

@@ -13,9 +13,10 @@ from tiltflow.cli.tables import print_table
 from tiltflow.errors import Interrupted, ProcessFailed
 from tiltflow.figures2d.figure_plan import FigurePlan
 from tiltflow.packages import need
-from tiltflow.settings import MethodName, SetName
+from tiltflow.settings import SetName
 
 _DEFAULT = FigurePlan()
+_METHODS = f"{{{','.join(_DEFAULT.methods)}}} […]"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class ToyFigures:
 
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder for report.html, figures/, table.csv, .md and .json, and cells/, which holds what is done."""
-    method: tuple[MethodName, ...] = _DEFAULT.methods  # type: ignore[assignment]
+    method: Annotated[tuple[str, ...], tyro.conf.arg(metavar=_METHODS)] = _DEFAULT.methods
     """Methods, one or several."""
     data: tuple[SetName, ...] = _DEFAULT.data  # type: ignore[assignment]
     """Sets, one or several."""

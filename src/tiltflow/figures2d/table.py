@@ -9,7 +9,7 @@ from typing import Any
 
 from tiltflow.figures2d.figure_plan import TRUTH, FigureCell, FigurePlan
 from tiltflow.files import write_json, write_text
-from tiltflow.guidance.configs import METHODS
+from tiltflow.guidance.methods import METHODS
 
 TABLE_COLUMNS = (
     "set", "method", "beta", "seed", "distance", "low", "high", "floor", "floor_std", "ratio", "exact",

@@ -17,6 +17,7 @@ from tiltflow.report.figures import Panel
 from tiltflow.report.record import Run, read_run
 from tiltflow.report.svg import COLOURS, LOOKS, Look
 from tiltflow.report.verdict import verdict
+from tiltflow.run_folder import RunFolder
 
 
 class Card(NamedTuple):
@@ -36,7 +37,7 @@ def write_report(run: Path) -> Path:
 
     The same folder gives the same bytes. Raises UserError where `run` is no run folder.
     """
-    return _write([read_run(run)], run / "report.html")
+    return _write([read_run(run)], RunFolder(run).report_file)
 
 
 def write_demo_report(runs: Sequence[Path], out: Path) -> Path:

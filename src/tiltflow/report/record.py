@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tiltflow.errors import UserError
-from tiltflow.evaluation.lines import read_evaluations
 from tiltflow.evaluation.rollouts import Episodes
 from tiltflow.evaluation.scores import score
 from tiltflow.evaluation.statistics import (
@@ -19,8 +18,8 @@ from tiltflow.evaluation.statistics import (
     last_evaluations,
     result_record,
 )
-from tiltflow.files import read_json_lines, read_object
-from tiltflow.npz import load_npz
+from tiltflow.files import read_object
+from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task, find_task
 from tiltflow.training.config import FORMAT
 
@@ -150,33 +149,25 @@ def _in_new_words(chunk: dict[str, Any]) -> dict[str, Any]:
 
 def read_run(folder: Path) -> Run:
     """Read a run folder. Raises UserError where it is none, or where one of its files is damaged."""
-    if not (folder / "config.json").is_file():
-        what = "has no config.json" if folder.is_dir() else "is not a folder"
-        raise UserError(
-            f"{folder} is no run folder: it {what}. Give the folder that `tiltflow train` wrote (its --out)."
-        )
-    config = read_object(folder / "config.json", *CONFIG_KEYS)
+    run = RunFolder(folder)
+    run.refuse_no_run()
+    config = read_object(run.config_file, *CONFIG_KEYS)
     if config["format"] != FORMAT:
         raise UserError(
-            f"{folder / 'config.json'} has format {config['format']!r}; this version of tiltflow reads "
-            f"{FORMAT}."
+            f"{run.config_file} has format {config['format']!r}; this version of tiltflow reads {FORMAT}."
         )
-    chunks = [_in_new_words(chunk) for chunk in read_json_lines(folder / "metrics.jsonl")]
-    evaluations = read_evaluations(folder, config["seeds"])
+    chunks = [_in_new_words(chunk) for chunk in run.metrics()]
+    evaluations = run.evaluations(config["seeds"])
     task = find_task(config["task"], config.get("env"))
-    finished = (folder / "result.json").exists()
-    if finished:
-        result = read_object(folder / "result.json", *RESULT_KEYS)
+    if run.finished:
+        result = read_object(run.result_file, *RESULT_KEYS)
     elif evaluations:
         seconds = sum(chunk["seconds"] for chunk in chunks)
         steps = max(record["step"] for record in [*chunks, *evaluations])
         result = result_record(task, config["algorithm"], evaluations, steps, seconds)
     else:
         result = None
-    path = folder / "environment.json"
-    environment = read_object(path, "data") if path.exists() else {}
-    if not isinstance(environment.get("data", {}), dict):
-        raise UserError(f"{path} is damaged: 'data' holds no JSON object. Restore it from a copy.")
+    environment = run.read_environment() if run.environment_file.exists() else {}
     return Run(
         name=folder.resolve().name,
         config=config,
@@ -184,20 +175,20 @@ def read_run(folder: Path) -> Run:
         chunks=chunks,
         evaluations=evaluations,
         task=task,
-        finished=finished,
+        finished=run.finished,
         result=result,
-        actions=_read_actions(folder / "actions.npz"),
+        actions=_read_actions(run),
     )
 
 
-def _read_actions(path: Path) -> Actions | None:
-    if not path.exists():
+def _read_actions(run: RunFolder) -> Actions | None:
+    if not run.actions_file.exists():
         return None
     try:
-        arrays = load_npz(path, "data", "policy")
+        arrays = run.read_actions()
         return Actions(arrays["data"].astype(np.float64), arrays["policy"].astype(np.float64))
     except (UserError, ValueError) as error:
         raise UserError(
-            f"{path} cannot be read as the arrays 'data' and 'policy': {error} "
+            f"{run.actions_file} cannot be read as the arrays 'data' and 'policy': {error} "
             "Delete it to write the report without the distribution of actions."
         ) from error

@@ -9,10 +9,10 @@ from jaxtyping import Array
 
 from tiltflow.agents.base import Agent
 from tiltflow.files import atomic_file
+from tiltflow.run_folder import RunFolder
 from tiltflow.training.load_run import load_run
-from tiltflow.training.loop import Observe
 from tiltflow.training.policy import RunState
-from tiltflow.training.run import silent
+from tiltflow.training.progress import Observe, ignore_event
 
 PLATFORMS = ("cpu", "cuda")
 
@@ -35,16 +35,16 @@ def export_policy(agent: Agent, state: RunState, observation_size: int) -> bytes
     return bytes(export.export(jax.jit(act), platforms=PLATFORMS)(*arguments).serialize())
 
 
-def export_run(run: Path, out: Path | None = None, observe: Observe = silent) -> list[Path]:
+def export_run(run: Path, out: Path | None = None, observe: Observe = ignore_event) -> list[Path]:
     """Write the newest policy of each seed to policy-SEED.stablehlo in `out` (the run folder by default).
 
     Raises UserError where `run` is no run folder or has no checkpoint.
     """
-    learned = load_run(run, observe)
-    paths = []
-    for seed, state in zip(learned.config.seed_numbers, learned.states, strict=True):
-        path = (out or run) / f"policy-{seed}.stablehlo"
+    loaded = load_run(run, observe)
+    prepared, paths = loaded.prepared, []
+    for seed, state in zip(prepared.config.seed_numbers, loaded.states, strict=True):
+        path = RunFolder(out or run).exported_policy(seed)
         with atomic_file(path) as file:
-            file.write(export_policy(learned.agent, state, learned.spec.observation_size))
+            file.write(export_policy(prepared.agent, state, prepared.spec.observation_size))
         paths.append(path)
     return paths

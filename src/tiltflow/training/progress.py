@@ -4,10 +4,16 @@
 Seeds may arrive together (one vmapped axis) or interleaved (one process each): a view holds each apart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tiltflow.processes.executor import Event
+
+Observe = Callable[[Event], None]
+
+
+def ignore_event(event: Event) -> None:
+    """Observe nothing."""
 
 
 @dataclass(frozen=True)

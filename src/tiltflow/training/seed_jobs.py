@@ -8,20 +8,22 @@ from tiltflow.errors import ExplainedError, Interrupted, ProcessFailed
 from tiltflow.processes.executor import Job, Send, error_of
 from tiltflow.processes.local import LocalExecutor
 from tiltflow.processes.stopping import StopFlag, listening
-from tiltflow.training.logs import group_folder
+from tiltflow.run_folder import RunFolder
 
 
 def train_seeds(send: Send, run: str, seeds: list[int]) -> dict[str, Any]:
     """The job of a group: train it to its end, or to a checkpoint when this process is asked to stop."""
     stop = StopFlag()
     with listening(stop.ask):
-        from tiltflow.training.group import read_config, train_group
+        from tiltflow.training.group import train_group
+        from tiltflow.training.prepare import prepare_from_shared
 
-        return train_group(read_config(Path(run)), Path(run), seeds, send, stop)
+        folder = RunFolder(Path(run))
+        return train_group(*prepare_from_shared(folder), folder, seeds, send, stop)
 
 
 def train_in_processes(
-    run: Path, groups: list[list[int]], observe: Send, stop: StopFlag
+    run: RunFolder, groups: list[list[int]], observe: Send, stop: StopFlag
 ) -> list[dict[str, Any]]:
     """Train every group in a process of its own; returns the results of `train_seeds`.
 
@@ -30,8 +32,7 @@ def train_in_processes(
     """
     work = f"{__name__}:{train_seeds.__name__}"
     jobs = [
-        Job(work, {"run": str(run), "seeds": seeds}, group_folder(run, seeds) / "worker.log")
-        for seeds in groups
+        Job(work, {"run": str(run.path), "seeds": seeds}, run.group(seeds).worker_log) for seeds in groups
     ]
     done: dict[int, dict[str, Any]] = {}
     errors: list[ExplainedError] = []
@@ -48,7 +49,7 @@ def train_in_processes(
                     observe(event)
     for error in sorted(errors, key=lambda error: isinstance(error, Interrupted)):
         if isinstance(error, ProcessFailed):
-            raise ProcessFailed(f"{error} Continue with: tiltflow train --resume {run}")
+            raise ProcessFailed(f"{error} Continue with: tiltflow train --resume {run.path}")
         raise error
     if stop.stopped:
         raise Interrupted("Stopped before every seed had started.")

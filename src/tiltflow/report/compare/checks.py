@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tiltflow.benchmark.records import BENCHMARK_FILE, finished, stored_label, stored_runs
+from tiltflow.benchmark.records import BENCHMARK_FILE, stored_label, stored_runs
 from tiltflow.errors import UserError
 from tiltflow.files import read_json_lines
 from tiltflow.report.record import Run, read_run
+from tiltflow.run_folder import RunFolder
 
 
 class LeftOut(NamedTuple):
@@ -30,11 +31,12 @@ def runs_in(folder: Path) -> tuple[list[Path], list[LeftOut]]:
         return [folder], []
     runs, left_out = [], []
     for entry in stored_runs(folder):
-        run, what = folder / entry["folder"], (stored_label(entry), entry["task"], (entry["seed"],))
-        if entry.get("state") == "failed" and not finished(run):
+        run = RunFolder(folder / entry["folder"])
+        what = stored_label(entry), entry["task"], (entry["seed"],)
+        if entry.get("state") == "failed" and not run.finished:
             left_out.append(LeftOut(*what, "failed"))
-        elif read_json_lines(run / "evaluations.jsonl"):
-            runs.append(run)
+        elif read_json_lines(run.evaluations_file):
+            runs.append(run.path)
         else:
             left_out.append(LeftOut(*what, "without an evaluation yet"))
     if not runs:
@@ -46,7 +48,7 @@ def read_evaluated_run(folder: Path) -> Run:
     """Read a run folder that has evaluations. Raises UserError as `read_run` does, and where it has none."""
     run = read_run(folder)
     if not run.evaluations:
-        path = folder / "evaluations.jsonl"
+        path = RunFolder(folder).evaluations_file
         state = "is empty" if path.exists() else "does not exist"
         raise UserError(
             f"{path} {state}: the run has not been evaluated yet and has nothing to compare. "

@@ -21,13 +21,11 @@ import optax
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 
-from tiltflow.agents.configs import QIPOConfig
+from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.critics import Critic, build_mlp
 from tiltflow.data.transitions import Spec
 from tiltflow.optimize import Metrics, TrainState, begin, gradient_step
-from tiltflow.tilting import tilt_weights
-
-LARGEST_EXPONENT = 5.0
+from tiltflow.tilting import log_mean_loss, tilt_weights
 
 
 def drawn_from(config: QIPOConfig) -> tuple[int, int]:
@@ -116,15 +114,13 @@ def fit_baseline(
     beta: Float[Array, ""],
     config: QIPOConfig,
 ) -> tuple[TrainState, Metrics]:
-    """One step of V down E[e^x − x − 1], x = −β·(E + V), over actions of the behaviour.
+    """One step of V towards log E_μ[exp(−βE)]/β: `log_mean_loss` of −β·(E + V) over actions of μ.
 
-    Its minimum is V = log E_μ[exp(−βE)]/β, with which the behaviour's weights have the mean 1 at every state.
-    x is cut off at 5, beyond which its exponential would lead every step.
+    The behaviour's weights then have the mean 1 at every state.
     """
 
     def loss(network: Any) -> tuple[Float[Array, ""], Metrics]:
-        x = jnp.minimum(-beta * (energies + network(observations)), LARGEST_EXPONENT)
-        value = jnp.mean(jnp.exp(x) - x - 1.0)
+        value = log_mean_loss(-beta * (energies + network(observations)))
         return value, {"baseline_loss": value}
 
     return gradient_step(baseline, baseline_optimizer(config), loss)
