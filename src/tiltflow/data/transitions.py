@@ -35,6 +35,8 @@ class Transitions:
     next_observations: Float[np.ndarray, "n o"]
     terminations: Bool[np.ndarray, " n"]
     ends: Bool[np.ndarray, " n"]
+    discounts: Float[np.ndarray, " n"] | None = None
+    """What the value of s' counts in that of s, where rows differ in it: γᵏ of a row that spans k steps."""
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -44,8 +46,9 @@ class Transitions:
         return Spec(self.observations.shape[1], self.actions.shape[1])
 
     def columns(self) -> dict[str, np.ndarray]:
-        """The arrays by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """The arrays by name, of `discounts` only where there are any."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: column for name, column in columns.items() if column is not None}
 
     def following_actions(
         self, rows: Int[np.ndarray, " m"] | None = None
