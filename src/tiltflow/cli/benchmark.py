@@ -4,7 +4,7 @@ import inspect
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,25 +114,18 @@ class Benchmark:
                     f"The task {task} is not in the suite {suite.name}: {', '.join(suite.tasks)}."
                 )
         data = self.out / "data" if suite.collects and self.data is None else self.data
-        return Plan(
-            tasks=self.tasks or suite.tasks,
-            agents=self.agents or tuple(known_algorithms()),
-            seeds=self.seeds,
-            seed=self.seed,
-            steps=self.steps,
-            evaluations=self.evaluations,
-            episodes=self.episodes,
-            data=None if data is None else str(data),
-            network=None if self.network is None else parse_network(self.network),
-            normalize_observations=self.normalize_observations,
-            play=self.play,
-            preset=self.preset,
-            vary=self.vary,
-        )
+        given = {field.name: getattr(self, field.name) for field in fields(Plan)}
+        given |= {
+            "tasks": self.tasks or suite.tasks,
+            "agents": self.agents or tuple(known_algorithms()),
+            "data": None if data is None else str(data),
+            "network": None if self.network is None else parse_network(self.network),
+        }
+        return Plan(**given)
 
     def _check(self, suite: Suite, plan: Plan) -> list[Task]:
         """The tasks whose data are to be collected. Raises for what is missing and cannot be made."""
-        from tiltflow.benchmark.data import missing_data, need_packages, refuse_missing
+        from tiltflow.benchmark.missing_data import missing_data, need_packages, refuse_missing
 
         tasks = [find_task(name) for name in plan.tasks]
         if self.play:
@@ -146,8 +139,8 @@ class Benchmark:
     def _work(self, suite: Suite, plan: Plan) -> dict[PlannedRun, RunRecord]:
         """Collect and train what is missing; returns what became of every run."""
         from tiltflow.benchmark.board import Board
-        from tiltflow.benchmark.data import collect_missing
-        from tiltflow.benchmark.display import show_board
+        from tiltflow.benchmark.board_display import show_board
+        from tiltflow.benchmark.missing_data import collect_missing
         from tiltflow.benchmark.queue import work_off
         from tiltflow.processes.local import LocalExecutor
         from tiltflow.processes.locks import locked
@@ -181,7 +174,7 @@ class Benchmark:
 
     def _conclude(self, records: dict[PlannedRun, RunRecord]) -> None:
         """Write and print the scores; name what failed."""
-        from tiltflow.benchmark.summary import suite_scores, write_summary
+        from tiltflow.benchmark.scores import suite_scores, write_summary
 
         scores = suite_scores(self.out)
         if scores.results:

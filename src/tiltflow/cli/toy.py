@@ -11,11 +11,12 @@ import tyro
 from tiltflow.cli.bars import progress_bar
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import Interrupted, ProcessFailed
-from tiltflow.figures2d.plan import FigurePlan
+from tiltflow.figures2d.figure_plan import FigurePlan
 from tiltflow.packages import need
-from tiltflow.settings import MethodName, SetName
+from tiltflow.settings import SetName
 
 _DEFAULT = FigurePlan()
+_METHODS = f"{{{','.join(_DEFAULT.methods)}}} […]"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class ToyFigures:
 
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder for report.html, figures/, table.csv, .md and .json, and cells/, which holds what is done."""
-    method: tuple[MethodName, ...] = _DEFAULT.methods  # type: ignore[assignment]
+    method: Annotated[tuple[str, ...], tyro.conf.arg(metavar=_METHODS)] = _DEFAULT.methods
     """Methods, one or several."""
     data: tuple[SetName, ...] = _DEFAULT.data  # type: ignore[assignment]
     """Sets, one or several."""
@@ -85,14 +86,13 @@ class ToyFigures:
 
     def _write(self, plan: FigurePlan, numbers: dict, failures: dict) -> None:
         from tiltflow.figures2d import table
-        from tiltflow.figures2d.figures import Grid, Picture, draw_grid
+        from tiltflow.figures2d.drawing import Grid, Picture, draw_grid
+        from tiltflow.figures2d.figures_page import write_page
         from tiltflow.figures2d.grids import Gallery
-        from tiltflow.figures2d.page import write_page
         from tiltflow.figures2d.schedules import cases, trace_all
         from tiltflow.figures2d.trajectories import draw_schedules
 
         rows = table.table_rows(plan, numbers)
-        summaries = table.method_summaries(plan, rows)
         table.write_tables(self.out, rows)
         gallery = Gallery(plan, self.out / "cells", numbers).grids()
         grids: list[Grid | Picture] = [*gallery]
@@ -105,11 +105,9 @@ class ToyFigures:
                 traced = trace_all(cases(plan.steps), self.out / "cells", advance)
             grids.append(draw_schedules(traced, self.out / "figures"))
         notes = [f"{cell.name} failed: {text}" for cell, text in failures.items()]
-        page = write_page(
-            self.out, plan, grids, summaries, rows, notes, figures=self.out / "figures", style=_style()
-        )
+        page = write_page(self.out, plan, grids, rows, notes, figures=self.out / "figures", style=_style())
         print("Distance to the truth / that of an exact sample, median over the sets: 1 is exact.\n")
-        print_table(table.summary_columns(plan), [table.summary_cells(summary) for summary in summaries])
+        print_table(*table.summary_table(plan, rows))
         print(f"\n{page}")
 
 

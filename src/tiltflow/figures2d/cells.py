@@ -11,15 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from tiltflow.datasets2d import class_posterior, sample_toy
+from tiltflow.datasets2d import class_posterior, sample_2d
 from tiltflow.errors import TrainingDiverged
-from tiltflow.figures2d.plan import SHARING, TRUTH, CellGroup, FigureCell, FigurePlan, plan_from
+from tiltflow.figures2d.figure_plan import TRUTH, CellGroup, FigureCell, FigurePlan, plan_from
 from tiltflow.figures2d.stopwatch import Stopwatch
 from tiltflow.figures2d.store import write_cell
 from tiltflow.figures2d.truth import energies, sample_truth
-from tiltflow.guidance.configs import METHODS
+from tiltflow.guidance.fitted import Fitted
 from tiltflow.guidance.fitting import fit_problem
-from tiltflow.guidance.problem import Fitted, make_problem
+from tiltflow.guidance.methods import METHODS
+from tiltflow.guidance.problem import make_problem
 from tiltflow.metrics import Estimate, sliced_wasserstein
 from tiltflow.processes.executor import Send, failure
 from tiltflow.processes.stopping import stopping_at_once
@@ -54,7 +55,7 @@ class _Learner:
 
     def __init__(self, plan: FigurePlan, first: FigureCell):
         self._method, self._seed = first.method, first.seed
-        self._rows = sample_toy(first.data, plan.train_rows, first.seed)
+        self._rows = sample_2d(first.data, plan.train_rows, first.seed)
         config = METHODS[first.method].config
         self._config = config if plan.steps is None else replace(config, steps=plan.steps)
         self._previous: Fitted | None = None
@@ -65,7 +66,7 @@ class _Learner:
         points, labels = self._rows
         problem = make_problem(points, energies(labels), beta, labels=class_posterior(labels))
         fitted = fit_problem(self._method, problem, self._config, self._seed, self._stopwatch, self._previous)
-        if self._method in SHARING:
+        if fitted.method.shares:
             self._previous = fitted
         return fitted, self._stopwatch.seconds
 

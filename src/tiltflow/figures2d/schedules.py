@@ -17,9 +17,11 @@ from jaxtyping import Float
 
 from tiltflow.files import atomic_file, read_json, write_json
 from tiltflow.flow import Generator
-from tiltflow.guidance.configs import METHODS, FitConfig
+from tiltflow.guidance.contract import FlowFitConfig
 from tiltflow.guidance.fitting import fit_problem
 from tiltflow.guidance.guided_paths import FixedSchedule
+from tiltflow.guidance.methods import METHODS
+from tiltflow.guidance.methods.flowq import FlowQFitConfig
 from tiltflow.guidance.problem import make_problem
 from tiltflow.npz import load_npz
 from tiltflow.solvers import integrate
@@ -36,7 +38,7 @@ class Case:
     name: str
     title: str
     method: str | None = None
-    config: FitConfig | None = None
+    config: FlowFitConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,11 @@ def cases(steps: int | None) -> list[Case]:
 
     def case(name: str, title: str, method: str = "flowq", **changes: Any) -> Case:
         config = METHODS[method].config
+        assert isinstance(config, FlowFitConfig)
         config = replace(config, steps=config.steps if steps is None else steps, **changes)
         return Case(name, title, method, config)
 
-    last = float(FixedSchedule("rational", 1 - 1 / METHODS["flowq"].config.num_steps).h(jnp.ones(())))
+    last = float(FixedSchedule("rational", 1 - 1 / FlowQFitConfig().num_steps).h(jnp.ones(())))
     sizes = {"linear": _DISTANCE, "quadratic": _DISTANCE, "rational": _DISTANCE / last}
     symbols = {"linear": "t", "quadratic": "t²", "rational": "t²/(1 − t)", "learned": "learned"}
     velocity = [
@@ -120,7 +123,7 @@ def _modes(n: int, upper: float, mean: float, seed: int) -> Float[np.ndarray, "n
 
 def _compute(case: Case) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "times m 2"]]:
     nothing = np.zeros((0, 0, 2), np.float32)
-    if case.method is None:
+    if case.method is None or case.config is None:
         # exp(x₂) moves each mode by its variance and weights it by exp of its mean.
         odds = np.exp(2 * _MODES * _BETA) if case.name == "truth" else 1.0
         shift = _BETA * _SPREAD**2 if case.name == "truth" else 0.0
@@ -128,7 +131,7 @@ def _compute(case: Case) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "t
     rows = _modes(_ROWS, 0.5, 0.0, seed=0)
     problem = make_problem(rows, lambda x: -x[:, 1], _BETA, standardise=False)
     fitted = fit_problem(case.method, problem, case.config)
-    return fitted.sample(_DRAWN), np.asarray(_ways(fitted.model, fitted.config.num_steps))
+    return fitted.sample(_DRAWN), np.asarray(_ways(fitted.model, case.config.num_steps))
 
 
 def _ways(flow: Generator, num_steps: int) -> Float[np.ndarray, "times m 2"]:

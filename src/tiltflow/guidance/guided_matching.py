@@ -3,7 +3,7 @@
 Found in public summaries of the paper: it approximates the energy-guided path by a Gaussian one, with the
 marginal ∝ p_t(x)·exp(−λ(t)·E(x)), schedules t, t², t²/(1 − t) and a learned one, and a training cost that
 does not grow with the steps of the flow. Not found: its target velocity, its variance and its λ. Two readings
-are built here (`displaced.py` has both as equations):
+are built here (`guided_paths.py` has both as equations):
 
 path      x_t is displaced by −λ·h(t)·∇E(mean), and the target is its derivative along t. Its law is that of
           one step down the energy from each row, plus σ·noise: modes move, their masses do not.
@@ -22,23 +22,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.errors import UserError
-from tiltflow.flow import Flow
-from tiltflow.guidance.annealing import anneal
-from tiltflow.guidance.configs import FitConfig, Method
-from tiltflow.guidance.energies import Energy, differentiable_energy, with_condition
-from tiltflow.guidance.energy_weighted import columns_of, init_flow, train_unguided
-from tiltflow.guidance.fit_loop import Progress, descend, finite_rows, weighted_rows
+from tiltflow.flow import Flow, new_flow
+from tiltflow.guidance.energies import PointEnergy, with_condition
+from tiltflow.guidance.energy_weighted import train_unguided
+from tiltflow.guidance.fit_loop import Trainer, columns_of, finite_rows, weighted_rows
 from tiltflow.guidance.guided_paths import (
+    EnergySchedule,
     FixedSchedule,
     LearnedSchedule,
-    Schedule,
     guided_path,
     guided_velocity,
     schedule_residual,
 )
+from tiltflow.guidance.methods.flowq import FlowQFitConfig
 from tiltflow.guidance.problem import Problem
-from tiltflow.guidance.sampling import Outcome, outcome, with_notes
 from tiltflow.optimize import Columns
 from tiltflow.settings import VelocityFactor
 
@@ -55,8 +52,8 @@ class PathMatching:
         model: Flow,
         batch: Columns,
         key: PRNGKeyArray,
-        energy: Energy,
-        schedule: Schedule,
+        energy: PointEnergy,
+        schedule: EnergySchedule,
         strength: Array,
     ) -> Float[Array, ""]:
         data, noise, t, key = _ends(batch, key)
@@ -87,8 +84,8 @@ class VelocityMatching:
         model: Flow,
         batch: Columns,
         key: PRNGKeyArray,
-        energy: Energy,
-        schedule: Schedule,
+        energy: PointEnergy,
+        schedule: EnergySchedule,
         strength: Array,
     ) -> Float[Array, ""]:
         data, noise, t, _ = _ends(batch, key)
@@ -104,10 +101,10 @@ class ScheduleMatching:
 
     def __call__(
         self,
-        model: Schedule,
+        model: EnergySchedule,
         batch: Columns,
         key: PRNGKeyArray,
-        energy: Energy,
+        energy: PointEnergy,
         unguided: Flow,
         strength: Array,
     ) -> Float[Array, ""]:
@@ -132,71 +129,43 @@ def _ends(batch: Columns, key: PRNGKeyArray) -> tuple[Array, Array, Array, PRNGK
     return data, jax.random.normal(noise_key, data.shape), jax.random.uniform(time_key, data.shape[:1]), key
 
 
-def train(
-    method: Method,
+def train_guided(
     problem: Problem,
-    config: FitConfig,
+    config: FlowQFitConfig,
     key: PRNGKeyArray,
-    progress: Progress,
-    previous: Flow | None = None,
-) -> Outcome:
-    """Fit `flowq`; at β = 0 it is plain matching of the data. Raises UserError for settings that do not go
-    together: another path than ot, another prediction than velocity, a learned schedule of the path."""
-    if config.path != "ot" or config.prediction != "velocity":
-        raise UserError("flowq is defined on the path ot with the prediction velocity.")
-    if config.reading == "path" and config.schedule == "learned":
-        raise UserError(
-            "schedule = learned needs reading = velocity: no schedule of a displaced path moves mass between "
-            "modes, so there is nothing to fit it to. Choose linear, quadratic or rational."
-        )
-    size = problem.points.shape[1]
-    energy_key, key = jax.random.split(key)
-    if problem.beta == 0:
-        flow, losses = train_unguided(problem, config, key, progress)
-        return outcome(flow, size, config, {"generative model": losses})
-    energy, networks, note = differentiable_energy(problem, config, energy_key, progress)
+    trainer: Trainer,
+    energy: PointEnergy,
+    which: str,
+) -> Flow:
+    """The flow of the configured reading and schedule. `which` is said in the progress display."""
+    schedule_key, init_key, key = jax.random.split(key, 3)
+    schedule = fit_schedule(problem, config, schedule_key, trainer, energy, which)
+    strength = problem.beta * (config.displacement if config.reading == "path" else 1.0)
     loss: Callable[..., Float[Array, ""]]
     if config.reading == "path":
         loss = PathMatching(config.sigma, config.hessian)
     else:
         loss = VelocityMatching(config.velocity_factor)
-
-    def step(now: Problem, key: PRNGKeyArray, which: str) -> Flow:
-        schedule_key, init_key, key = jax.random.split(key, 3)
-        schedule = make_schedule(now, config, energy, schedule_key, progress, networks, which)
-        strength = now.beta * (config.displacement if config.reading == "path" else 1.0)
-        given = energy, schedule, jnp.float32(strength)
-        start, rows = init_flow(init_key, now, config), finite_rows(now)
-        what = f"generative model{which}"
-        flow, networks[what] = descend(
-            start, loss, columns_of(now), rows, config, key, progress, what, *given
-        )
-        return flow
-
-    flow = anneal(problem, energy, config, key, step)
-    text = "flowq does not sample the tilt p·exp(−βE) itself, whatever its schedule: compare with efm."
-    return with_notes(outcome(flow, size, config, networks), note, text)
+    start = new_flow(init_key, problem.size, problem.condition_size, config)
+    columns, rows = columns_of(problem), finite_rows(problem)
+    given = energy, schedule, jnp.float32(strength)
+    return trainer.descend(f"generative model{which}", start, loss, columns, rows, key, *given)
 
 
-def make_schedule(
+def fit_schedule(
     problem: Problem,
-    config: FitConfig,
-    energy: Energy,
+    config: FlowQFitConfig,
     key: PRNGKeyArray,
-    progress: Progress,
-    networks: dict[str, list[float]],
+    trainer: Trainer,
+    energy: PointEnergy,
     which: str = "",
-) -> Schedule:
-    """The configured schedule; a learned one is fitted, after an unguided flow. Adds their losses."""
+) -> EnergySchedule:
+    """The configured schedule; a learned one is fitted, after an unguided flow."""
     if config.schedule != "learned":
         return FixedSchedule(config.schedule, 1.0 - 1.0 / max(2, config.num_steps))
     flow_key, init_key, key = jax.random.split(key, 3)
-    flow, networks[f"unguided model{which}"] = train_unguided(problem, config, flow_key, progress)
-    start = LearnedSchedule(init_key)
+    flow = train_unguided(problem, config, flow_key, trainer, f"unguided model{which}")
     rows = {"": weighted_rows(problem, seed=0)}
-    what = f"schedule{which}"
     given = energy, flow, jnp.float32(problem.beta)
-    schedule, networks[what] = descend(
-        start, ScheduleMatching(), columns_of(problem), rows, config, key, progress, what, *given
-    )
-    return schedule
+    start, columns = LearnedSchedule(init_key), columns_of(problem)
+    return trainer.descend(f"schedule{which}", start, ScheduleMatching(), columns, rows, key, *given)

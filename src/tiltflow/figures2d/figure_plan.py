@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, get_args
 
 from tiltflow.errors import UserError, check_names
-from tiltflow.settings import MethodName, SetName
+from tiltflow.guidance.methods import METHODS, find_method
+from tiltflow.settings import SetName
 
 TRUTH = "truth"
 """Stands for a method where a cell holds an exact sample."""
-SHARING = ("cep", "cg", "cfg", "flow-is", "smc", "unguided")
-"""Methods of which some network, or all, serves every β."""
 
 
 class FigureCell(NamedTuple):
@@ -47,7 +46,7 @@ class FigurePlan:
     """
 
     data: tuple[str, ...] = get_args(SetName)
-    methods: tuple[str, ...] = get_args(MethodName)
+    methods: tuple[str, ...] = tuple(METHODS)
     betas: tuple[float, ...] = (0.0, 3.0, 10.0, 20.0)
     seeds: int = 1
     steps: int | None = None
@@ -60,7 +59,9 @@ class FigurePlan:
 
     def __post_init__(self) -> None:
         check_names("set", self.data, get_args(SetName))
-        check_names("method", self.methods, get_args(MethodName))
+        check_names("method", self.methods)
+        for name in self.methods:
+            find_method(name)
         check_names("β", self.betas)
         for beta in self.betas:
             if not (math.isfinite(beta) and beta >= 0):
@@ -108,7 +109,7 @@ def group_cells(cells: list[FigureCell]) -> list[CellGroup]:
     """The groups in which cells are computed: all β where they share a training, else each alone."""
     together: dict[tuple, list[float]] = {}
     for cell in cells:
-        shared = cell.method in SHARING
+        shared = cell.method != TRUTH and METHODS[cell.method].shares
         group = (cell.data, cell.method, cell.seed, None if shared else cell.beta)
         together.setdefault(group, []).append(cell.beta)
     groups = [
