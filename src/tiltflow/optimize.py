@@ -76,8 +76,8 @@ def run_steps(
     """`num_steps` updates in one scan, each on `batch_size` rows drawn uniformly with replacement.
 
     Step i uses only `fold_in(key, i)`, so the result does not depend on how a run is cut into calls.
-    Row numbers of all steps are drawn before the scan. Batches that the caller has gathered already, of so many
-    `rows`, come as `gathered` [steps, batch, …]. Returns the state and every metric of every step.
+    Row numbers of all steps are drawn before the scan. Batches that the caller has gathered already, from so
+    many `rows`, come as `gathered` [steps, batch, …]. Returns the state and every metric of every step.
     """
     if rows is None:
         rows = next(iter(columns.values())).shape[0]
