@@ -19,7 +19,7 @@ from tiltflow.paths import PATHS
 
 A, B, C, STRENGTH, ROWS = 0.25, 2.0, 1.5, 3.0, 40_000
 SIZE = abs(B * A - 0.5 * C * A**2)
-"""Mean |Q| of the data's actions."""
+"""Mean |Q| of the data's actions, where C counts."""
 T = (np.arange(4_000) + 0.5) / 4_000
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -49,7 +49,8 @@ def metrics(curvature: float = 0.0, actions=None, **settings) -> dict[str, float
         "flowq",
         **{
             "reading": "velocity", "matched": "data", "critic__kind": "expectile", "strength": STRENGTH,
-            "energy_scale": "size", "flow__batch_size": ROWS, "critic__batch_size": 8, **settings,
+            "energy_scale": "size", "flow__batch_size": ROWS, "flow__decay": "none",
+            "critic__batch_size": 8, **settings,
         },
     )  # fmt: skip
     critic = arbitrary(agent).critic._replace(q=begin(known_critic(B, curvature).q.params, optax.adam(0.0)))
@@ -68,17 +69,17 @@ def metrics(curvature: float = 0.0, actions=None, **settings) -> dict[str, float
     ],
 )
 def test_the_velocity_is_guided_by_its_schedule_times_its_factor(schedule, factor, c):
-    """E[(A − z + λ·c(t)·B/q)²], z ~ N(0, 1)."""
+    """E[(A − z + λ·c(t)·B/q)²], z ~ N(0, 1), q = BA."""
     found = metrics(schedule=schedule, velocity_factor=factor, next_action_steps=4)
-    expected = np.mean((A + STRENGTH * c * B / SIZE) ** 2) + 1
+    expected = np.mean((A + STRENGTH * c * B / (B * A)) ** 2) + 1
     assert found["loss"] == pytest.approx(expected, rel=0.02)
 
 
 def test_the_unit_of_q_may_be_how_much_it_differs_between_actions():
-    """Of actions ±A the spread of Q is √2·BA/√2: as large as mean |Q|, until a constant is added to them."""
-    actions = A + 0.1 * jax.random.normal(jax.random.key(3), (ROWS, 1))
+    """Of actions A ± 0.1 by turns the spread of Q = Ba is √2·0.1·B."""
+    actions = A + 0.1 * jnp.where(jnp.arange(ROWS)[:, None] % 2 == 0, 1.0, -1.0)
     found = metrics(actions=actions, energy_scale="spread", strength=1.0)
-    expected = np.mean((A + (1 - T) * B / (B * 0.1)) ** 2) + 1 + 0.1**2
+    expected = np.mean((A + (1 - T) / (np.sqrt(2) * 0.1)) ** 2) + 1 + 0.1**2
     assert found["loss"] == pytest.approx(expected, rel=0.02)
 
 
@@ -98,12 +99,12 @@ def test_the_next_actions_of_the_critic_take_as_many_steps_as_asked_for():
     """One step of Euler from noise lands at the mean of an exact flow."""
     agent = agent_of(
         "flowq", reading="velocity", matched="data", critic__kind="policy", critic__discount=0.5,
-        critic__batch_size=64, next_action_steps=1,
+        critic__batch_size=64, next_action_steps=1, flow__decay="none",
     )  # fmt: skip
     law = gaussian_mixture(np.ones(1), np.array([[0.3]]), np.full((1, 1, 1), 0.04))
-    policy, q = begin(still(), optax.adam(3e-4)), begin(known_critic(B).q.params, optax.adam(0.0))
+    policy, q = begin(exact_flow(law), optax.adam(3e-4)), begin(known_critic(B).q.params, optax.adam(0.0))
     state = arbitrary(agent)
-    state = state._replace(policy=policy._replace(ema=exact_flow(law)), critic=state.critic._replace(q=q))
+    state = state._replace(policy=policy, critic=state.critic._replace(q=q))
     _, found = jax.jit(agent.stages[0].update)(state, data(), jax.random.key(0))
     assert found["target_mean"] == pytest.approx(0.5 * B * 0.3, abs=1e-5)
 
