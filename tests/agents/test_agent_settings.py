@@ -12,6 +12,8 @@ from bandits import SPEC, KnownQ, agent_of, arbitrary, exact_flow, known_critic
 
 from tiltflow.agents.actor import Actor
 from tiltflow.agents.configs import CriticConfig
+from tiltflow.agents.fql import Distilled
+from tiltflow.agents.sampling import consensus
 from tiltflow.critics import Critic, Ensemble, q_value, update_critic
 from tiltflow.data.transitions import Spec
 from tiltflow.exact import gaussian_mixture
@@ -141,6 +143,13 @@ def test_a_mean_shift_is_over_its_candidates_within_its_bandwidth_and_weighted_b
     )  # fmt: skip
     assert actions.mean() == pytest.approx(mean, abs=0.004)
     assert actions.std() == pytest.approx(std, rel=0.03)
+
+
+def test_a_mean_shift_weighs_draws_by_a_normal_kernel():
+    """From 0 a draw at d = 0.3 counts exp(−d²/(2h²)) with h = 0.2, and one far away nothing."""
+    drawn = jnp.array([[[0.0], [0.0], [0.3], [9.0]]])
+    near = np.exp(-(0.3**2) / (2 * 0.2**2))
+    assert consensus(drawn, jnp.zeros((1, 4)), 0.2) == pytest.approx(0.3 * near / (2 + near), rel=1e-5)
 
 
 @pytest.mark.parametrize("algorithm", ["ifql", "flow-ql", "flowq"])
@@ -299,13 +308,38 @@ def test_the_policy_of_diffusion_ql_goes_up_q_by_eta_and_by_no_more_than_the_nor
     assert moved[1e-11] < 0.01 * 1e-2
 
 
+class OneAction(eqx.Module):
+    """The same action whatever the state and the noise, in the place of a one-step policy."""
+
+    level: jnp.ndarray
+
+    def __call__(self, inputs):
+        return jnp.broadcast_to(self.level, (*inputs.shape[:-1], 1))
+
+
 def test_alpha_of_fql_weighs_the_distance_to_the_flow():
+    """One step of Euler of an exact flow lands at its mean, 0.1; the policy plays 0.4."""
     agent = agent_of("fql", alpha=7.0, normalize_q=False, critic__learning_rate=0.0, flow__num_steps=1)
-    state, batch = begun(agent, 0)
-    state = state._replace(critic=learning(known_critic(2.0)))
+    policy = Distilled(exact_flow(LAW), OneAction(jnp.float32(0.4)))
+    state = arbitrary(agent)._replace(
+        policy=begin(policy, optax.adam(3e-4)), critic=learning(known_critic(2.0))
+    )
+    _, metrics = jax.jit(agent.stages[0].update)(state, rows(), jax.random.key(2))
+    assert metrics["distillation_loss"] == pytest.approx((0.4 - MEAN) ** 2, rel=1e-4)
+    assert metrics["loss"] == pytest.approx(
+        float(metrics["matching_loss"]) + 7 * (0.4 - MEAN) ** 2 - 2 * 0.4, rel=1e-4
+    )
+
+
+def test_the_weights_of_iql_are_in_units_of_the_spread_of_the_advantage():
+    """exp(α·(a − V)/std) of Q = a, V = 0.3."""
+    agent = agent_of("iql", alpha=0.7, energy_scale="advantage", critic__learning_rate=0.0)
+    critic = learning(known_critic(1.0))._replace(value=begin(Constant(jnp.float32(0.3)), optax.adam(0.0)))
+    state, batch = arbitrary(agent)._replace(critic=critic), rows()
     _, metrics = jax.jit(agent.stages[0].update)(state, batch, jax.random.key(2))
-    expected = metrics["matching_loss"] + 7 * metrics["distillation_loss"] - metrics["q_policy"]
-    assert metrics["loss"] == pytest.approx(float(expected), rel=1e-5)
+    advantage = np.asarray(batch["actions"][:, 0]) - 0.3
+    expected = np.exp(0.7 * advantage / advantage.std()).mean()
+    assert metrics["weight"] == pytest.approx(expected, rel=1e-4)
 
 
 # QGPO

@@ -12,6 +12,7 @@ import optax
 import pytest
 from bandits import agent_of, arbitrary, exact_flow, known_critic
 
+from tiltflow.agents.flowq_targets import shifted
 from tiltflow.exact import gaussian_mixture
 from tiltflow.flow import Flow
 from tiltflow.optimize import begin
@@ -126,3 +127,13 @@ def test_actions_of_the_behaviour_are_drawn_as_many_and_with_as_much_noise_as_as
     assert drawn.shape == (50, 40, 1)
     assert drawn.mean() == pytest.approx(0.3, abs=5 * 0.1 / np.sqrt(2_000))
     assert drawn.std() == pytest.approx(0.5 * 0.2, rel=0.08)
+
+
+def test_an_action_is_shifted_by_the_covariance_of_the_draws_at_its_state():
+    """a + λ·C·∇Q of three draws, whose unbiased covariance is written out."""
+    drawn = np.random.default_rng(0).uniform(-1, 1, (2, 3, 2))
+    slope = np.array([[0.1, -0.2], [0.3, 0.05]])
+    found = shifted(lambda actions: jnp.asarray(slope), jnp.zeros((2, 2)), jnp.asarray(drawn), 0.5)
+    for state in range(2):
+        expected = 0.5 * np.cov(drawn[state].T, ddof=1) @ slope[state]
+        np.testing.assert_allclose(found[state], expected, rtol=1e-5)

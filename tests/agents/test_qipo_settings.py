@@ -159,11 +159,23 @@ def test_weights_over_a_value_are_not_normalised_and_at_most_the_largest_allowed
 
 
 def test_the_tilted_path_moves_support_actions_up_q():
-    """x ~ N(z + βσ²·2, σ²) with the same weight each, for a linear Q: Q = 2z + 4βσ² on average."""
-    sigma = 0.2
-    actions = jnp.full((1, 20_000), 0.1)
-    found = metrics(
-        actions=actions, weights="loss-weights", annealed=False, beta=3.0, improvement="tilted-path",
-        tilted_sigma=sigma,
-    )  # fmt: skip
-    assert found["q_weighted"] == pytest.approx(0.2 + 4 * 3 * sigma**2, abs=5 * 2 * sigma / np.sqrt(20_000))
+    """Of the action z the moved ones, weighted, are N(z, σ²)·exp(βQ)/Z, Q = ba − ½ca²: a Gaussian.
+
+    Its precision is 1/σ² + βc, its mean (z/σ² + βb)/(1/σ² + βc).
+    """
+    count, z, sigma, beta, curvature = 40_000, 0.1, 0.2, 3.0, 5.0
+    update, state = compiled(
+        weights="loss-weights", annealed=False, beta=beta, improvement="tilted-path", tilted_sigma=sigma
+    )
+    state = state._replace(critic=known_critic(SLOPE, curvature), refreshes=jnp.ones(()))
+    actions = jnp.full((1, count), z)
+    columns = {
+        "support_actions": actions[..., None],
+        "support_energies": -SLOPE * actions + 0.5 * curvature * actions**2,
+    }
+    one = {name: column[:1] for name, column in ROWS.items()}
+    _, found = update(state, {**one, **columns}, jax.random.key(0))
+    precision = 1 / sigma**2 + beta * curvature
+    mean = (z / sigma**2 + beta * SLOPE) / precision
+    expected = SLOPE * mean - 0.5 * curvature * (mean**2 + 1 / precision)
+    assert found["q_weighted"] == pytest.approx(expected, abs=0.005)
