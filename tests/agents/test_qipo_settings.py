@@ -83,6 +83,14 @@ def test_the_support_comes_from_what_the_reference_names(reference, parts):
         assert part.std() == pytest.approx(std, rel=0.1)
 
 
+def test_support_of_less_noise_is_narrower():
+    drawn = support(
+        reference="behaviour", num_support_actions=400, include_data_action=False, support_noise=0.3
+    )
+    assert drawn.mean() == pytest.approx(BEHAVIOUR[0], abs=5 * 0.3 * BEHAVIOUR[1] / np.sqrt(drawn.size))
+    assert drawn.std() == pytest.approx(0.3 * BEHAVIOUR[1], rel=0.1)
+
+
 def test_support_of_each_batch_is_drawn_in_the_step():
     assert improvement(support="batch")[0].precompute is None
     assert improvement(support="dataset")[0].precompute is not None
