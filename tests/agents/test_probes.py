@@ -78,7 +78,7 @@ def problem() -> Transitions:
 
 def config_of(name: str):
     config = replace(ALGORITHMS[name].config, **OPTIONS.get(name, {}))
-    network, fast = NetworkConfig(width=64, depth=3), {"learning_rate": 3e-3, "batch_size": 128}
+    network, fast = NetworkConfig(width=32, depth=2), {"learning_rate": 3e-3, "batch_size": 128}
     if hasattr(config, "flow"):
         ema = config.flow.ema and 0.99
         config = replace(config, flow=replace(config.flow, network=network, ema=ema, play_noise=1.0, **fast))
