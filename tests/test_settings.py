@@ -22,8 +22,10 @@ from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.agents.td3_bc import TD3BCConfig
 from tiltflow.cli import guide, train
 from tiltflow.errors import UserError
-from tiltflow.guidance.configs import METHODS, FitConfig
 from tiltflow.guidance.guided_paths import FIXED_SCHEDULES
+from tiltflow.guidance.methods import METHODS
+from tiltflow.guidance.methods.cfg import CFGConfig
+from tiltflow.guidance.methods.flowq import FlowQFitConfig
 from tiltflow.model_settings import ActorConfig, CriticConfig, FlowConfig, NetworkConfig
 from tiltflow.settings import (
     Activation,
@@ -31,7 +33,6 @@ from tiltflow.settings import (
     Count,
     FixedScheduleName,
     FixedStep,
-    MethodName,
     PathName,
     Positive,
     SetName,
@@ -57,8 +58,9 @@ class Setting(NamedTuple):
     owner: type
     name: str
     algorithm: str | None
-    """None: of FitConfig."""
+    """None: of a method of `guide`."""
     path: tuple[str, ...]
+    method: str = ""
 
     @property
     def kinds(self) -> list[Any]:
@@ -99,8 +101,9 @@ def every_setting() -> list[Setting]:
     for name in sorted(ALGORITHMS, key=lambda name: len(list(leaves(ALGORITHMS[name].config)))):
         for owner, path in leaves(training(name)):
             found.setdefault((owner, path[-1]), Setting(owner, path[-1], name, path))
-    for owner, path in leaves(FitConfig()):
-        found.setdefault((owner, path[-1]), Setting(owner, path[-1], None, path))
+    for name, method in METHODS.items():
+        for owner, path in leaves(method.config):
+            found.setdefault((owner, path[-1]), Setting(owner, path[-1], None, path, name))
     return list(found.values())
 
 
@@ -114,7 +117,7 @@ def named(setting: Setting) -> str:
 
 
 def from_python(setting: Setting, value: Any) -> Any:
-    whole = FitConfig() if setting.algorithm is None else training(setting.algorithm)
+    whole = METHODS[setting.method].config if setting.method else training(setting.algorithm)
     return dataclasses.replace(reduce(getattr, setting.path[:-1], whole), **{setting.name: value})
 
 
@@ -132,7 +135,8 @@ def option_of(setting: Setting) -> str:
 
 def from_command_line(setting: Setting, value: str) -> Any:
     if setting.algorithm is None:
-        return guide.parse(["points.npy", "--out", "out", option_of(setting), value])
+        words = ["points.npy", "--out", "out", "--method", setting.method]
+        return guide.parse([*words, option_of(setting), value])
     return train.parse([setting.algorithm, "--task", TASK, option_of(setting), value])
 
 
@@ -143,7 +147,8 @@ def test_every_config_is_here():
     ]
     classes = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
     classes = {name for name in classes if name.endswith("Config")}
-    assert {setting.owner.__name__ for setting in SETTINGS} == classes | {"FitConfig", "TrainConfig"}
+    classes |= {type(method.config).__name__ for method in METHODS.values()}
+    assert {setting.owner.__name__ for setting in SETTINGS} == classes | {"TrainConfig"}
 
 
 @pytest.mark.parametrize("setting", NUMERIC, ids=named)
@@ -214,9 +219,9 @@ def test_neither_a_flag_nor_a_text_is_a_number(setting, value):
         (BestOfNConfig, "num_candidates", 0),
         (TD3BCConfig, "actor_every", 0),
         (ActorConfig, "batch_size", 0),
-        (FitConfig, "learning_rate", 0.0),
-        (FitConfig, "sigma", 1.1),
-        (FitConfig, "unconditional_share", 0.0),
+        (FlowQFitConfig, "learning_rate", 0.0),
+        (FlowQFitConfig, "sigma", 1.1),
+        (CFGConfig, "unconditional_share", 0.0),
     ],
 )
 def test_a_number_at_the_wrong_side_of_its_end_is_refused(kind, name, value):
@@ -232,7 +237,7 @@ def test_a_number_at_the_wrong_side_of_its_end_is_refused(kind, name, value):
         (QIPOConfig, {"beta": 0.0, "tilted_sigma": 0.0, "distill_alpha": 0.0}),
         (QIPOConfig, {"beta": "auto"}),
         (FlowQConfig, {"num_support_actions": 3, "sigma": 0.0, "strength": 0}),
-        (FitConfig, {"sigma": 1, "displacement": 0.0}),
+        (FlowQFitConfig, {"sigma": 1, "displacement": 0.0}),
     ],
 )
 def test_the_ends_that_belong_to_a_range_are_allowed_and_whole_numbers_are_numbers(kind, values):
@@ -317,8 +322,7 @@ def test_each_choice_is_defined_once():
         (SolverName, solvers.EVALUATIONS),
         (FixedStep, solvers._STEPS),
         (FixedScheduleName, FIXED_SCHEDULES),
-        (MethodName, METHODS),
-        (SetName, datasets2d.TOYS),
+        (SetName, datasets2d.DATASETS_2D),
     ],
 )
 def test_the_mathematics_has_what_the_choices_promise(choice, table):

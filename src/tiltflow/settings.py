@@ -55,9 +55,6 @@ Distance = Literal["mean", "sum"]
 GuidanceName = Literal["best-of-n", "gradient", "clean-gradient", "jacobian-gradient"]
 
 # Methods of `guide` and sets of `toy`.
-MethodName = Literal[
-    "efm", "ed", "flowq", "tilted-path", "cep", "cg", "cfg", "flow-is", "smc", "resample", "unguided"
-]
 RowWeights = Literal["data", "batch", "sampled"]
 Contrast = Literal["contrastive", "mse", "emse"]
 EnergyLevel = Literal["fitted", "none"]
@@ -66,6 +63,7 @@ SetName = Literal["swissroll", "8gaussians", "moons", "rings", "checkerboard", "
 
 # Runs.
 Parallel = Literal["auto", "process", "vmap"]
+DataPlace = Literal["device", "host"]
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from tiltflow.agents.base import Agent
 from tiltflow.agents.registry import ALGORITHMS, build_agent, preset, run_plugin
 from tiltflow.data.transitions import Spec
 from tiltflow.model_settings import CriticConfig, NetworkConfig
+from tiltflow.run_folder import RunFolder
 from tiltflow.training import checkpoints
-from tiltflow.training.export import export_policy
 from tiltflow.training.policy import ObservationScaler, RunState
+from tiltflow.training.policy_files import export_policy
 
 SPEC = Spec(observation_size=3, action_size=2)
 ROWS = 64
@@ -155,7 +156,7 @@ def test_actions_are_in_bounds_and_random_at_a_state_where_the_policy_is(name, k
 def test_a_saved_state_acts_as_before(made, key, tmp_path):
     act = jax.jit(made.agent.act)
     state = made.run(made.init(key), key)
-    path = checkpoints.save(tmp_path, state, {"step": 9, "run": {"a": 1}}, keep=1)
+    path = checkpoints.save(RunFolder(tmp_path), state, {"step": 9, "run": {"a": 1}}, keep=1)
     restored, head = checkpoints.restore(path, made.init(jax.random.key(99)), {"a": 1})
     assert head["step"] == 9
     assert equal(restored, state)

@@ -17,9 +17,11 @@ from tiltflow.agents.registry import ALGORITHMS, build_agent
 from tiltflow.critics import q_value
 from tiltflow.data.transitions import Spec, Transitions
 from tiltflow.model_settings import NetworkConfig
+from tiltflow.processes.stopping import StopFlag
 from tiltflow.training.config import TrainConfig
-from tiltflow.training.loop import INIT, Loop, StopFlag, device_columns, seed_keys
+from tiltflow.training.loop import Loop
 from tiltflow.training.policy import identity_scaler, init_state
+from tiltflow.training.rows import DeviceRows, row_columns
 from tiltflow.training.schedule import Schedule
 
 DISCOUNT = 0.5
@@ -95,9 +97,9 @@ def trained(name: str):
     agent = build_agent(name, config, Spec(4, 1), 2000)
     training = TrainConfig(name, "file/probe", config, chunk=100)
     schedule, scaler = Schedule(agent.stages, training), identity_scaler(Spec(4, 1))
-    state = init_state(agent, scaler, seed_keys([0], INIT))
-    columns = device_columns(data, scaler)
-    loop = Loop(agent, schedule, [0], columns, state, lambda event: None, StopFlag())
+    state = init_state(agent, scaler, [0])
+    rows = DeviceRows(row_columns(data, scaler))
+    loop = Loop(schedule, [0], rows, state, lambda event: None, StopFlag())
     for here, length in schedule.chunks(0):
         loop.run_chunk(here, length)
     return agent, loop.state.agent, config

@@ -20,11 +20,9 @@ from tiltflow.agents.one_step import (
 from tiltflow.agents.registry import register
 from tiltflow.agents.sampling import play_actions
 from tiltflow.data.transitions import Spec
-from tiltflow.flow import Flow, matching_loss
+from tiltflow.flow import Flow, matching_loss, new_flow
 from tiltflow.model_settings import DIFFUSION, FlowConfig
-from tiltflow.networks import TimeNetwork
 from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
-from tiltflow.paths import PATHS
 from tiltflow.settings import Count, check
 
 
@@ -46,14 +44,7 @@ class BCConfig:
 
 def init_flow(key: PRNGKeyArray, spec: Spec, config: FlowConfig) -> Flow:
     """A fresh generative model of actions given observations."""
-    network = TimeNetwork(
-        key,
-        spec.action_size,
-        spec.observation_size,
-        features=config.time_features,
-        **asdict(config.network),
-    )
-    return Flow(network=network, path=PATHS[config.path], prediction=config.prediction)
+    return new_flow(key, spec.action_size, spec.observation_size, config, features=config.time_features)
 
 
 def make_optimizer(learning_rate: float, decay: str, steps: int) -> optax.GradientTransformation:

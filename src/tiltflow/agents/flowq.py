@@ -60,9 +60,9 @@ from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow
 from tiltflow.guidance.guided_paths import (
     Energy,
+    EnergySchedule,
     FixedSchedule,
     LearnedSchedule,
-    Schedule,
     guided_path,
     guided_velocity,
     schedule_residual,
@@ -95,7 +95,7 @@ def energy_of(critic: Critic, batch: Columns, config: FlowQConfig) -> Energy:
     return energy
 
 
-def schedule_of(guide: Guiding | None, config: FlowQConfig) -> Schedule:
+def schedule_of(guide: Guiding | None, config: FlowQConfig) -> EnergySchedule:
     """h: the learned one, or the fixed one, of which `rational` ends at the last time of the Euler steps."""
     if config.schedule == "learned":
         assert guide is not None
@@ -106,7 +106,7 @@ def schedule_of(guide: Guiding | None, config: FlowQConfig) -> Schedule:
 def match_guided(
     policy: TrainState,
     critic: Critic,
-    schedule: Schedule,
+    schedule: EnergySchedule,
     batch: Columns,
     key: PRNGKeyArray,
     config: FlowQConfig,

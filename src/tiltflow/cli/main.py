@@ -13,7 +13,7 @@ from tiltflow import __version__
 from tiltflow.agents import plugged
 from tiltflow.cli.failures import exit_code, paragraph
 from tiltflow.errors import UserError, nearest
-from tiltflow.training.stopping import stopping_at_once
+from tiltflow.processes.stopping import stopping_at_once
 from tiltflow.trust import trusting
 
 

@@ -4,8 +4,7 @@ Everything that a chunk computes is a function of the state, the data and keys f
 step), so that a resumed run takes the same steps as an uninterrupted one.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,46 +13,26 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from tiltflow.agents.base import Agent, Stage
-from tiltflow.data.transitions import Transitions
-from tiltflow.errors import Interrupted, TrainingDiverged
-from tiltflow.optimize import run_steps
-from tiltflow.training.policy import ObservationScaler, RunState
+from tiltflow.agents.base import Stage
+from tiltflow.errors import TrainingDiverged
+from tiltflow.optimize import Columns, run_steps
+from tiltflow.processes.stopping import StopFlag
+from tiltflow.training.policy import STAGE, RunState, seed_keys
 from tiltflow.training.precompute import drawn_rows, precompute_columns
+from tiltflow.training.progress import Observe
+from tiltflow.training.rows import Rows
 from tiltflow.training.schedule import Position, Schedule
-from tiltflow.training.stopping import StopFlag
-
-Event = dict[str, Any]
-Observe = Callable[[Event], None]
 
 SAMPLE_ROWS = 2048
-INIT, STAGE, EVALUATE = 0, 1, 2
-
-
-def device_columns(data: Transitions, scaler: ObservationScaler) -> dict[str, Array]:
-    """The data set as columns on the device, observations in the run's units, terminations as 0 or 1."""
-    columns = {name: jnp.asarray(column) for name, column in data.columns().items() if name != "ends"}
-    for name in ("observations", "next_observations"):
-        columns[name] = scaler(columns[name])
-    columns["terminations"] = columns["terminations"].astype(jnp.float32)
-    actions, known = data.following_actions()
-    columns |= {"following_actions": jnp.asarray(actions), "followed": jnp.asarray(known, jnp.float32)}
-    return columns
-
-
-def seed_keys(seeds: list[int], purpose: int) -> PRNGKeyArray:
-    """One key for each seed, different for every purpose."""
-    return jnp.stack([jax.random.fold_in(jax.random.key(seed), purpose) for seed in seeds])
 
 
 @dataclass
 class Loop:
     """Runs the chunks of one group of seeds. `state` is its only memory; everything else is rebuilt."""
 
-    agent: Agent
     schedule: Schedule
     seeds: list[int]
-    columns: dict[str, Array]
+    rows: Rows
     state: RunState
     observe: Observe
     stop: StopFlag
@@ -73,9 +52,10 @@ class Loop:
             agent_state = self.refresh(stage, here)
         self._precompute(stage, here, agent_state)
         key = self._stage_keys(here.stage, 0)
+        gathered = self.rows.batches(key, here.stage_step, length, stage.batch_size)
         run = self._compile(here.stage, length)
         agent_state, metrics = run(
-            agent_state, self.columns, self.precomputed, key, jnp.int32(here.stage_step)
+            agent_state, self.rows.resident, gathered, self.precomputed, key, jnp.int32(here.stage_step)
         )
         values = {name: np.asarray(value).reshape(len(self.seeds), -1) for name, value in metrics.items()}
         self._check(values, stage, here)
@@ -97,7 +77,14 @@ class Loop:
         if (index, length) not in self._compiled:
             stage = self.schedule.stages[index]
 
-            def chunk(state: Any, columns: Mapping, precomputed: Mapping, key: PRNGKeyArray, first: Array):
+            def chunk(
+                state: Any,
+                columns: Columns,
+                gathered: Columns,
+                precomputed: Columns,
+                key: PRNGKeyArray,
+                first: Array,
+            ):
                 return run_steps(
                     stage.update,
                     state,
@@ -106,16 +93,17 @@ class Loop:
                     first,
                     num_steps=length,
                     batch_size=stage.batch_size,
+                    rows=self.rows.count,
+                    gathered=gathered,
                 )
 
-            self._compiled[index, length] = jax.jit(self._lift(chunk, (0, None, 0, 0, None)))
+            self._compiled[index, length] = jax.jit(self._lift(chunk, (0, None, 0, 0, 0, None)))
         return self._compiled[index, length]
 
     def refresh(self, stage: Stage, here: Position) -> Any:
         """The agent's state after the refresh with which the chunk that begins here begins."""
         key = self._stage_keys(here.stage, 1, self.schedule.refresh_number(here))
-        rows = np.random.default_rng(0).integers(0, self.columns["rewards"].shape[0], SAMPLE_ROWS)
-        sample = {name: column[rows] for name, column in self.columns.items()}
+        sample = self.rows.take(np.random.default_rng(0).integers(0, self.rows.count, SAMPLE_ROWS))
         refresh = self._once("refresh", here.stage, lambda: jax.jit(self._lift(stage.refresh, (0, None, 0))))
         return refresh(self.state.agent, sample, key)
 
@@ -130,7 +118,7 @@ class Loop:
             return
         precompute = self._once("precompute", here.stage, lambda: jax.jit(self._lift(function, (0, None, 0))))
         keys = self._stage_keys(here.stage, 0)
-        rows = drawn_rows(keys, stage, wanted[1], self.columns["rewards"].shape[0])
+        rows = drawn_rows(keys, stage, wanted[1], self.rows.count)
 
         def done(share: float) -> None:
             self._activity(stage.precompute_reason, share)
@@ -139,7 +127,7 @@ class Loop:
         self.precomputed = precompute_columns(
             precompute,
             agent_state,
-            self.columns,
+            self.rows,
             rows,
             lambda block: self._stage_keys(here.stage, 2, wanted[1], block),
             seeds=len(self.seeds),
@@ -167,41 +155,3 @@ class Loop:
                     f"the run, seed {self.seeds[row]}). The last good checkpoint is kept. Lower the learning "
                     "rate or beta, or look at the scale of rewards and observations."
                 )
-
-
-def run(
-    loop: Loop,
-    start: int,
-    *,
-    log: Callable[[Position, int, float, dict[str, np.ndarray]], None],
-    evaluate: Callable[[Position, int], None],
-    save: Callable[[int], None],
-    adopt: Callable[[Position], bool],
-) -> None:
-    """Run every chunk from step `start` on. Raises Interrupted after a checkpoint, when asked to stop.
-
-    At an edge the order is: log, evaluate, save. `evaluate` is called where an evaluation is due, with the
-    chunk before the edge, and `save` with each step whose state is to be kept. A stage for whose beginning
-    `adopt` returns True is not trained: its outcome is in the state already, and only its end is an edge.
-    """
-    adopted = None
-    edge = start
-    try:
-        for here, length in loop.schedule.chunks(start):
-            if here.stage_step == 0 and adopt(here):
-                adopted = here.stage
-            if here.stage != adopted:
-                began = time.perf_counter()
-                values = loop.run_chunk(here, length)
-                log(here, length, time.perf_counter() - began, values)
-            elif not loop.schedule.ends_stage(here.step + length):
-                continue
-            edge = here.step + length
-            loop.stop.check()
-            if loop.schedule.evaluates(here, length):
-                evaluate(here, length)
-            if loop.schedule.saves(here, length):
-                save(edge)
-    except Interrupted as error:
-        save(edge)
-        raise Interrupted(f"Stopped at step {edge} of {loop.schedule.steps}, after a checkpoint.") from error
