@@ -12,6 +12,7 @@ far less than ten networks.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -62,15 +63,7 @@ class Critic(NamedTuple):
 
 def build_mlp(key: PRNGKeyArray, inputs: int, outputs: int, config: NetworkConfig) -> MLP:
     """The network that a config describes."""
-    return MLP(
-        key,
-        inputs,
-        outputs,
-        width=config.width,
-        depth=config.depth,
-        activation=config.activation,
-        layer_norm=config.layer_norm,
-    )
+    return MLP(key, inputs, outputs, **asdict(config))
 
 
 def init_critic(key: PRNGKeyArray, spec: Spec, config: CriticConfig) -> Critic:
