@@ -129,6 +129,7 @@ def update_critic(critic: Critic, batch: Columns, config: CriticConfig) -> tuple
 
     The softmax backup reads the column `next_support_actions` [batch, M, a], that of the policy the column
     `next_actions` [batch, a] and, where there is one, `next_penalty` [batch], which is taken off Q'(s', a').
+    Where there is a column `discounts` [batch], it takes the place of the config's discount.
     """
     optimizer = optax.adam(config.learning_rate)
     metrics: dict[str, Array] = {}
@@ -144,7 +145,8 @@ def update_critic(critic: Critic, batch: Columns, config: CriticConfig) -> tuple
     else:
         states, support = batch["next_observations"][:, None], batch["next_support_actions"]
         next_value = softmax_backup(q_value(critic, states, support, config), config.beta)
-    target = batch["rewards"] + config.discount * (1.0 - batch["terminations"]) * next_value
+    discount = batch.get("discounts", config.discount)
+    target = batch["rewards"] + discount * (1.0 - batch["terminations"]) * next_value
 
     def q_loss(q: Ensemble) -> tuple[Float[Array, ""], Metrics]:
         values = q_values(q, batch["observations"], batch["actions"])

@@ -54,6 +54,13 @@ def draw_rows(
     return jax.random.randint(row_key, (batch_size,), 0, rows), update_key
 
 
+def draw_batches(
+    key: PRNGKeyArray, first_step: Int[Array, ""], num_steps: int, batch_size: int, rows: int
+) -> tuple[Int[Array, "steps b"], PRNGKeyArray]:
+    """`draw_rows` of so many steps from `first_step` on."""
+    return jax.vmap(lambda step: draw_rows(key, step, batch_size, rows))(first_step + jnp.arange(num_steps))
+
+
 def run_steps(
     update: Update,
     state: Any,
@@ -63,21 +70,23 @@ def run_steps(
     *,
     num_steps: int,
     batch_size: int,
+    rows: int | None = None,
+    gathered: Columns | None = None,
 ) -> tuple[Any, dict[str, Float[Array, " steps"]]]:
     """`num_steps` updates in one scan, each on `batch_size` rows drawn uniformly with replacement.
 
     Step i uses only `fold_in(key, i)`, so the result does not depend on how a run is cut into calls.
-    Row numbers of all steps are drawn before the scan. Returns the state and every metric of every step.
+    Row numbers of all steps are drawn before the scan. Batches that the caller has gathered already, from so
+    many `rows`, come as `gathered` [steps, batch, …]. Returns the state and every metric of every step.
     """
-    rows = next(iter(columns.values())).shape[0]
+    if rows is None:
+        rows = next(iter(columns.values())).shape[0]
 
-    def draw(step: Int[Array, ""]) -> tuple[Array, PRNGKeyArray]:
-        return draw_rows(key, step, batch_size, rows)
-
-    def body(state: Any, drawn: tuple[Array, PRNGKeyArray]) -> tuple[Any, dict[str, Array]]:
-        indices, update_key = drawn
-        batch = {name: column[indices] for name, column in columns.items()}
+    def body(state: Any, drawn: tuple[Array, PRNGKeyArray, Columns]) -> tuple[Any, dict[str, Array]]:
+        indices, update_key, batch = drawn
+        batch = {**batch, **{name: column[indices] for name, column in columns.items()}}
         state, metrics = update(state, batch, update_key)
         return state, dict(metrics)
 
-    return jax.lax.scan(body, state, jax.vmap(draw)(first_step + jnp.arange(num_steps)))
+    drawn = draw_batches(key, first_step, num_steps, batch_size, rows)
+    return jax.lax.scan(body, state, (*drawn, gathered or {}))

@@ -14,8 +14,8 @@ from tiltflow.training.config import TrainConfig, with_defaults
 # What says which seeds, where the data lie and how the work was done, not what was trained; and what a cell's
 # place in the table says.
 BOOKKEEPING = (
-    "seed", "seeds", "data", "reuse", "play", "parallel", "keep", "checkpoint_every", "format", "agent_type",
-    "algorithm", "task", "env",
+    "seed", "seeds", "data", "data_on", "reuse", "play", "parallel", "keep", "checkpoint_every", "format",
+    "agent_type", "algorithm", "task", "env",
 )  # fmt: skip
 NAMED_KEYS = 3
 _MISSING = "–"
