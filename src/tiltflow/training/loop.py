@@ -15,7 +15,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from tiltflow.agents.base import Stage
 from tiltflow.errors import TrainingDiverged
-from tiltflow.optimize import Columns, run_steps
+from tiltflow.optimize import Buffer, Columns, run_steps
 from tiltflow.processes.stopping import StopFlag
 from tiltflow.training.policy import STAGE, RunState, seed_keys
 from tiltflow.training.precompute import drawn_rows, precompute_columns
@@ -50,17 +50,36 @@ class Loop:
         agent_state = self.state.agent
         if self.schedule.refreshes(here):
             agent_state = self.refresh(stage, here)
+        buffer = self._extended(stage, here, agent_state)
         self._precompute(stage, here, agent_state)
         key = self._stage_keys(here.stage, 0)
-        gathered = self.rows.batches(key, here.stage_step, length, stage.batch_size)
+        gathered = self.rows.batches(key, here.stage_step, length, stage.batch_size, buffer)
         run = self._compile(here.stage, length)
         agent_state, metrics = run(
-            agent_state, self.rows.resident, gathered, self.precomputed, key, jnp.int32(here.stage_step)
+            agent_state,
+            self.rows.resident,
+            gathered,
+            self.precomputed,
+            buffer,
+            key,
+            jnp.int32(here.stage_step),
         )
         values = {name: np.asarray(value).reshape(len(self.seeds), -1) for name, value in metrics.items()}
         self._check(values, stage, here)
-        self.state = self.state._replace(agent=agent_state)
+        self.state = self.state._replace(agent=agent_state, buffer=buffer)
         return values
+
+    def _extended(self, stage: Stage, here: Position, agent_state: Any) -> Buffer | None:
+        """The rows added so far, with those that the chunk which begins here begins with."""
+        rows_of, buffer = stage.extend, self.state.buffer
+        if rows_of is None or buffer is None:
+            return buffer
+
+        def extend(state: Any, buffer: Buffer, key: PRNGKeyArray) -> Buffer:
+            return buffer.add(rows_of(state, key))
+
+        compiled = self._once("extend", here.stage, lambda: jax.jit(self._lift(extend, (0, 0, 0))))
+        return compiled(agent_state, buffer, self._stage_keys(here.stage, 3, here.stage_step))
 
     def _stage_keys(self, stage: int, *path: int) -> PRNGKeyArray:
         keys = seed_keys(self.seeds, STAGE)
@@ -82,6 +101,7 @@ class Loop:
                 columns: Columns,
                 gathered: Columns,
                 precomputed: Columns,
+                buffer: Buffer | None,
                 key: PRNGKeyArray,
                 first: Array,
             ):
@@ -95,9 +115,10 @@ class Loop:
                     batch_size=stage.batch_size,
                     rows=self.rows.count,
                     gathered=gathered,
+                    buffer=buffer,
                 )
 
-            self._compiled[index, length] = jax.jit(self._lift(chunk, (0, None, 0, 0, 0, None)))
+            self._compiled[index, length] = jax.jit(self._lift(chunk, (0, None, 0, 0, 0, 0, None)))
         return self._compiled[index, length]
 
     def refresh(self, stage: Stage, here: Position) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from tiltflow.data.transitions import Transitions
-from tiltflow.optimize import draw_batches
+from tiltflow.optimize import Buffer, draw_batches
 from tiltflow.training.policy import ObservationScaler
 
 
@@ -26,8 +26,13 @@ class Rows(ABC):
         """The columns of the rows of these numbers, each [*batch, …]."""
 
     @abstractmethod
-    def batches(self, keys: PRNGKeyArray, first: int, steps: int, batch_size: int) -> dict[str, Array]:
-        """The columns that are not resident, of so many steps from `first` on: [*keys, steps, batch, …]."""
+    def batches(
+        self, keys: PRNGKeyArray, first: int, steps: int, batch_size: int, buffer: Buffer | None = None
+    ) -> dict[str, Array]:
+        """The columns that are not resident, of so many steps from `first` on: [*keys, steps, batch, …].
+
+        Any row stands where one of the buffer is drawn.
+        """
 
 
 @final
@@ -42,7 +47,9 @@ class DeviceRows(Rows):
         """As `Rows.take`."""
         return {name: column[numbers] for name, column in self.resident.items()}
 
-    def batches(self, keys: PRNGKeyArray, first: int, steps: int, batch_size: int) -> dict[str, Array]:
+    def batches(
+        self, keys: PRNGKeyArray, first: int, steps: int, batch_size: int, buffer: Buffer | None = None
+    ) -> dict[str, Array]:
         """Nothing: everything is resident."""
         return {}
 
@@ -60,17 +67,24 @@ class HostRows(Rows):
         columns = row_columns(self._data, self._scaler, numbers.reshape(-1))
         return {name: x.reshape(*numbers.shape, *x.shape[1:]) for name, x in columns.items()}
 
-    def batches(self, keys: PRNGKeyArray, first: int, steps: int, batch_size: int) -> dict[str, Array]:
+    def batches(
+        self, keys: PRNGKeyArray, first: int, steps: int, batch_size: int, buffer: Buffer | None = None
+    ) -> dict[str, Array]:
         """As `Rows.batches`: their row numbers are drawn on the device."""
-        numbers = _numbers(keys.reshape(-1), jnp.int32(first), steps, batch_size, self.count)
-        return self.take(np.asarray(numbers).reshape(*keys.shape, steps, batch_size))
+        totals = jnp.full(keys.shape, self.count)
+        if buffer is not None:
+            filled = jax.vmap(lambda one: one.filled) if keys.ndim else lambda one: one.filled
+            totals = totals + filled(buffer)
+        numbers = _numbers(keys.reshape(-1), totals.reshape(-1), jnp.int32(first), steps, batch_size)
+        own = np.minimum(np.asarray(numbers), self.count - 1)
+        return self.take(own.reshape(*keys.shape, steps, batch_size))
 
 
-@partial(jax.jit, static_argnums=(2, 3, 4))
+@partial(jax.jit, static_argnums=(3, 4))
 def _numbers(
-    keys: PRNGKeyArray, first: Int[Array, ""], steps: int, batch_size: int, rows: int
+    keys: PRNGKeyArray, totals: Int[Array, " seeds"], first: Int[Array, ""], steps: int, batch_size: int
 ) -> Int[Array, "seeds steps b"]:
-    return jax.vmap(lambda key: draw_batches(key, first, steps, batch_size, rows)[0])(keys)
+    return jax.vmap(lambda key, rows: draw_batches(key, first, steps, batch_size, rows)[0])(keys, totals)
 
 
 def row_columns(
