@@ -8,7 +8,7 @@ from pathlib import Path
 from tiltflow.agents.bc import BCConfig
 from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.agents.registry import preset
-from tiltflow.benchmark.data import collect_missing, missing_data, refuse_missing
+from tiltflow.benchmark.missing_data import collect_missing, missing_data, refuse_missing
 from tiltflow.benchmark.plan import with_networks
 from tiltflow.cli.bars import progress_bar
 from tiltflow.errors import UserError
@@ -29,7 +29,7 @@ def collect_data(tasks: Sequence[str], folder: Path) -> None:
     """Collect the point mazes that are missing. Raises UserError for other data that are."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = missing_data([find_task(name) for name in tasks], folder)
-    made = [task for task in missing if collectable(task) and task.family == "pointmaze"]
+    made = [task for task in missing if collectable(task) and task.name.startswith("pointmaze/")]
     refuse_missing([task for task in missing if task not in made], folder)
     if made:
         with stop_on_signals() as stop, progress_bar("episodes") as advance:

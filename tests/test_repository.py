@@ -17,7 +17,18 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "tiltflow"
 
 FLOORS = (
-    ("errors", "settings", "model_settings", "files", "packages", "trust", "sizes", "npz", "processes"),
+    (
+        "errors",
+        "settings",
+        "model_settings",
+        "files",
+        "packages",
+        "trust",
+        "sizes",
+        "npz",
+        "words",
+        "processes",
+    ),
     ("paths", "networks", "solvers", "tilting", "optimize"),
     ("flow", "exact", "datasets2d", "metrics", "data", "tasks", "environments", "mazes"),
     ("critics", "agents", "guidance"),

@@ -178,5 +178,5 @@ def check_kind(critic: CriticConfig, *kinds: CriticKind, why: str) -> None:
 
 BESIDE = "it needs a behaviour policy that is finished before the critic."
 """Why a critic that is trained beside its policy is not of the kind in-support-softmax."""
-BEFORE = "it is finished before its policy."
+BEFORE = "the critic is finished before the policy."
 """Why a critic that is trained before its policy is not of the kind policy."""

@@ -1,12 +1,16 @@
 """One-step problems whose Q and whose behaviour are given in closed form: nothing has to be learned first."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from tiltflow.agents.base import Agent
 from tiltflow.agents.bc import init_flow
+from tiltflow.agents.registry import ALGORITHMS, build_agent
 from tiltflow.critics import Critic, Ensemble
 from tiltflow.data.transitions import Spec
 from tiltflow.exact import GaussianMixture, predict
@@ -63,3 +67,38 @@ def train(improve, config: FlowConfig, columns, *, steps: int, start: TrainState
     run = jax.jit(run_steps, static_argnames=("update", "num_steps", "batch_size"))
     key = jax.random.key(2)
     return run(improve, start, columns, key, 0, num_steps=steps, batch_size=config.batch_size)[0].ema
+
+
+def changed(config, **settings):
+    """The config with other settings, all at once; `critic__tau` is `critic.tau`."""
+    own = {name: value for name, value in settings.items() if "__" not in name}
+    parts: dict[str, dict] = {}
+    for name in settings.keys() - own.keys():
+        part, _, rest = name.partition("__")
+        parts.setdefault(part, {})[rest] = settings[name]
+    return replace(
+        config, **own, **{part: changed(getattr(config, part), **of) for part, of in parts.items()}
+    )
+
+
+def agent_of(algorithm: str, spec: Spec = SPEC, steps: int = 100, **settings) -> Agent:
+    """The agent with tiny networks, but for what `settings` say."""
+    config, tiny = ALGORITHMS[algorithm].config, {}
+    for part in ("flow", "actor", "critic"):
+        if hasattr(config, part):
+            tiny[f"{part}__network"] = NetworkConfig(width=4, depth=1)
+    if hasattr(config, "energy"):
+        tiny["energy"] = NetworkConfig(width=4, depth=1)
+    return build_agent(algorithm, changed(config, **(tiny | settings)), spec, steps)
+
+
+def arbitrary(agent: Agent):
+    """A state of the agent before its training, of arbitrary numbers: nothing has to be compiled for it."""
+    random = np.random.default_rng(0)
+
+    def fill(path, leaf):
+        if ".optimizer" in jax.tree_util.keystr(path) or not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return jnp.zeros(leaf.shape, leaf.dtype)
+        return jnp.asarray(0.3 * random.standard_normal(leaf.shape) if leaf.ndim else 1.0, leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(fill, jax.eval_shape(agent.init, jax.random.key(0)))

@@ -18,8 +18,8 @@ from tiltflow.data.transitions import Spec
 from tiltflow.model_settings import CriticConfig, NetworkConfig
 from tiltflow.run_folder import RunFolder
 from tiltflow.training import checkpoints
-from tiltflow.training.export import export_policy
 from tiltflow.training.policy import ObservationScaler, RunState
+from tiltflow.training.policy_files import export_policy
 
 SPEC = Spec(observation_size=3, action_size=2)
 ROWS = 64

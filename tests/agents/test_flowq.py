@@ -11,7 +11,7 @@ from bandits import FLOW, SPEC, exact_flow, gaussian_actions, known_critic, trai
 
 from tiltflow.agents.actor_critic import best_of
 from tiltflow.agents.bc import init_flow
-from tiltflow.agents.flowq import fit_schedule, schedule_of
+from tiltflow.agents.flowq import fit_schedule, match_guided, schedule_of
 from tiltflow.agents.flowq_settings import FlowQConfig
 from tiltflow.agents.sampling import sample_actions
 from tiltflow.errors import UserError

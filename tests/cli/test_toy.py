@@ -17,7 +17,7 @@ import pytest
 from tiltflow.cli.main import main
 from tiltflow.cli.toy import ToyFigures
 from tiltflow.figures2d.cells import compute_cells
-from tiltflow.figures2d.plan import CellGroup, FigureCell
+from tiltflow.figures2d.figure_plan import CellGroup, FigureCell
 
 WORDS = ("--data", "moons", "--method", "resample", "--beta", "0", "3", "--seeds", "2")
 WORDS = (*WORDS, "--samples", "300", "--points", "40", "--train-rows", "3000")

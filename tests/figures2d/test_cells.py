@@ -5,9 +5,9 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from tiltflow.datasets2d import sample_toy
+from tiltflow.datasets2d import sample_2d
 from tiltflow.figures2d.cells import compute_cells
-from tiltflow.figures2d.plan import TRUTH, CellGroup, FigureCell, FigurePlan
+from tiltflow.figures2d.figure_plan import TRUTH, CellGroup, FigureCell, FigurePlan
 from tiltflow.figures2d.stopwatch import Stopwatch
 from tiltflow.figures2d.store import read_cell, read_numbers
 from tiltflow.guidance.fitting import fit_problem
@@ -50,7 +50,7 @@ def test_a_cell_that_fails_loses_no_other(tmp_path):
 
 
 def test_a_shared_training_gives_the_bits_of_one_that_is_not():
-    points, labels = sample_toy("moons", 2000, 0)
+    points, labels = sample_2d("moons", 2000, 0)
     config = replace(METHODS["cep"].config, network=NetworkConfig(width=8, depth=1), steps=2, num_steps=2)
 
     def fit(beta, previous=None):

@@ -5,26 +5,25 @@ from typing import get_args
 
 import pytest
 
-from tiltflow.datasets2d import TOYS
+from tiltflow.datasets2d import DATASETS_2D
 from tiltflow.errors import UserError
-from tiltflow.figures2d.plan import TRUTH, FigurePlan, group_cells, plan_from
+from tiltflow.figures2d.figure_plan import TRUTH, FigurePlan, group_cells, plan_from
 from tiltflow.guidance.methods import METHODS
 from tiltflow.settings import SetName
 
 
 def test_the_names_are_those_that_exist():
     assert FigurePlan().methods == tuple(METHODS)
-    assert get_args(SetName) == tuple(TOYS)
+    assert get_args(SetName) == tuple(DATASETS_2D)
 
 
 def test_groups_cover_every_cell_once_share_what_can_be_shared_and_begin_with_the_truth():
     plan = FigurePlan(seeds=2)
     truths, cells = plan.truths(), plan.cells()
     found = group_cells([*cells, *truths])
+    shared = {TRUTH: False} | {name: method.declared.shares for name, method in METHODS.items()}
     assert sorted(cell for group in found for cell in group.cells) == sorted([*cells, *truths])
-    for group in found:
-        shared = group.method != TRUTH and METHODS[group.method].declared.shares
-        assert (len(group.betas) == len(plan.betas)) == shared
+    assert all((len(group.betas) == len(plan.betas)) == shared[group.method] for group in found)
     assert [group.method == TRUTH for group in found] == sorted(
         (g.method == TRUTH for g in found), reverse=True
     )

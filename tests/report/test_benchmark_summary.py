@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from tiltflow.benchmark.plan import PlannedRun
-from tiltflow.benchmark.summary import suite_scores, write_summary
+from tiltflow.benchmark.scores import suite_scores, write_summary
 from tiltflow.files import write_json
 
 TASK = "ogbench/cube-single-play-singletask-task2-v0"

@@ -11,7 +11,7 @@ from typing import Any
 from tiltflow.benchmark.board import Board
 from tiltflow.benchmark.plan import Plan, PlannedRun
 from tiltflow.benchmark.records import DONE, RUN_LOG, write_records
-from tiltflow.benchmark.summary import suite_scores, write_summary
+from tiltflow.benchmark.scores import suite_scores, write_summary
 from tiltflow.files import read_json
 from tiltflow.processes.executor import Event, Executor, Job, Send
 from tiltflow.processes.locks import locked

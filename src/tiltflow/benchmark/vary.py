@@ -50,7 +50,7 @@ def with_variant(agent: str, config: Any, variant: str) -> Any:
     """The config with the settings of a variant. Raises UserError that names it for what cannot be."""
     if not variant:
         return config
-    pairs = (pair.split("=") for pair in variant.split(","))
+    pairs = (pair.split("=", 1) for pair in variant.split(","))
     try:
         return override(config, {key: _value(config, key, text) for key, text in pairs})
     except UserError as error:

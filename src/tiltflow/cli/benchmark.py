@@ -4,12 +4,13 @@ import inspect
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from tiltflow import words
 from tiltflow.agents.registry import PRESETS, known_algorithms
 from tiltflow.benchmark.plan import Plan, PlannedRun, parse_network
 from tiltflow.benchmark.records import (
@@ -22,7 +23,6 @@ from tiltflow.benchmark.records import (
 )
 from tiltflow.benchmark.suites import SUITES, Suite, find_suite
 from tiltflow.cli.bars import progress_bar
-from tiltflow.cli.results import interval_text, mean_text
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import Interrupted, UserError
 from tiltflow.tasks import Task, find_task
@@ -114,25 +114,18 @@ class Benchmark:
                     f"The task {task} is not in the suite {suite.name}: {', '.join(suite.tasks)}."
                 )
         data = self.out / "data" if suite.collects and self.data is None else self.data
-        return Plan(
-            tasks=self.tasks or suite.tasks,
-            agents=self.agents or tuple(known_algorithms()),
-            seeds=self.seeds,
-            seed=self.seed,
-            steps=self.steps,
-            evaluations=self.evaluations,
-            episodes=self.episodes,
-            data=None if data is None else str(data),
-            network=None if self.network is None else parse_network(self.network),
-            normalize_observations=self.normalize_observations,
-            play=self.play,
-            preset=self.preset,
-            vary=self.vary,
-        )
+        given = {field.name: getattr(self, field.name) for field in fields(Plan)}
+        given |= {
+            "tasks": self.tasks or suite.tasks,
+            "agents": self.agents or tuple(known_algorithms()),
+            "data": None if data is None else str(data),
+            "network": None if self.network is None else parse_network(self.network),
+        }
+        return Plan(**given)
 
     def _check(self, suite: Suite, plan: Plan) -> list[Task]:
         """The tasks whose data are to be collected. Raises for what is missing and cannot be made."""
-        from tiltflow.benchmark.data import missing_data, need_packages, refuse_missing
+        from tiltflow.benchmark.missing_data import missing_data, need_packages, refuse_missing
 
         tasks = [find_task(name) for name in plan.tasks]
         if self.play:
@@ -146,8 +139,8 @@ class Benchmark:
     def _work(self, suite: Suite, plan: Plan) -> dict[PlannedRun, RunRecord]:
         """Collect and train what is missing; returns what became of every run."""
         from tiltflow.benchmark.board import Board
-        from tiltflow.benchmark.data import collect_missing
-        from tiltflow.benchmark.display import show_board
+        from tiltflow.benchmark.board_display import show_board
+        from tiltflow.benchmark.missing_data import collect_missing
         from tiltflow.benchmark.queue import work_off
         from tiltflow.processes.local import LocalExecutor
         from tiltflow.processes.locks import locked
@@ -181,7 +174,7 @@ class Benchmark:
 
     def _conclude(self, records: dict[PlannedRun, RunRecord]) -> None:
         """Write and print the scores; name what failed."""
-        from tiltflow.benchmark.summary import suite_scores, write_summary
+        from tiltflow.benchmark.scores import suite_scores, write_summary
 
         scores = suite_scores(self.out)
         if scores.results:
@@ -222,8 +215,8 @@ def _print_scores(results: Sequence[dict[str, Any]]) -> None:
             result["task"],
             PlannedRun(result["task"], result["algorithm"], 0, result["variant"]).label,
             result["metric"],
-            mean_text(result),
-            interval_text(result),
+            words.score_text(result["mean"], result["unit"]),
+            words.interval_text(result["ci95"], result["unit"]),
             f"{result['seeds']} × {result['episodes']}",
             result["data_checksum"][:8],
         )

@@ -11,7 +11,7 @@ import tyro
 from tiltflow.cli.bars import progress_bar
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import Interrupted, ProcessFailed
-from tiltflow.figures2d.plan import FigurePlan
+from tiltflow.figures2d.figure_plan import FigurePlan
 from tiltflow.packages import need
 from tiltflow.settings import SetName
 
@@ -86,14 +86,13 @@ class ToyFigures:
 
     def _write(self, plan: FigurePlan, numbers: dict, failures: dict) -> None:
         from tiltflow.figures2d import table
-        from tiltflow.figures2d.figures import Grid, Picture, draw_grid
+        from tiltflow.figures2d.drawing import Grid, Picture, draw_grid
+        from tiltflow.figures2d.figures_page import write_page
         from tiltflow.figures2d.grids import Gallery
-        from tiltflow.figures2d.page import write_page
         from tiltflow.figures2d.schedules import cases, trace_all
         from tiltflow.figures2d.trajectories import draw_schedules
 
         rows = table.table_rows(plan, numbers)
-        summaries = table.method_summaries(plan, rows)
         table.write_tables(self.out, rows)
         gallery = Gallery(plan, self.out / "cells", numbers).grids()
         grids: list[Grid | Picture] = [*gallery]
@@ -106,22 +105,17 @@ class ToyFigures:
                 traced = trace_all(cases(plan.steps), self.out / "cells", advance)
             grids.append(draw_schedules(traced, self.out / "figures"))
         notes = [f"{cell.name} failed: {text}" for cell, text in failures.items()]
-        page = write_page(
-            self.out, plan, grids, summaries, rows, notes, figures=self.out / "figures", style=_style()
-        )
+        page = write_page(self.out, plan, grids, rows, notes, figures=self.out / "figures", style=_style())
         print("Distance to the truth / that of an exact sample, median over the sets: 1 is exact.\n")
-        print_table(table.summary_columns(plan), [table.summary_cells(summary) for summary in summaries])
+        print_table(*table.summary_table(plan, rows))
         print(f"\n{page}")
 
 
 def _style() -> str:
     """The style sheet of all pages."""
-    import jinja2
+    from tiltflow.report.html import render_page
 
-    from tiltflow.report.svg import COLOURS
-
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("tiltflow.report"), autoescape=False)
-    return environment.get_template("style.css.j2").render(colours=COLOURS)
+    return render_page("style.css.j2")
 
 
 def parse(arguments: Sequence[str]) -> ToyFigures:

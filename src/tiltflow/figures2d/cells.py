@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from tiltflow.datasets2d import class_posterior, sample_toy
+from tiltflow.datasets2d import class_posterior, sample_2d
 from tiltflow.errors import TrainingDiverged
-from tiltflow.figures2d.plan import TRUTH, CellGroup, FigureCell, FigurePlan, plan_from
+from tiltflow.figures2d.figure_plan import TRUTH, CellGroup, FigureCell, FigurePlan, plan_from
 from tiltflow.figures2d.stopwatch import Stopwatch
 from tiltflow.figures2d.store import write_cell
 from tiltflow.figures2d.truth import energies, sample_truth
@@ -55,7 +55,7 @@ class _Learner:
 
     def __init__(self, plan: FigurePlan, first: FigureCell):
         self._method, self._seed = first.method, first.seed
-        self._rows = sample_toy(first.data, plan.train_rows, first.seed)
+        self._rows = sample_2d(first.data, plan.train_rows, first.seed)
         config = find_method(first.method).config
         self._config = config if plan.steps is None else replace(config, steps=plan.steps)
         self._previous: Fitted | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tiltflow.errors import ExplainedError, Interrupted, UserError
-from tiltflow.figures2d.plan import TRUTH, FigureCell, FigurePlan, group_cells
+from tiltflow.figures2d.figure_plan import TRUTH, FigureCell, FigurePlan, group_cells
 from tiltflow.figures2d.store import read_numbers, stored_settings
 from tiltflow.processes.executor import Job, error_of
 from tiltflow.processes.local import LocalExecutor

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from tiltflow.datasets2d import sample_toy
-from tiltflow.figures2d.figures import Grid, PointsPanel, nearest_label
-from tiltflow.figures2d.plan import TRUTH, FigureCell, FigurePlan
+from tiltflow.datasets2d import sample_2d
+from tiltflow.figures2d.drawing import Grid, PointsPanel, nearest_label
+from tiltflow.figures2d.figure_plan import TRUTH, FigureCell, FigurePlan
 from tiltflow.figures2d.store import read_cell
 from tiltflow.figures2d.table import ratio_text
 from tiltflow.figures2d.truth import sample_class
@@ -22,7 +22,7 @@ class Gallery:
     def __init__(self, plan: FigurePlan, folder: Path, numbers: dict[FigureCell, dict[str, Any]]):
         self._plan, self._folder, self._numbers = plan, folder, numbers
         self._labels = {
-            name: nearest_label(*sample_toy(name, _LABELLED_ROWS, _LABEL_SEED)) for name in plan.data
+            name: nearest_label(*sample_2d(name, _LABELLED_ROWS, _LABEL_SEED)) for name in plan.data
         }
         self._betas = [f"β = {beta:g}" for beta in plan.betas]
 

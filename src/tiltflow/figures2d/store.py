@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tiltflow.figures2d.plan import FigureCell
+from tiltflow.figures2d.figure_plan import FigureCell
 from tiltflow.files import atomic_file, read_json, write_json
 from tiltflow.npz import load_npz
 

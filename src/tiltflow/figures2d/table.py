@@ -5,31 +5,16 @@ import io
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from tiltflow.figures2d.plan import TRUTH, FigureCell, FigurePlan
+from tiltflow.figures2d.figure_plan import TRUTH, FigureCell, FigurePlan
 from tiltflow.files import write_json, write_text
 from tiltflow.guidance.methods import find_method
 
 TABLE_COLUMNS = (
-    "set",
-    "method",
-    "beta",
-    "seed",
-    "distance",
-    "low",
-    "high",
-    "floor",
-    "floor_std",
-    "ratio",
-    "exact",
-    "auxiliary",
-    "parameters",
-    "evaluations",
-    "train_seconds",
-    "sample_seconds",
-    "effective_rows",
-)
+    "set", "method", "beta", "seed", "distance", "low", "high", "floor", "floor_std", "ratio", "exact",
+    "auxiliary", "parameters", "evaluations", "train_seconds", "sample_seconds", "effective_rows",
+)  # fmt: skip
 MEANING = {
     "distance": "sliced Wasserstein-2 distance between the samples and the truth, in the points' unit",
     "low, high": "95 % bootstrap interval of the distance",
@@ -43,18 +28,6 @@ MEANING = {
     "sample_seconds": "seconds per 10,000 samples on one core, without compilation",
     "effective_rows": "effective sample size of the training rows' weights",
 }
-
-
-class MethodSummary(NamedTuple):
-    """A method over all sets and seeds: texts, with the median ratio of each β."""
-
-    method: str
-    exact: str
-    auxiliary: str
-    parameters: str
-    train_seconds: str
-    sample_seconds: str
-    ratios: tuple[str, ...]
 
 
 def table_rows(plan: FigurePlan, numbers: dict[FigureCell, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -78,42 +51,23 @@ def table_rows(plan: FigurePlan, numbers: dict[FigureCell, dict[str, Any]]) -> l
     return rows
 
 
-def method_summaries(plan: FigurePlan, rows: Sequence[dict[str, Any]]) -> list[MethodSummary]:
-    """The methods in the order of the plan: medians over sets and seeds, of times and sizes also over β."""
-    found = []
+def summary_table(
+    plan: FigurePlan, rows: Sequence[dict[str, Any]]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Heads, and a line for each method: medians over sets and seeds, of times and sizes also over β."""
+    betas = (f"β = {beta:g}" for beta in plan.betas)
+    heads = ("method", *betas, "exact", "2nd model", "parameters", "training, s", "10⁴ samples, s")
+    forms = {"parameters": ",.0f", "train_seconds": ".3g", "sample_seconds": ".2g"}
+    lines = []
     for method in plan.methods:
         mine = [row for row in rows if row["method"] == method]
         if not mine:
             continue
         ratios = ([row["ratio"] for row in mine if row["beta"] == beta] for beta in plan.betas)
-
-        def median(column: str, mine: list[dict[str, Any]] = mine) -> float:
-            return statistics.median(row[column] for row in mine)
-
-        found.append(
-            MethodSummary(
-                method,
-                mine[0]["exact"],
-                mine[0]["auxiliary"],
-                f"{median('parameters'):,.0f}",
-                f"{median('train_seconds'):.3g}",
-                f"{median('sample_seconds'):.2g}",
-                tuple(ratio_text(statistics.median(values)) if values else "–" for values in ratios),
-            )
-        )
-    return found
-
-
-def summary_columns(plan: FigurePlan) -> tuple[str, ...]:
-    """The heads of the summary, in the order of `summary_cells`."""
-    betas = (f"β = {beta:g}" for beta in plan.betas)
-    return ("method", *betas, "exact", "2nd model", "parameters", "training, s", "10⁴ samples, s")
-
-
-def summary_cells(summary: MethodSummary) -> tuple[str, ...]:
-    """A line of the summary."""
-    method, *rest, ratios = summary
-    return (method, *ratios, *rest)
+        medians = (ratio_text(statistics.median(values)) if values else "–" for values in ratios)
+        costs = (format(statistics.median(row[key] for row in mine), form) for key, form in forms.items())
+        lines.append((method, *medians, mine[0]["exact"], mine[0]["auxiliary"], *costs))
+    return heads, lines
 
 
 def write_tables(out: Path, rows: Sequence[dict[str, Any]]) -> None:

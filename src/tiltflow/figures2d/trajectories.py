@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from tiltflow.figures2d.figures import FIGURE_INK, FIGURE_MUTED, FIGURE_STYLE, Picture, save_figure
+from tiltflow.figures2d.drawing import FIGURE_INK, FIGURE_MUTED, FIGURE_STYLE, Picture, save_figure
 from tiltflow.figures2d.schedules import Traced
 
 _COLUMNS, _SHOWN = 4, 800

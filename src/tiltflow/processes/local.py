@@ -59,8 +59,8 @@ class LocalExecutor(Executor):
                 if event is None:
                     running.remove(process)
                     free += process.cores
-                    code = process.wait()
-                    if process.working:
+                    code = process.popen.wait()
+                    if process.words is None or not process.job.warm:
                         yield process.index, exited(process.job, process.words, code, stop.stopped)
                     continue
                 if event["event"] not in ("done", "failed"):
@@ -68,7 +68,6 @@ class LocalExecutor(Executor):
                     continue
                 process.words = event
                 if process.job.warm:
-                    process.working = False
                     yield process.index, exited(process.job, event, 0, stop.stopped)
                     if waiting and not stop.stopped and process.suits(waiting[0][1]):
                         process.begin(*waiting.popleft())
@@ -77,7 +76,8 @@ class LocalExecutor(Executor):
                         process.leave()
         finally:
             for process in running:
-                process.kill()
+                process.popen.kill()
+                process.popen.wait()
 
 
 class _Process:
@@ -86,14 +86,13 @@ class _Process:
     job: Job
     index: int
     words: Event | None
-    working: bool
 
     def __init__(self, index: int, job: Job, cores: list[int], events: queue.Queue):
         self.cores = cores
         self._asked = False
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with open_to_append(job.log) as errors:
-            self._popen = subprocess.Popen(
+            self.popen = subprocess.Popen(
                 # With -P the current folder, which may be somebody else's, is no place to import from.
                 [sys.executable, "-P", "-m", "tiltflow.processes.worker"],
                 stdin=subprocess.PIPE,
@@ -107,12 +106,12 @@ class _Process:
 
     def begin(self, index: int, job: Job) -> None:
         """Give it a job; one that died meanwhile is noticed when its events end."""
-        self.index, self.job, self.words, self.working = index, job, None, True
-        assert self._popen.stdin is not None
+        self.index, self.job, self.words = index, job, None
+        assert self.popen.stdin is not None
         with suppress(BrokenPipeError):
             line = json.dumps({"work": job.work, "arguments": job.arguments})
-            self._popen.stdin.write(line.encode() + b"\n")
-            self._popen.stdin.flush()
+            self.popen.stdin.write(line.encode() + b"\n")
+            self.popen.stdin.flush()
         if not job.warm:
             self.leave()
 
@@ -122,28 +121,20 @@ class _Process:
 
     def leave(self) -> None:
         """Let it end after what it does."""
-        assert self._popen.stdin is not None
+        assert self.popen.stdin is not None
         with suppress(BrokenPipeError):
-            self._popen.stdin.close()
+            self.popen.stdin.close()
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM, once: a checkpoint at the next edge, then the end."""
         if not self._asked:
             self._asked = True
-            self._popen.terminate()
-
-    def kill(self) -> None:
-        self._popen.kill()
-        self._popen.wait()
-
-    def wait(self) -> int:
-        """The exit code of a process that has ended."""
-        return self._popen.wait()
+            self.popen.terminate()
 
     def _read(self, events: queue.Queue) -> None:
-        assert self._popen.stdout is not None
+        assert self.popen.stdout is not None
         try:
-            for line in self._popen.stdout:
+            for line in self.popen.stdout:
                 if line.endswith(b"\n"):  # a process that is killed leaves half a line
                     events.put((self, json.loads(line)))
         finally:

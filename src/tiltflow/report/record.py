@@ -11,13 +11,13 @@ from jaxtyping import Float, Int
 
 from tiltflow.errors import UserError
 from tiltflow.evaluation.rollouts import Episodes
-from tiltflow.evaluation.scores import score
 from tiltflow.evaluation.statistics import (
     bootstrap_interval,
     episodes_of_seeds,
     last_evaluations,
     result_record,
 )
+from tiltflow.evaluation.task_score import score
 from tiltflow.files import read_object
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task, find_task
@@ -44,7 +44,7 @@ class Curve(NamedTuple):
         return self.seeds.mean(axis=1)
 
 
-class Stage(NamedTuple):
+class StageRecord(NamedTuple):
     """A stage that has begun: its gradient steps so far, the wall time they took, what was logged."""
 
     name: str
@@ -61,7 +61,7 @@ class Actions(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class RunContent:
     """The content of a run folder. `result` is of the evaluations so far where the run is not finished."""
 
     name: str
@@ -87,14 +87,14 @@ class Run:
         return self.chunks[-1]["step"] if self.chunks else 0
 
     @cached_property
-    def stages(self) -> list[Stage]:
+    def stages(self) -> list[StageRecord]:
         """The stages that have begun, in order."""
         found = []
         for name in dict.fromkeys(chunk["stage"] for chunk in self.chunks):
             chunks = [chunk for chunk in self.chunks if chunk["stage"] == name]
             metrics = tuple(dict.fromkeys(key for chunk in chunks for key in chunk["metrics"]))
             seconds = sum(chunk["seconds"] for chunk in chunks)
-            found.append(Stage(name, chunks[-1]["stage_step"], seconds, metrics))
+            found.append(StageRecord(name, chunks[-1]["stage_step"], seconds, metrics))
         return found
 
     def stage_start(self, stage: str) -> int:
@@ -147,7 +147,7 @@ def _in_new_words(chunk: dict[str, Any]) -> dict[str, Any]:
     return {**chunk, "metrics": metrics}
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> RunContent:
     """Read a run folder. Raises UserError where it is none, or where one of its files is damaged."""
     run = RunFolder(folder)
     run.refuse_no_run()
@@ -168,7 +168,7 @@ def read_run(folder: Path) -> Run:
     else:
         result = None
     environment = run.read_environment() if run.environment_file.exists() else {}
-    return Run(
+    return RunContent(
         name=folder.resolve().name,
         config=config,
         environment=environment,

@@ -149,27 +149,6 @@ def seconds_left(view: View) -> float | None:
     return total / max(1, working) if total else None
 
 
-def duration(seconds: float) -> str:
-    """Write seconds as m:ss or h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def with_unit(value: float, metric: str, unit: str) -> str:
-    """Write a score with its unit, "52.0 %"; a plain return has none."""
-    return f"{value:.1f}" if unit == metric else f"{value:.1f} {unit}"
-
-
-def seed_names(seeds: list[int]) -> str:
-    """Write a list of seeds: "seed 3", "seeds 0–7", "seeds 0, 4"."""
-    if len(seeds) == 1:
-        return f"seed {seeds[0]}"
-    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
-        return f"seeds {seeds[0]}–{seeds[-1]}"
-    return "seeds " + ", ".join(str(seed) for seed in seeds)
-
-
 def metrics_text(metrics: Mapping[str, float], count: int = 3) -> str:
     """Write the foremost metrics of a chunk: "loss 0.412  ess 8.31"."""
     ahead = [name for name in ("loss", "ess", "q_mean") if name in metrics]

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from pages import Page, assert_readable_unseen, assert_whole
 
-from tiltflow.errors import UserError
-from tiltflow.report.page import write_demo_report, write_report
 from tiltflow.report.record import read_run
+from tiltflow.report.run_page import write_report
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +22,6 @@ def page_of(make_run, finished_run, other_run, tmp_path_factory):
                 return Page(write_report(finished_run))
             case "bc":
                 return Page(write_report(other_run))
-            case "two runs":
-                return Page(write_demo_report([other_run, finished_run], folder / "out" / "demo.html"))
             case "unfinished":
                 run = make_run(folder / "run", task_name="d4rl/hopper-medium-v2", seeds=1, finished=False)
             case "not evaluated":
@@ -40,7 +37,7 @@ def page_of(make_run, finished_run, other_run, tmp_path_factory):
     return write
 
 
-@pytest.fixture(params=["finished", "bc", "two runs", "unfinished", "not evaluated", "one chunk"])
+@pytest.fixture(params=["finished", "bc", "unfinished", "not evaluated", "one chunk"])
 def page(request, page_of):
     return page_of(request.param)
 
@@ -76,7 +73,7 @@ def test_the_same_run_gives_the_same_bytes(other_run):
 
 
 def test_an_unfinished_run_says_so(page_of):
-    assert "not finished: step 93 000 of 100 000" in page_of("unfinished").text
+    assert "not finished: step 93,000 of 100,000" in page_of("unfinished").text
     assert "With one seed" in page_of("unfinished").text
     assert "not evaluated yet" in page_of("not evaluated").text
 
@@ -84,40 +81,6 @@ def test_an_unfinished_run_says_so(page_of):
 def test_behaviour_cloning_has_no_weights_to_show(page_of):
     assert "Effective sample size" not in page_of("bc").text
     assert "refresh" not in page_of("bc").text
-
-
-def test_a_comparison_names_the_best_and_whether_intervals_overlap(page_of, other_run, make_run, tmp_path):
-    text = page_of("two runs").text
-    assert "bc-flow against qipo-ot on cube-single-play-v0" in text
-    assert "qipo-ot has the highest success" in text
-    assert "Its 95 % interval lies above bc-flow." in text
-    twin = make_run(tmp_path / "twin", algorithm="bc-flow", level=0.14)
-    text = Page(write_demo_report([other_run, twin], tmp_path / "twins.html")).text
-    assert "Its 95 % interval is not clear of bc-flow (twin)." in text
-
-
-def test_two_seeds_and_other_data_are_said_where_runs_are_compared(make_run, tmp_path):
-    """Two seeds are what `tiltflow demo` trains."""
-    runs = [
-        make_run(tmp_path / name, algorithm=name, seeds=2, level=level, checksum=data * 16)
-        for name, level, data in (("bc-flow", 0.1, "beef"), ("iql", 0.9, "cafe"))
-    ]
-    text = Page(write_demo_report(runs, tmp_path / "two.html")).text
-    assert "lies above bc-flow, but with 2 seeds intervals are far too narrow to tell." in text
-    assert "The runs are not on equal terms." in text
-    assert "trained on different data" in text
-
-
-def test_runs_on_different_tasks_are_not_compared(finished_run, make_run, tmp_path):
-    hopper = make_run(tmp_path / "hopper", task_name="d4rl/hopper-medium-v2")
-    with pytest.raises(UserError, match="different tasks"):
-        write_demo_report([finished_run, hopper], tmp_path / "demo.html")
-
-
-@pytest.mark.parametrize("count", [0, 5])
-def test_too_few_or_too_many_runs_are_refused(finished_run, tmp_path, count):
-    with pytest.raises(UserError, match=f"not {count}"):
-        write_demo_report([finished_run] * count, tmp_path / "demo.html")
 
 
 def test_twenty_of_many_action_dimensions_are_shown(make_run, tmp_path):

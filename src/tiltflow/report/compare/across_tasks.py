@@ -1,14 +1,15 @@
 """What a comparison says of all tasks together: aggregates, profiles and probabilities of improvement."""
 
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from tiltflow.evaluation import aggregates
-from tiltflow.evaluation.aggregates import Scores, stratified_interval
-from tiltflow.report.compare.record import Comparison
+from tiltflow.evaluation.aggregates import TaskScores, stratified_interval
+from tiltflow.report.compare.comparison import Comparison
 from tiltflow.report.compare.variants import Variant
 from tiltflow.tasks import Task
 
@@ -16,21 +17,23 @@ GAMMA = 100.0
 IMPROVEMENT_RESAMPLES = 2000
 PROFILE_RESAMPLES = 1000
 HUNDRED_POINT_UNITS = ("%", "points")
+ENOUGH_SEEDS = 3
+"""Seeds below which no interval is said to be clear of another: of two seeds it misses the mean too often."""
 
 
-class Estimate(NamedTuple):
+class ScoreEstimate(NamedTuple):
     """A number with its 95 % interval; None where a column has one seed on a task, which shows no spread."""
 
     value: float
     interval: tuple[float, float] | None
 
 
-class Aggregate(NamedTuple):
+class TaskAggregate(NamedTuple):
     """One aggregate of every column, in points of a scale on which 100 is success or an expert's return."""
 
     name: str
     meaning: str
-    estimates: dict[str, Estimate]
+    estimates: dict[str, ScoreEstimate]
 
 
 class Profile(NamedTuple):
@@ -42,21 +45,25 @@ class Profile(NamedTuple):
     high: Float[np.ndarray, " n"]
 
 
-class Improvement(NamedTuple):
-    """Chance in percent that a seed of one column beats one of the other on the same task."""
+class ImprovementChance(NamedTuple):
+    """Chance in percent that a seed of one column beats one of the other on the same task.
 
-    chance: Estimate
+    `clear`: its interval does not reach 50 %, and no score behind it has fewer than ENOUGH_SEEDS.
+    """
+
+    chance: ScoreEstimate
     tasks: int
+    clear: bool
 
 
-class Summary(NamedTuple):
-    """`tasks` and `columns` are those of the aggregates and profiles, `notes` say what was left out."""
+class AcrossTasks(NamedTuple):
+    """`tasks` are those of the aggregates, `seeds` each column's count on them; `notes`: what is left out."""
 
     tasks: tuple[Task, ...]
-    columns: tuple[Variant, ...]
-    aggregates: list[Aggregate]
+    seeds: dict[str, list[int]]
+    aggregates: list[TaskAggregate]
     profiles: dict[str, Profile]
-    improvements: dict[tuple[str, str], Improvement]
+    improvements: dict[tuple[str, str], ImprovementChance]
     notes: list[str]
 
 
@@ -72,7 +79,7 @@ _KINDS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
 )
 
 
-def summarise(comparison: Comparison) -> Summary:
+def across_tasks(comparison: Comparison) -> AcrossTasks:
     """Join tasks whose score has one scale of 0 to 100; compare columns in pairs on all tasks they share.
 
     Aggregates are over the tasks on which every column has a score; a column with fewer than two such tasks
@@ -80,19 +87,13 @@ def summarise(comparison: Comparison) -> Summary:
     """
     tasks, columns, notes = _shared(comparison)
     scores = {column.label: _scores(comparison, column, tasks) for column in columns}
-    return Summary(
-        tasks,
-        columns,
-        [
-            Aggregate(name, meaning, {label: _estimate(kind, value) for label, value in scores.items()})
-            for name, meaning, kind in _KINDS
-        ]
-        if columns
-        else [],
-        _profiles(scores),
-        _improvements(comparison),
-        notes,
-    )
+    joined = [
+        TaskAggregate(name, meaning, {label: _estimate(kind, value) for label, value in scores.items()})
+        for name, meaning, kind in _KINDS
+    ]
+    seeds = {label: [len(task) for task in of_column] for label, of_column in scores.items()}
+    aggregated = joined if columns else []
+    return AcrossTasks(tasks, seeds, aggregated, _profiles(scores), _improvements(comparison), notes)
 
 
 def _shared(comparison: Comparison) -> tuple[tuple[Task, ...], tuple[Variant, ...], list[str]]:
@@ -120,30 +121,29 @@ def _shared(comparison: Comparison) -> tuple[tuple[Task, ...], tuple[Variant, ..
     return tuple(common), tuple(columns), notes
 
 
-def _scores(comparison: Comparison, column: Variant, tasks: tuple[Task, ...]) -> Scores:
+def _scores(comparison: Comparison, column: Variant, tasks: tuple[Task, ...]) -> TaskScores:
     return [cell.per_seed for task in tasks if (cell := comparison.cell(task, column))]
 
 
-def _one_seed(*samples: Scores) -> bool:
-    """Whether there is a sample that cannot show how much seeds differ."""
-    return any(len(task) == 1 for scores in samples for task in scores)
+def _fewest(*samples: TaskScores) -> int:
+    return min(len(task) for scores in samples for task in scores)
 
 
-def _estimate(kind: Callable[..., Any], *samples: Scores, **options: Any) -> Estimate:
+def _estimate(kind: Callable[..., Any], *samples: TaskScores, **options: Any) -> ScoreEstimate:
     value = float(kind(*samples))
-    if _one_seed(*samples):
-        return Estimate(value, None)
+    if _fewest(*samples) == 1:
+        return ScoreEstimate(value, None)
     low, high = stratified_interval(kind, *samples, **options)
-    return Estimate(value, (float(low), float(high)))
+    return ScoreEstimate(value, (float(low), float(high)))
 
 
-def _profiles(scores: dict[str, Scores]) -> dict[str, Profile]:
+def _profiles(scores: dict[str, TaskScores]) -> dict[str, Profile]:
     if not scores:
         return {}
     values = np.concatenate([task for of_column in scores.values() for task in of_column])
     thresholds = np.linspace(min(0.0, values.min()), max(100.0, values.max()), 101)
 
-    def share(of_column: Scores) -> Any:
+    def share(of_column: TaskScores) -> Any:
         return 100.0 * aggregates.performance_profile(of_column, thresholds)
 
     return {
@@ -156,22 +156,25 @@ def _profiles(scores: dict[str, Scores]) -> dict[str, Profile]:
     }
 
 
-def _improvements(comparison: Comparison) -> dict[tuple[str, str], Improvement]:
+def _improvements(comparison: Comparison) -> dict[tuple[str, str], ImprovementChance]:
     """Every ordered pair of columns that share a task; the second order is the first one's mirror."""
     found = {}
-    for place, one in enumerate(comparison.columns):
-        for other in comparison.columns[place + 1 :]:
-            both = [t for t in comparison.tasks if comparison.cell(t, one) and comparison.cell(t, other)]
-            if not both:
-                continue
-            samples = [_scores(comparison, column, tuple(both)) for column in (one, other)]
-            chance = _estimate(_chance, *samples, resamples=IMPROVEMENT_RESAMPLES)
-            found[one.label, other.label] = Improvement(chance, len(both))
-            interval = chance.interval
-            mirrored = None if interval is None else (100 - interval[1], 100 - interval[0])
-            found[other.label, one.label] = Improvement(Estimate(100 - chance.value, mirrored), len(both))
+    for one, other in combinations(comparison.columns, 2):
+        both = tuple(t for t in comparison.tasks if comparison.cell(t, one) and comparison.cell(t, other))
+        if not both:
+            continue
+        samples = [_scores(comparison, column, both) for column in (one, other)]
+        value, interval = _estimate(_chance, *samples, resamples=IMPROVEMENT_RESAMPLES)
+        clear = interval is not None and not interval[0] <= 50 <= interval[1]
+        clear &= _fewest(*samples) >= ENOUGH_SEEDS
+        mirrored = None if interval is None else (100 - interval[1], 100 - interval[0])
+        for pair, chance in (
+            ((one, other), ScoreEstimate(value, interval)),
+            ((other, one), ScoreEstimate(100 - value, mirrored)),
+        ):
+            found[pair[0].label, pair[1].label] = ImprovementChance(chance, len(both), clear)
     return found
 
 
-def _chance(one: Scores, other: Scores) -> Any:
+def _chance(one: TaskScores, other: TaskScores) -> Any:
     return 100.0 * aggregates.probability_of_improvement(one, other)

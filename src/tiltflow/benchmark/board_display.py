@@ -16,7 +16,8 @@ from tiltflow.benchmark.plan import PlannedRun
 from tiltflow.benchmark.queue import Show
 from tiltflow.benchmark.records import DONE, RUN_LOG
 from tiltflow.processes.executor import Event
-from tiltflow.training.progress import View, activity_text, duration, with_unit
+from tiltflow.training.progress import View, activity_text
+from tiltflow.words import duration, score_text
 
 _QUIET_SECONDS = 60.0
 """After so long without a line, one tells where everything is."""
@@ -73,7 +74,7 @@ def ended_line(board: Board, run: PlannedRun, out: Path) -> str:
         return f"trained, to be played: {run}, in {duration(record.seconds)}"
     if record.score is None or record.metric is None or record.unit is None:
         return f"stopped: {run}, {record.step:,} steps are kept"
-    score = with_unit(record.score, record.metric, record.unit)
+    score = score_text(record.score, record.unit)
     return f"finished: {run}: {record.metric} {score} in {duration(record.seconds)}"
 
 
@@ -85,7 +86,7 @@ def now(view: View) -> str:
     doing = activity_text(seed.activity, seed.activity_fraction) or seed.stage or "compiling"
     if seed.step >= view.steps and not seed.activity:
         doing = "writing"
-    score = "" if seed.score is None else f", {view.metric} {with_unit(seed.score, view.metric, view.unit)}"
+    score = "" if seed.score is None else f", {view.metric} {score_text(seed.score, view.unit)}"
     return f"{100 * view.fraction:.0f} %, {doing}{score}"
 
 

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
-from tiltflow.report import words
-from tiltflow.report.compare.record import Comparison
-from tiltflow.report.compare.summary import GAMMA, Aggregate, Estimate, Summary
-from tiltflow.report.compare.tables import SIDE_BY_SIDE
-from tiltflow.report.figures import PANEL, WIDE, Panel, axis_label, capital, draw_curve, steps_axis
-from tiltflow.report.svg import CARD, MANY_LOOKS, MUTED, Look, draw
+from tiltflow import words
+from tiltflow.report.compare.across_tasks import GAMMA, AcrossTasks, ScoreEstimate, TaskAggregate
+from tiltflow.report.compare.comparison import Comparison
+from tiltflow.report.compare.comparison_tables import SIDE_BY_SIDE
+from tiltflow.report.curves import PANEL, WIDE, Chart, draw_curve, score_axis, steps_axis, told_curve
+from tiltflow.report.svg import CARD, LOOKS, MUTED, Look, draw_svg
 from tiltflow.tasks import Task
 
 FEW_CURVES = 4
@@ -24,22 +24,17 @@ class Dot(NamedTuple):
     """A row of a dot plot."""
 
     label: str
-    estimate: Estimate
+    estimate: ScoreEstimate
     look: Look
 
 
 def looks(comparison: Comparison) -> dict[str, Look]:
     """The colour, line and marker of each column."""
     labels = [column.label for column in comparison.columns]
-    return dict(zip(labels, MANY_LOOKS, strict=False))
+    return dict(zip(labels, LOOKS, strict=False))
 
 
-def short_name(task: Task) -> str:
-    """The name of a task without its family."""
-    return task.name.partition("/")[2]
-
-
-def task_curve(comparison: Comparison, task: Task, place: int) -> Panel:
+def task_curve(comparison: Comparison, task: Task, place: int) -> Chart:
     """The score on one task at every evaluation of the last stage, with its 95 % interval."""
     shown = [(column.label, cell.curve) for column, cell in comparison.row(task)]
     look = looks(comparison)
@@ -50,42 +45,36 @@ def task_curve(comparison: Comparison, task: Task, place: int) -> Panel:
             draw_curve(axes, curve, look[label], marked=True, each_seed=few, band=some)
         first, last = (f(f(curve.steps) for _, curve in shown) for f in (min, max))
         steps_axis(axes, first, last)
-        axes.set_ylabel(axis_label(task.metric, task.unit))
-        if task.unit == "%":
-            axes.set_ylim(-3, 103)
+        score_axis(axes, task)
 
-    told = [
-        f"{label}: {words.score(curve.mean[0])} at step {words.count(curve.steps[0])}, "
-        f"{words.score(curve.mean[-1])} at step {words.count(curve.steps[-1])}"
-        for label, curve in shown
-    ]
+    told = [f"{label}: {told_curve(curve)}" for label, curve in shown]
     alone = len(comparison.tasks) == 1
-    return Panel(
-        short_name(task),
-        draw(f"curve-{place}", (PANEL[0], 215), paint),
-        f"Line chart of {axis_label(task.metric, task.unit)} on {task.name} over gradient steps. "
+    return Chart(
+        task.name.partition("/")[2],
+        draw_svg(f"curve-{place}", (PANEL[0], 215), paint),
+        f"Line chart of {words.metric_text(task.metric, task.unit)} on {task.name} over gradient steps. "
         f"{'; '.join(told)}.",
-        kicker=capital(task.metric),
-        wide=draw(f"curve-{place}-wide", WIDE, paint) if alone else "",
+        kicker=words.capital(task.metric),
+        wide=draw_svg(f"curve-{place}-wide", WIDE, paint) if alone else "",
     )
 
 
-def aggregate_dots(comparison: Comparison, aggregate: Aggregate) -> Panel:
+def aggregate_dots(comparison: Comparison, aggregate: TaskAggregate) -> Chart:
     """One aggregate of every column, as a dot with its interval."""
     look = looks(comparison)
     dots = [Dot(label, estimate, look[label]) for label, estimate in aggregate.estimates.items()]
     return _dots(
-        capital(aggregate.name), f"aggregate-{aggregate.name.replace(' ', '-')}", dots,
+        words.capital(aggregate.name), f"aggregate-{aggregate.name.replace(' ', '-')}", dots,
         f"{aggregate.name} (points)", aggregate.meaning,
     )  # fmt: skip
 
 
-def improvement_dots(comparison: Comparison, summary: Summary, leader: str) -> Panel:
+def improvement_dots(comparison: Comparison, across: AcrossTasks, leader: str) -> Chart:
     """The chance that the leading column beats each of the others."""
     look = looks(comparison)
     dots = [
         Dot(other, found.chance, look[other])
-        for (one, other), found in summary.improvements.items()
+        for (one, other), found in across.improvements.items()
         if one == leader
     ]
     dots.sort(key=lambda dot: dot.estimate.value)
@@ -98,7 +87,7 @@ def improvement_dots(comparison: Comparison, summary: Summary, leader: str) -> P
 def _dots(
     title: str, name: str, dots: Sequence[Dot], label: str, note: str,
     limits: tuple[float, float] | None = None, middle: float | None = None,
-) -> Panel:  # fmt: skip
+) -> Chart:  # fmt: skip
     def paint(axes: Axes) -> None:
         if middle is not None:
             axes.axvline(middle, color=MUTED.light, linewidth=1.2, linestyle=(0, (5, 3)))
@@ -119,10 +108,12 @@ def _dots(
         if limits:
             axes.set_xlim(*limits)
 
-    told = [f"{dot.label} {words.score(dot.estimate.value)}" + _told_interval(dot.estimate) for dot in dots]
-    return Panel(
+    told = [
+        f"{dot.label} {words.score_text(dot.estimate.value)}" + _told_interval(dot.estimate) for dot in dots
+    ]
+    return Chart(
         title,
-        draw(name, (DOTS_WIDTH, 60 + 38 * len(dots)), paint),
+        draw_svg(name, (DOTS_WIDTH, 60 + 38 * len(dots)), paint),
         f"Dot plot of {label}. {'; '.join(told)}.",
         note,
     )
@@ -136,23 +127,23 @@ def _mark(axes: Axes, x: Any, y: Any, look: Look) -> None:
     )  # fmt: skip
 
 
-def _told_interval(estimate: Estimate) -> str:
+def _told_interval(estimate: ScoreEstimate) -> str:
     if estimate.interval is None:
         return ", no interval"
-    return f", 95 % interval {' to '.join(map(words.score, estimate.interval))}"
+    return f", 95 % interval {words.interval_text(estimate.interval)}"
 
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _LABEL_LETTERS else text[: _LABEL_LETTERS - 1] + "…"
 
 
-def profile_curves(comparison: Comparison, summary: Summary) -> Panel:
+def profile_curves(comparison: Comparison, across: AcrossTasks) -> Chart:
     """The share of runs above each score, with its 95 % band."""
     look = looks(comparison)
-    banded = len(summary.profiles) <= SIDE_BY_SIDE
+    banded = len(across.profiles) <= SIDE_BY_SIDE
 
     def paint(axes: Axes) -> None:
-        for label, profile in summary.profiles.items():
+        for label, profile in across.profiles.items():
             colour, every = look[label].colour.light, max(1, len(profile.thresholds) // 8)
             if banded:
                 axes.fill_between(
@@ -168,12 +159,12 @@ def profile_curves(comparison: Comparison, summary: Summary) -> Panel:
         axes.set_ylabel("runs above τ (%)")
 
     told = [
-        f"{label}: {words.score(float(np.interp(GAMMA / 2, p.thresholds, p.share)))} % of runs above 50"
-        for label, p in summary.profiles.items()
+        f"{label}: {words.score_text(float(np.interp(GAMMA / 2, p.thresholds, p.share)))} % of runs above 50"
+        for label, p in across.profiles.items()
     ]
-    return Panel(
+    return Chart(
         "Performance profiles",
-        draw("profile", (PANEL[0], 240), paint),
+        draw_svg("profile", (PANEL[0], 240), paint),
         f"Line chart of the share of runs that score above a threshold. {'; '.join(told)}.",
         "Higher is better everywhere; where two curves cross, neither algorithm is better throughout. "
         + (
@@ -181,5 +172,5 @@ def profile_curves(comparison: Comparison, summary: Summary) -> Panel:
             if banded
             else "Bands are left out for their number."
         ),
-        wide=draw("profile-wide", (WIDE[0], 330), paint),
+        wide=draw_svg("profile-wide", (WIDE[0], 330), paint),
     )

@@ -5,18 +5,17 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tiltflow.report.compare.record import Cell, Comparison
-from tiltflow.report.compare.summary import Summary
-from tiltflow.report.compare.tables import (
+from tiltflow.report.compare.across_tasks import AcrossTasks
+from tiltflow.report.compare.comparison import Comparison, ScoreCell
+from tiltflow.report.compare.comparison_tables import (
     DATA,
     EFFORT,
     NO_SCORE,
     UNFINISHED,
     Entry,
-    Line,
+    TableLine,
     aggregate_lines,
-    left_out_lines,
-    legend,
+    notes,
     task_lines,
 )
 from tiltflow.tasks import Task
@@ -28,7 +27,7 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 
-def csv_text(comparison: Comparison, summary: Summary) -> str:
+def csv_text(comparison: Comparison, across: AcrossTasks) -> str:
     """One line a cell and one an aggregate of a column, unrounded; the columns are CSV_COLUMNS."""
     file = io.StringIO()
     writer = csv.DictWriter(file, CSV_COLUMNS, restval="", lineterminator="\n")
@@ -36,25 +35,19 @@ def csv_text(comparison: Comparison, summary: Summary) -> str:
     for task in comparison.tasks:
         for column, cell in comparison.row(task):
             writer.writerow(_csv_cell(task, column.label, cell, task.name in comparison.different_data))
-    for aggregate in summary.aggregates:
+    for aggregate in across.aggregates:
         for label, (value, interval) in aggregate.estimates.items():
             low, high = interval or ("", "")
             writer.writerow(
-                {"row": aggregate.name, "task": " ".join(task.name for task in summary.tasks)}
-                | {"seeds": " ".join(_seeds(comparison, summary, label))}
+                {"row": aggregate.name, "task": " ".join(task.name for task in across.tasks)}
+                | {"seeds": " ".join(map(str, across.seeds[label]))}
                 | {"algorithm": label, "metric": aggregate.name, "unit": "points", "mean": value}
                 | {"ci95_low": low, "ci95_high": high}
             )
     return file.getvalue()
 
 
-def _seeds(comparison: Comparison, summary: Summary, label: str) -> list[str]:
-    """The seeds behind an aggregate, one number for each of its tasks."""
-    cells = (comparison.cells[task.name, label] for task in summary.tasks)
-    return [str(cell.result["seeds"]) for cell in cells]
-
-
-def _csv_cell(task: Task, label: str, cell: Cell, different_data: bool) -> dict[str, Any]:
+def _csv_cell(task: Task, label: str, cell: ScoreCell, different_data: bool) -> dict[str, Any]:
     result, data = cell.result, cell.joined.environment.get("data", {})
     low, high = result["ci95"]
     return {
@@ -69,7 +62,7 @@ def _csv_cell(task: Task, label: str, cell: Cell, different_data: bool) -> dict[
     }  # fmt: skip
 
 
-def markdown_text(comparison: Comparison, summary: Summary) -> str:
+def markdown_text(comparison: Comparison, across: AcrossTasks) -> str:
     """The table in Markdown; the best of a row is bold."""
 
     def cell(entry: Entry) -> str:
@@ -80,16 +73,12 @@ def markdown_text(comparison: Comparison, summary: Summary) -> str:
 
     labels = [column.label for column in comparison.columns]
     lines = [row(["task", "metric (unit)", *labels]), "|---|---|" + "---:|" * len(labels)]
-    for line in [*task_lines(comparison), *aggregate_lines(comparison, summary)]:
+    for line in [*task_lines(comparison), *aggregate_lines(comparison, across)]:
         lines.append(row([line.name, line.metric, *map(cell, line.entries)]))
-    return "\n".join([*lines, "", *(f"{note}  " for note in _notes(comparison, summary))]) + "\n"
+    return "\n".join([*lines, "", *(f"{note}  " for note in notes(comparison, across))]) + "\n"
 
 
-def _notes(comparison: Comparison, summary: Summary) -> list[str]:
-    return [*legend(comparison), *left_out_lines(comparison), *summary.notes]
-
-
-def latex_text(comparison: Comparison, summary: Summary) -> str:
+def latex_text(comparison: Comparison, across: AcrossTasks) -> str:
     """The table in LaTeX with booktabs; the best of a row is bold, intervals are small."""
 
     def cell(entry: Entry) -> str:
@@ -101,22 +90,22 @@ def latex_text(comparison: Comparison, summary: Summary) -> str:
         basis = rf" {{\scriptsize ({escape(entry.basis)})}}" if entry.basis else ""
         return text + marks + interval.replace("−", "$-$") + basis
 
-    def rows(lines: Sequence[Line]) -> list[str]:
+    def rows(lines: Sequence[TableLine]) -> list[str]:
         return [
             " & ".join([escape(line.name), escape(line.metric), *map(cell, line.entries)]) + r" \\"
             for line in lines
         ]
 
     labels = [column.label for column in comparison.columns]
-    joined = rows(aggregate_lines(comparison, summary))
-    notes = [
+    joined = rows(aggregate_lines(comparison, across))
+    comments = [
         "".join(_LATEX_MARKS.get(letter, escape(letter)) for letter in note)
-        for note in _notes(comparison, summary)
+        for note in notes(comparison, across)
     ]
     return "\n".join(
         [
             r"% needs \usepackage{booktabs}",
-            *(f"% {note}" for note in notes),
+            *(f"% {note}" for note in comments),
             r"\begin{tabular}{ll" + "r" * len(labels) + "}",
             r"\toprule",
             " & ".join(["task", "metric", *map(escape, labels)]) + r" \\",
@@ -143,7 +132,7 @@ def escape(text: str) -> str:
     return "".join(_LATEX.get(letter, letter) for letter in text)
 
 
-FILES: dict[str, Callable[[Comparison, Summary], str]] = {
+FILES: dict[str, Callable[[Comparison, AcrossTasks], str]] = {
     "table.csv": csv_text,
     "table.md": markdown_text,
     "table.tex": latex_text,

@@ -9,16 +9,9 @@ from typing import Any
 import jinja2
 
 from tiltflow import __version__
-from tiltflow.figures2d.figures import Grid, Picture
-from tiltflow.figures2d.plan import FigurePlan
-from tiltflow.figures2d.table import (
-    MEANING,
-    TABLE_COLUMNS,
-    MethodSummary,
-    summary_cells,
-    summary_columns,
-    texts,
-)
+from tiltflow.figures2d.drawing import Grid, Picture
+from tiltflow.figures2d.figure_plan import FigurePlan
+from tiltflow.figures2d.table import MEANING, TABLE_COLUMNS, summary_table, texts
 from tiltflow.files import write_text
 
 
@@ -26,7 +19,6 @@ def write_page(
     out: Path,
     plan: FigurePlan,
     grids: Sequence[Grid | Picture],
-    summaries: Sequence[MethodSummary],
     rows: Sequence[dict[str, Any]],
     failures: Sequence[str],
     *,
@@ -42,11 +34,12 @@ def write_page(
         undefined=jinja2.StrictUndefined,
     )
     images = [base64.b64encode((figures / f"{grid.name}.svg").read_bytes()).decode() for grid in grids]
+    columns, lines = summary_table(plan, rows)
     page = environment.get_template("toy.html.j2").render(
         plan=plan,
         figures=list(zip(grids, images, strict=True)),
-        columns=summary_columns(plan),
-        lines=[summary_cells(summary) for summary in summaries],
+        columns=columns,
+        lines=lines,
         all_columns=TABLE_COLUMNS,
         all_lines=[texts(row) for row in rows],
         meaning=MEANING,

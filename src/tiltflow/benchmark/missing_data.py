@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tiltflow.data.locate import default_folders, locate
+from tiltflow.data.locate import default_folders
 from tiltflow.errors import UserError
 from tiltflow.packages import need
 from tiltflow.processes.stopping import StopFlag
@@ -27,7 +27,7 @@ def missing_data(tasks: Sequence[Task], data: Path | None) -> list[Task]:
         try:
             found = data is None or data.is_dir()
             if found:
-                locate(task, data)
+                task.source.locate(task, data)
         except UserError:
             found = False
         if not found:
@@ -54,8 +54,7 @@ def refuse_missing(missing: Sequence[Task], data: Path | None) -> None:
 def need_packages(tasks: Sequence[Task]) -> None:
     """Raise ModuleNotFoundError now for what every run of a task would miss later."""
     packages = {"gymnasium", "mujoco"}
-    packages |= {"ogbench" for task in tasks if task.family == "ogbench"}
-    packages |= {"h5py" for task in tasks if task.family == "d4rl"}
+    packages |= {package for task in tasks for package in task.source.packages}
     packages |= {"gymnasium_robotics" for task in tasks if task.environment.startswith(("Adroit", "Point"))}
     need(*sorted(packages))
 
@@ -64,7 +63,7 @@ def collect_missing(
     missing: Sequence[Task], folder: Path, stop: StopFlag, advance: Callable[[str, int, int, str], None]
 ) -> None:
     """Collect these data sets into the folder. Raises Interrupted between two episodes."""
-    from tiltflow.data.collect import collect, default_episodes
+    from tiltflow.data.collect import collect
 
     for task in missing:
 
@@ -72,4 +71,4 @@ def collect_missing(
             stop.check()
             advance(f"collecting {name}", done, total, "")
 
-        collect(task.dataset, default_episodes(task.dataset), folder, SEED, progress)
+        collect(task.dataset, None, folder, SEED, progress)

@@ -13,30 +13,35 @@ from jaxtyping import Float
 from tiltflow.errors import UserError
 from tiltflow.evaluation.lines import EPISODE_KEYS
 from tiltflow.evaluation.statistics import result_record
-from tiltflow.report.compare.checks import (
+from tiltflow.report.compare.comparable import (
     LeftOut,
     check_comparable,
     check_disjoint,
     read_evaluated_run,
 )
 from tiltflow.report.compare.variants import Variant, name_variants
-from tiltflow.report.record import Curve, Run
+from tiltflow.report.record import Curve, RunContent
 from tiltflow.tasks import Task
 
 
 @dataclass(frozen=True)
-class Cell:
+class ScoreCell:
     """One column on one task: the folders that were joined, their runs, and all seeds as one run."""
 
     folders: tuple[Path, ...]
-    runs: tuple[Run, ...]
-    joined: Run
+    runs: tuple[RunContent, ...]
+    joined: RunContent
 
     @property
     def result(self) -> dict[str, Any]:
         """The content of a result.json of all seeds: see `evaluation.statistics.result_record`."""
         assert self.joined.result is not None
         return self.joined.result
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        low, high = self.result["ci95"]
+        return low, high
 
     @property
     def per_seed(self) -> Float[np.ndarray, " seeds"]:
@@ -62,16 +67,20 @@ class Comparison:
 
     tasks: tuple[Task, ...]
     columns: tuple[Variant, ...]
-    cells: dict[tuple[str, str], Cell]
+    cells: dict[tuple[str, str], ScoreCell]
     """By the name of the task and the label of the column."""
     different_data: tuple[str, ...]
     """Names of the tasks whose runs were trained on different data."""
     left_out: tuple[LeftOut, ...] = ()
 
-    def cell(self, task: Task, column: Variant) -> Cell | None:
+    @property
+    def fewest_seeds(self) -> int:
+        return min(cell.result["seeds"] for cell in self.cells.values())
+
+    def cell(self, task: Task, column: Variant) -> ScoreCell | None:
         return self.cells.get((task.name, column.label))
 
-    def row(self, task: Task) -> list[tuple[Variant, Cell]]:
+    def row(self, task: Task) -> list[tuple[Variant, ScoreCell]]:
         """The cells of a task with their columns."""
         return [(column, cell) for column in self.columns if (cell := self.cell(task, column))]
 
@@ -99,7 +108,7 @@ def read_comparison(
     read = [(folder, read_evaluated_run(folder)) for folder in folders]
     different = check_comparable(read, allow_different_data)
     variants = name_variants([run for _, run in read])
-    groups: dict[tuple[str, str], list[tuple[Path, Run]]] = {}
+    groups: dict[tuple[str, str], list[tuple[Path, RunContent]]] = {}
     for (folder, run), variant in zip(read, variants, strict=True):
         groups.setdefault((run.task.name, variant.label), []).append((folder, run))
     algorithms = list(dict.fromkeys(variant.algorithm for variant in variants))
@@ -110,7 +119,7 @@ def read_comparison(
     return Comparison(tasks, tuple(columns), cells, tuple(different), tuple(behind))
 
 
-def _join(members: Sequence[tuple[Path, Run]], left_out: list[LeftOut]) -> Cell:
+def _join(members: Sequence[tuple[Path, RunContent]], left_out: list[LeftOut]) -> ScoreCell:
     check_disjoint(members)
     kept, why = _abreast(members)
     left_out += [
@@ -120,10 +129,10 @@ def _join(members: Sequence[tuple[Path, Run]], left_out: list[LeftOut]) -> Cell:
     ]
     members = sorted((m for m in members if m[0] in kept), key=lambda member: member[1].config["seed"])
     folders, runs = zip(*members, strict=True)
-    return Cell(folders, runs, _joined(members))
+    return ScoreCell(folders, runs, _joined(members))
 
 
-def _abreast(members: Sequence[tuple[Path, Run]]) -> tuple[list[Path], str]:
+def _abreast(members: Sequence[tuple[Path, RunContent]]) -> tuple[list[Path], str]:
     """The runs that are finished, or else those evaluated in the stage of the one that is ahead.
 
     And why the others are left out.
@@ -137,11 +146,11 @@ def _abreast(members: Sequence[tuple[Path, Run]]) -> tuple[list[Path], str]:
     return kept, f"not yet evaluated as others are, in the stage {stage}"
 
 
-def _by_place(run: Run) -> dict[tuple[str, int], dict[str, Any]]:
+def _by_place(run: RunContent) -> dict[tuple[str, int], dict[str, Any]]:
     return {(record["stage"], record["step"]): record for record in run.evaluations}
 
 
-def _joined(members: Sequence[tuple[Path, Run]]) -> Run:
+def _joined(members: Sequence[tuple[Path, RunContent]]) -> RunContent:
     """All seeds as one run with the evaluations that all of them have."""
     runs = [run for _, run in members]
     first = runs[0]
