@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiltflow.guidance.importance import sample_resampled
-from tiltflow.guidance.steering import sample_steered
 
 from tiltflow.exact import gaussian_mixture, predict
 from tiltflow.flow import Flow
@@ -17,6 +15,8 @@ from tiltflow.guidance.energies import FunctionEnergy
 from tiltflow.guidance.fit_loop import Trainer
 from tiltflow.guidance.fitting import fit_problem
 from tiltflow.guidance.methods import METHODS
+from tiltflow.guidance.methods.importance import sample_resampled
+from tiltflow.guidance.methods.steering import sample_steered
 from tiltflow.guidance.outcome import draw_points
 from tiltflow.guidance.problem import make_problem
 from tiltflow.model_settings import NetworkConfig
