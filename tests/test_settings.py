@@ -24,8 +24,8 @@ from tiltflow.cli import guide, train
 from tiltflow.errors import UserError
 from tiltflow.guidance.guided_paths import FIXED_SCHEDULES
 from tiltflow.guidance.methods import METHODS
-from tiltflow.guidance.methods.cfg import CFGConfig
-from tiltflow.guidance.methods.flowq import FlowQFitConfig
+from tiltflow.guidance.methods.class_dropout import CFGConfig
+from tiltflow.guidance.methods.guided_matching import FlowQFitConfig
 from tiltflow.model_settings import ActorConfig, CriticConfig, FlowConfig, NetworkConfig
 from tiltflow.settings import (
     Activation,
