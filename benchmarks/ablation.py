@@ -18,18 +18,18 @@ from typing import Any
 from figure_drawing import Value, draw, paint_values
 from matplotlib.axes import Axes
 
-from tiltflow.agents.configs import QIPOConfig
+from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.agents.registry import preset
 from tiltflow.benchmark.plan import parse_network, with_networks
-from tiltflow.benchmark.records import finished
 from tiltflow.cli.failures import exit_code, paragraph
 from tiltflow.errors import ExplainedError
 from tiltflow.files import read_json, write_json, write_text
-from tiltflow.report.figures import axis_label
+from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import find_task
 from tiltflow.training.config import TrainConfig
 from tiltflow.training.display import show_progress
 from tiltflow.training.run import resume, train
+from tiltflow.words import metric_text
 
 BEFORE = {"support_noise": 1.0, "flow.play_noise": 1.0, "improvement_steps": 20_000}
 CUMULATIVE: dict[str, dict[str, Any]] = {
@@ -88,7 +88,7 @@ def config_of(row: str, arguments: argparse.Namespace) -> TrainConfig:
 def trained(row: str, arguments: argparse.Namespace) -> Path:
     """The run folder of a row, trained to its end."""
     run = arguments.out / row.replace(" ", "-").replace("×", "x")
-    if not finished(run):
+    if not RunFolder(run).finished:
         with show_progress() as observe:
             if (run / "config.json").exists():
                 resume(run, observe)
@@ -127,7 +127,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
     def paint(axes: Axes, name: str) -> None:
         paint_values(axes, values)
-        axes.set_ylabel(axis_label(task.metric, task.unit))
+        axes.set_ylabel(metric_text(task.metric, task.unit))
         axes.tick_params(axis="x", labelrotation=20)
 
     lines = [f"| qipo-ot | {task.metric}, {task.unit} | 95 % interval | seeds |", "|---|---|---|---|"]

@@ -19,14 +19,13 @@ from tiltflow.agents.base import Agent
 from tiltflow.data.transitions import Spec
 from tiltflow.evaluation.scores import score
 from tiltflow.evaluation.statistics import bootstrap_interval
-from tiltflow.files import read_json
-from tiltflow.tasks import find_task
-from tiltflow.training import checkpoints, logs
+from tiltflow.processes.stopping import StopFlag
+from tiltflow.run_folder import RunFolder
+from tiltflow.training import checkpoints
 from tiltflow.training.evaluate import FRESH_EPISODES
 from tiltflow.training.evaluator import Evaluator
-from tiltflow.training.group import data_path, make_agent, read_config
-from tiltflow.training.loop import INIT, StopFlag, seed_keys
-from tiltflow.training.policy import identity_scaler, init_state
+from tiltflow.training.prepare import prepare_folder
+from tiltflow.training.progress import ignore_event
 
 
 def with_best_of(agent: Agent, config, spec: Spec, n: int) -> Agent:
@@ -47,20 +46,16 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=16, help="actions drawn at each state")
     parser.add_argument("--episodes", type=int, default=150, help="episodes of each seed")
     arguments = parser.parse_args()
-    config = read_config(arguments.run)
-    task = find_task(config.task, config.env)
-    data = read_json(arguments.run / "environment.json")["data"]
-    spec = Spec(data["observation_size"], data["action_size"])
-    agent, schedule = make_agent(config, spec)
-    end = sum(stage.steps for stage in schedule.stages[:2])
+    run = RunFolder(arguments.run)
+    prepared = prepare_folder(run)
+    config, task, agent = prepared.config, prepared.task, prepared.agent
+    player = with_best_of(agent, config.agent, prepared.spec, arguments.n)
+    end = prepared.schedule.begin(2)
     per_seed = []
     for seed in config.seed_numbers:
-        folder = logs.group_folder(arguments.run, [seed]) / "checkpoints"
-        path = folder / checkpoints.name(end)
-        like = init_state(agent, identity_scaler(spec), seed_keys([seed], INIT))
-        state, _ = checkpoints.restore(path, like, checkpoints.header_of(path)["run"])
-        player = with_best_of(agent, config.agent, spec, arguments.n)
-        evaluator = Evaluator(task, data_path(config), player, [seed], lambda event: None, StopFlag())
+        path = run.group([seed]).checkpoint(end)
+        state, _ = checkpoints.restore(path, prepared.init([seed]), checkpoints.header_of(path)["run"])
+        evaluator = Evaluator(replace(prepared, agent=player), [seed], ignore_event, StopFlag())
         episodes = evaluator.play(state, arguments.episodes, FRESH_EPISODES)[0]
         per_seed.append(score(task, episodes))
         jax.clear_caches()

@@ -23,7 +23,7 @@ SMALL = {
     "flow.network.width": 16, "flow.network.depth": 2, "flow.num-steps": 2, "flow.batch-size": 32,
     "critic.network.width": 16, "critic.network.depth": 2, "critic.batch-size": 32,
     "critic.num-support-actions": 4, "actor.network.width": 16, "actor.network.depth": 2,
-    "actor.batch-size": 32, "num-support-actions": 4, "num-candidates": 3, "renew-every": 40,
+    "actor.batch-size": 32, "num-support-actions": 4, "num-candidates": 3, "refresh-every": 40,
     "improvement-batch-size": 32, "energy.width": 16, "energy.depth": 2, "energy-batch-size": 32,
 }  # fmt: skip
 

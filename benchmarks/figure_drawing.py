@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tiltflow.files import atomic_file
-from tiltflow.report.figures import draw_curve, steps_axis
+from tiltflow.report.curves import draw_curve, steps_axis
 from tiltflow.report.record import Curve
-from tiltflow.report.svg import CARD, INK, LOOKS, STYLE
+from tiltflow.report.svg import CARD, INK, LOOKS, PAGE_STYLE
 
 
 class Value(NamedTuple):
@@ -53,7 +53,7 @@ def paint_loss(axes: Axes, curve: Curve, name: str) -> None:
 
 def draw(path: Path, tasks: Sequence[str], paint: Callable[[Axes, str], None], title: str) -> None:
     """One panel a task, each with an axis of its own."""
-    with matplotlib.style.context(STYLE, after_reset=True):
+    with matplotlib.style.context(PAGE_STYLE, after_reset=True):
         figure = Figure(figsize=(4.4 * len(tasks), 3.6), layout="constrained", facecolor=CARD.light)
         for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
             paint(axes, task)

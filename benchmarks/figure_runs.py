@@ -5,20 +5,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tiltflow.agents.configs import BCConfig, QIPOConfig
+from tiltflow.agents.bc import BCConfig
+from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.agents.registry import preset
-from tiltflow.benchmark.data import collect_missing, missing_data, refuse_missing
+from tiltflow.benchmark.missing_data import collect_missing, missing_data, refuse_missing
 from tiltflow.benchmark.plan import with_networks
-from tiltflow.benchmark.records import finished
-from tiltflow.benchmark.records import trained as trained_unplayed
 from tiltflow.cli.bars import progress_bar
 from tiltflow.errors import UserError
+from tiltflow.processes.stopping import stop_on_signals
+from tiltflow.run_folder import RunFolder
+from tiltflow.settings import diff, diff_text
 from tiltflow.tasks import collectable, find_task
-from tiltflow.training.config import TrainConfig, differences, to_dict
+from tiltflow.training.config import TrainConfig, to_dict
 from tiltflow.training.display import show_progress
-from tiltflow.training.group import read_config
 from tiltflow.training.run import resume, train
-from tiltflow.training.stopping import stop_on_signals
 
 EVALUATIONS = 3
 POINTS = 50
@@ -29,7 +29,7 @@ def collect_data(tasks: Sequence[str], folder: Path) -> None:
     """Collect the point mazes that are missing. Raises UserError for other data that are."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = missing_data([find_task(name) for name in tasks], folder)
-    made = [task for task in missing if collectable(task) and task.family == "pointmaze"]
+    made = [task for task in missing if collectable(task) and task.name.startswith("pointmaze/")]
     refuse_missing([task for task in missing if task not in made], folder)
     if made:
         with stop_on_signals() as stop, progress_bar("episodes") as advance:
@@ -72,16 +72,17 @@ def trained(config: TrainConfig, out: Path, name: str) -> Path:
     Raises UserError where the folder holds a run of other settings.
     """
     run = out / config.task.replace("/", "-") / f"{config.algorithm}-{name}"
-    begun = (run / "config.json").exists()
+    folder = RunFolder(run)
+    begun = folder.holds_run
     if begun:
         free = {"data": None, "play": None, "reuse": None}
-        changed = differences({**to_dict(read_config(run)), **free}, {**to_dict(config), **free})
+        changed = diff({**to_dict(folder.read_config()), **free}, {**to_dict(config), **free})
         if changed:
             raise UserError(
-                f"{run} was begun with other settings: {'; '.join(changed)} (begun ≠ wanted). Give those "
+                f"{run} was begun with other settings: {diff_text(changed)} (begun ≠ wanted). Give those "
                 "options again, or another --out."
             )
-    if finished(run) or (begun and trained_unplayed(run)):
+    if folder.finished or (begun and folder.trained):
         return run
     with show_progress() as observe:
         if begun:

@@ -14,7 +14,6 @@ from tiltflow.agents.registry import build_agent, preset
 from tiltflow.benchmark.plan import with_networks
 from tiltflow.data.load import load_dataset
 from tiltflow.tasks import find_task
-from tiltflow.training.loop import INIT, seed_keys
 from tiltflow.training.policy import identity_scaler, init_state, make_act
 
 
@@ -27,7 +26,7 @@ def action_times(task: str, arguments: argparse.Namespace) -> list[Value]:
         agent = build_agent(name, with_networks(preset(name, task), *arguments.network), data.spec, 1000)
         act = make_act(agent)
         for number in range(arguments.seeds):
-            state = init_state(agent, identity_scaler(data.spec), seed_keys([number], INIT))
+            state = init_state(agent, identity_scaler(data.spec), [number])
             call = partial(
                 act, state.agent, state.scaler, data.observations[:1], jax.random.key(0), seed, seed
             )

@@ -33,10 +33,10 @@ from tiltflow.benchmark.plan import parse_network
 from tiltflow.cli.failures import exit_code, paragraph
 from tiltflow.errors import ExplainedError
 from tiltflow.files import read_json, write_json
-from tiltflow.report.figures import axis_label
 from tiltflow.report.record import Curve, read_run
 from tiltflow.tasks import find_task
 from tiltflow.training.config import TrainConfig
+from tiltflow.words import metric_text
 
 CLAIMS = {
     4: "Published: qipo-ot and qipo-diff select actions faster than qgpo, by 63.68 % and 25.57 %.",
@@ -68,10 +68,10 @@ def support_sizes(task: str, arguments: argparse.Namespace) -> list[Value]:
 
 def refreshes(task: str, arguments: argparse.Namespace) -> list[Value]:
     """The score for each K_renew, from the whole improvement stage down; behaviour and critic once."""
-    from tiltflow.training.group import load_data, make_agent
+    from tiltflow.training.prepare import prepare
 
     plain = qipo_config(task, arguments)
-    steps = make_agent(plain, load_data(plain).train.spec)[1].stages[-1].steps
+    steps = prepare(plain)[0].schedule.stages[-1].steps
     values, first = [], None
     for share in SHARES:
         every = max(1, steps // share)
@@ -144,7 +144,7 @@ def figure_of_values(arguments: argparse.Namespace) -> tuple[dict, list[str]]:
             axes.set_ylabel("CPU milliseconds an action")
             axes.set_ylim(bottom=0)
         else:
-            axes.set_ylabel(axis_label(find_task(task).metric, find_task(task).unit))
+            axes.set_ylabel(metric_text(find_task(task).metric, find_task(task).unit))
             if find_task(task).unit == "%":
                 axes.set_ylim(-3, 103)
         axes.set_xlabel({4: "", 5: "support actions of a state", 6: "K_renew (steps)"}[arguments.figure])

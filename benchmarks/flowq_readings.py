@@ -10,7 +10,6 @@ in 400 steps, or the solver's own 20 where the field is not bounded) for `veloci
 """
 
 import argparse
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,13 @@ import numpy as np
 from tiltflow.exact import GaussianMixture, QuadraticEnergy, gaussian_mixture, predict, tilt
 from tiltflow.files import write_json, write_text
 from tiltflow.guidance import make_problem
-from tiltflow.guidance.configs import METHODS, FitConfig
+from tiltflow.guidance.contract import FitConfig
+from tiltflow.guidance.energies import differentiable_energy
+from tiltflow.guidance.fit_loop import Trainer
 from tiltflow.guidance.fitting import fit_problem
-from tiltflow.guidance.flowq import make_schedule
+from tiltflow.guidance.guided_matching import fit_schedule
 from tiltflow.guidance.guided_paths import FixedSchedule, LearnedSchedule
+from tiltflow.guidance.methods import METHODS
 from tiltflow.paths import PATHS
 from tiltflow.solvers import integrate
 
@@ -118,12 +120,9 @@ def describe(points: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 def schedule_of(case: Case, problem: Any) -> FixedSchedule | LearnedSchedule:
     """The schedule that the fit uses: the learned one is fitted again."""
-    silent: Callable[..., None] = lambda *_: None  # noqa: E731
-    from tiltflow.guidance.energies import differentiable_energy
-
-    config = case.config
-    energy, _, _ = differentiable_energy(problem, config, jax.random.key(0), silent)
-    return make_schedule(problem, config, energy, jax.random.key(0), silent, {})
+    trainer = Trainer(case.config)
+    energy = differentiable_energy(problem, case.config, jax.random.key(0), trainer)
+    return fit_schedule(problem, case.config, jax.random.key(0), trainer, energy)
 
 
 def main() -> None:

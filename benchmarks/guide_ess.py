@@ -25,8 +25,8 @@ import numpy as np
 from tiltflow.exact import GaussianMixture, QuadraticEnergy, gaussian_mixture, tilt
 from tiltflow.files import write_json, write_text
 from tiltflow.guidance import Fitted, Problem, make_problem
-from tiltflow.guidance.configs import METHODS
 from tiltflow.guidance.fitting import fit_problem
+from tiltflow.guidance.methods import METHODS
 from tiltflow.metrics import sliced_wasserstein
 
 DRAWN = 10_000

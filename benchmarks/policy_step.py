@@ -46,17 +46,13 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from tiltflow.agents import flow_ql, flowq, qipo  # noqa: E402
 from tiltflow.agents.actor_critic import policy_optimizer  # noqa: E402
-from tiltflow.agents.baseline_configs import FlowQLConfig  # noqa: E402
-from tiltflow.agents.bc import sample_support  # noqa: E402
-from tiltflow.agents.configs import (  # noqa: E402
-    CriticConfig,
-    FlowConfig,
-    FlowQConfig,
-    NetworkConfig,
-    QIPOConfig,
-)
+from tiltflow.agents.flow_ql import FlowQLConfig  # noqa: E402
+from tiltflow.agents.flowq_settings import FlowQConfig  # noqa: E402
+from tiltflow.agents.qipo_settings import QIPOConfig  # noqa: E402
+from tiltflow.agents.sampling import sample_support  # noqa: E402
 from tiltflow.data.transitions import Spec  # noqa: E402
 from tiltflow.files import atomic_file, write_json  # noqa: E402
+from tiltflow.model_settings import CriticConfig, FlowConfig, NetworkConfig  # noqa: E402
 from tiltflow.optimize import run_steps  # noqa: E402
 
 SPEC = Spec(arguments.observation_size, arguments.action_size)
@@ -121,8 +117,8 @@ def work(k: int) -> dict[str, tuple]:
 
         def actor(policy, batch, key, config=config, critic=state.critic):
             schedule = flowq.schedule_of(None, config)
-            return flowq.improve(
-                policy, critic, schedule, batch, key, config, policy_optimizer(config.flow, config, 1000)
+            return flowq.match_guided(
+                policy, critic, schedule, batch, key, config, policy_optimizer(config.flow, 1000)
             )
 
         made[name] = steps_of(actor, state.policy, config.flow.batch_size), per_call
@@ -141,8 +137,8 @@ def work(k: int) -> dict[str, tuple]:
     state = flow_ql.build(through, SPEC, 1000).init(jax.random.key(0))
 
     def differentiated(policy, batch, key, critic=state.critic):
-        optimizer = policy_optimizer(through.flow, through, 1000)
-        return flow_ql.improve(policy, critic, batch, key, SPEC, through, optimizer)
+        optimizer = policy_optimizer(through.flow, 1000)
+        return flow_ql.clone_and_climb(policy, critic, batch, key, SPEC, through, optimizer)
 
     made["flow-ql"] = steps_of(differentiated, state.policy, through.flow.batch_size), per_call
     return made

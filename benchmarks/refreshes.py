@@ -13,14 +13,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tiltflow.files import atomic_file, read_json_lines
-from tiltflow.training.group import read_config
+from tiltflow.run_folder import RunFolder
 
 STYLES = (("#0072B2", "-", "o"), ("#D55E00", "--", "s"), ("#009E73", ":", "^"), ("#000000", "-.", "D"))
 
 
 def curve(run: Path) -> tuple[list[float], np.ndarray, str]:
     """Refreshes done at each evaluation, scores [evaluations, seeds], and the label of the axis."""
-    config = read_config(run)
+    config = RunFolder(run).read_config()
     records = [r for r in read_json_lines(run / "evaluations.jsonl") if r["stage"] != "critic"]
     behaviour = max(r["step"] for r in records if r["stage"] == "behaviour")
     metrics = read_json_lines(run / "metrics.jsonl")

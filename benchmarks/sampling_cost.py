@@ -26,9 +26,9 @@ if hasattr(os, "sched_setaffinity"):
 
 import numpy as np  # noqa: E402
 
-from tiltflow.agents.configs import NetworkConfig  # noqa: E402
 from tiltflow.guidance import fit  # noqa: E402
-from tiltflow.guidance.configs import METHODS  # noqa: E402
+from tiltflow.guidance.methods import METHODS  # noqa: E402
+from tiltflow.model_settings import NetworkConfig  # noqa: E402
 
 SAMPLES = 10_000
 

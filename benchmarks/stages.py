@@ -26,9 +26,10 @@ if hasattr(os, "sched_setaffinity"):
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
-from tiltflow.agents.configs import CriticConfig, FlowConfig, NetworkConfig, QIPOConfig  # noqa: E402
 from tiltflow.agents.qipo import build  # noqa: E402
+from tiltflow.agents.qipo_settings import QIPOConfig  # noqa: E402
 from tiltflow.data.transitions import Spec  # noqa: E402
+from tiltflow.model_settings import CriticConfig, FlowConfig, NetworkConfig  # noqa: E402
 from tiltflow.optimize import run_steps  # noqa: E402
 
 SPEC = Spec(observation_size=11, action_size=3)

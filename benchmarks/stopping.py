@@ -61,9 +61,9 @@ def stop_once(config_file: Path, run: Path, name: str, to: str, at: str) -> int:
     """Train until the moment, get the signal, and return the exit code of the command line."""
     from tiltflow.cli.failures import exit_code
     from tiltflow.files import read_json
+    from tiltflow.processes.stopping import stopping_at_once
     from tiltflow.training.config import from_dict
     from tiltflow.training.run import train
-    from tiltflow.training.stopping import stopping_at_once
 
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this may run under nohup
     sent = False
@@ -86,6 +86,7 @@ def stop_once(config_file: Path, run: Path, name: str, to: str, at: str) -> int:
 
 def record_of(run: Path) -> list:
     """The arrays of the newest checkpoints, and what the logs say, without times."""
+    from tiltflow.run_folder import RunFolder
     from tiltflow.training import checkpoints
 
     said = []
@@ -93,8 +94,8 @@ def record_of(run: Path) -> list:
         for line in (run / name).read_text().splitlines():
             record = json.loads(line)
             said.append({k: v for k, v in record.items() if k not in ("seconds", "steps_per_second")})
-    folders = sorted(run.glob("seeds/*/checkpoints"))
-    return [said, *(checkpoints.read(checkpoints.found(folder)[-1])[1] for folder in folders)]
+    groups = [RunFolder(path) for path in sorted(run.glob("seeds/*"))]
+    return [said, *(checkpoints.read(group.checkpoints()[-1])[1] for group in groups)]
 
 
 def hang_up(words: list[str], seconds: float) -> int:
@@ -120,10 +121,10 @@ def small(out: Path, seeds: int):
     """A training of seconds, with refreshes and evaluations."""
     import numpy as np
 
-    from tiltflow.agents.configs import NetworkConfig
     from tiltflow.agents.registry import preset
     from tiltflow.data.arrays import write_npz
     from tiltflow.environments import make_environment
+    from tiltflow.model_settings import NetworkConfig
     from tiltflow.tasks import find_task
     from tiltflow.training.config import TrainConfig
 

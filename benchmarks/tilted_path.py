@@ -30,11 +30,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from tiltflow.exact import GaussianMixture, QuadraticEnergy, gaussian_mixture, tilt
 from tiltflow.files import write_json
 from tiltflow.guidance import make_problem
-from tiltflow.guidance.configs import METHODS
 from tiltflow.guidance.energies import differentiable_energy
+from tiltflow.guidance.fit_loop import Trainer
 from tiltflow.guidance.fitting import fit_problem
+from tiltflow.guidance.methods import METHODS
 from tiltflow.guidance.problem import Problem
-from tiltflow.guidance.tilted_path import displaced_problem
+from tiltflow.guidance.proposals import displaced_problem
 from tiltflow.metrics import sliced_wasserstein
 
 DRAWN = 10_000
@@ -89,7 +90,7 @@ def shares(rows: int) -> list[dict[str, Any]]:
 def share(problem: Problem, sigma: float) -> float:
     """ESS of the proposals over their number."""
     config = METHODS["tilted-path"].config
-    energy, _, _ = differentiable_energy(problem, config, jax.random.key(0), lambda *_: None)
+    energy = differentiable_energy(problem, config, jax.random.key(0), Trainer(config))
     moved = displaced_problem(problem, energy, sigma, jax.random.key(1))
     return moved.ess / len(moved.points)
 

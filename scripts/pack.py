@@ -29,9 +29,9 @@ from tiltflow.cli.benchmark import parse as parse_benchmark
 from tiltflow.cli.failures import exit_code, paragraph
 from tiltflow.data.arrays import write_npz
 from tiltflow.data.audit import FLAGS, refuse_errors
-from tiltflow.data.formats import REQUIRED, Columns, layout_of, state_rows
-from tiltflow.data.load import load_dataset, read_file, task_rewards
-from tiltflow.data.locate import locate, packed_name
+from tiltflow.data.formats import REQUIRED, FileColumns, layout_of
+from tiltflow.data.load import load_dataset, read_recording
+from tiltflow.data.locate import packed_name
 from tiltflow.errors import ExplainedError, UserError
 from tiltflow.tasks import Task, find_task
 
@@ -79,28 +79,27 @@ def small(key: str, column: np.ndarray) -> np.ndarray:
     return real
 
 
-def columns_of(task: Task, file: Path) -> Columns:
+def columns_of(task: Task, file: Path) -> FileColumns:
     """What training reads of a file; of an OGBench file with the rewards of the task."""
-    columns, findings = read_file(file, "states" if task.family == "ogbench" else None)
+    states = task.source.states
+    recording, findings = read_recording(file, states)
     refuse_errors(findings)
-    if task.family != "ogbench":
-        kept = {*REQUIRED[layout_of(columns)], "timeouts", "next_observations"}
-        return {key: column for key, column in columns.items() if key in kept}
-    rows = state_rows(columns["terminals"])
-    full = {name: np.zeros(len(columns["terminals"])) for name in ("rewards", "terminations")}
-    for column, values in zip(full.values(), task_rewards(task)(str(file), columns, rows), strict=True):
-        column[rows] = values
-    return {key: columns[key] for key in REQUIRED["states"]} | full
+    columns = recording.columns
+    if states:
+        task.source.complete(task, [recording])
+        return {key: columns[key] for key in (*REQUIRED["states"], "rewards", "terminations")}
+    kept = {*REQUIRED[layout_of(columns)], "timeouts", "next_observations"}
+    return {key: column for key, column in columns.items() if key in kept}
 
 
 def pack_data(task: Task, data: Path, folder: Path) -> None:
     """Write the data of a task to the folder. Raises UserError where they would be others than before."""
-    if task.family == "minari":
+    (file,) = task.source.locate(task, data)
+    if file.is_dir():
         raise UserError(
             f"The data of {task.name} cannot be packed: Minari reads them, and it needs Gymnasium."
         )
-    (file,) = locate(task, data)
-    path = folder / f"{packed_name(task) if task.family == 'ogbench' else task.dataset}.npz"
+    path = folder / f"{packed_name(task) if task.source.states else task.dataset}.npz"
     write_npz(path, {key: small(key, column) for key, column in columns_of(task, file).items()})
     if load_dataset(task, folder).checksum != load_dataset(task, data).checksum:
         raise UserError(f"{file} cannot be packed without loss: its packed transitions are not the same.")

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tiltflow.agents.configs import CriticConfig, NetworkConfig
 from tiltflow.critics import init_critic, q_value, softmax_backup, update_critic
 from tiltflow.data.transitions import Spec
+from tiltflow.model_settings import CriticConfig, NetworkConfig
 from tiltflow.optimize import run_steps
 
 SPEC = Spec(observation_size=1, action_size=1)

@@ -2,19 +2,19 @@ import numpy as np
 import pytest
 
 from laws import assert_mean
-from tiltflow.datasets2d import TOYS, class_posterior, draw_classes, sample_tilted_toy, sample_toy
+from tiltflow.datasets2d import DATASETS_2D, class_posterior, draw_classes, sample_2d
 from tiltflow.errors import UserError
 
 MANY = 50_000
 
 
-@pytest.fixture(params=TOYS)
+@pytest.fixture(params=DATASETS_2D)
 def name(request):
     return request.param
 
 
 def test_a_set_is_a_function_of_its_seed(name):
-    first, again, other = (sample_toy(name, 1000, seed) for seed in (0, 0, 1))
+    first, again, other = (sample_2d(name, 1000, seed) for seed in (0, 0, 1))
     assert first.points.shape == (1000, 2)
     assert first.labels.shape == (1000,)
     assert first.points.dtype == first.labels.dtype == np.float32
@@ -24,7 +24,7 @@ def test_a_set_is_a_function_of_its_seed(name):
 
 
 def test_points_lie_in_the_window_of_the_figures(name):
-    points, labels = sample_toy(name, MANY, 0)
+    points, labels = sample_2d(name, MANY, 0)
     assert np.mean(np.abs(points) < 4.5) > 0.9999
     assert labels.min() >= 0
     assert labels.max() <= (1.5 if name == "swissroll" else 1)
@@ -32,13 +32,13 @@ def test_points_lie_in_the_window_of_the_figures(name):
 
 def test_rows_are_in_no_order(name):
     """The sets of public code list one arc after another; here a row says nothing about the next."""
-    labels = sample_toy(name, MANY, 0).labels.astype(float)
+    labels = sample_2d(name, MANY, 0).labels.astype(float)
     centred = labels - labels.mean()
     assert_mean(centred[1::2] * centred[::2], 0.0)
 
 
 def test_swissroll():
-    points, labels = sample_toy("swissroll", MANY, 0)
+    points, labels = sample_2d("swissroll", MANY, 0)
     points = points.astype(float)
     np.testing.assert_allclose(labels, np.sum(points**2, axis=-1) / 9, rtol=1e-5)
     # E|x|² = (E angle² + 2)/25, with an angle uniform between 1.5π and 4.5π and unit noise a coordinate.
@@ -47,7 +47,7 @@ def test_swissroll():
 
 
 def test_8gaussians():
-    points, labels = sample_toy("8gaussians", MANY, 0)
+    points, labels = sample_2d("8gaussians", MANY, 0)
     index = np.round(labels * 7).astype(int)
     r = np.sqrt(0.5)
     directions = [(0, 1), (-r, r), (-1, 0), (-r, -r), (0, -1), (r, -r), (1, 0), (r, r)]
@@ -60,7 +60,7 @@ def test_8gaussians():
 
 def test_moons():
     """Half circles of radius 2 around (−1, −0.2) and (1, 0.8), upper and lower, with noise of 0.2."""
-    points, labels = sample_toy("moons", MANY, 0)
+    points, labels = sample_2d("moons", MANY, 0)
     assert_mean(labels, 0.5)
     for label, centre, side in ((0, (-1.0, -0.2), 1), (1, (1.0, 0.8), -1)):
         arc = points[labels == label] - np.asarray(centre)
@@ -70,7 +70,7 @@ def test_moons():
 
 
 def test_rings():
-    points, labels = sample_toy("rings", MANY, 0)
+    points, labels = sample_2d("rings", MANY, 0)
     for radius, label in ((0.75, 0.0), (1.5, 1.0), (2.25, 0.333), (3.0, 0.667)):
         ring = points[labels == np.float32(label)].astype(float)
         assert_mean(labels == np.float32(label), 0.25)
@@ -79,7 +79,7 @@ def test_rings():
 
 
 def test_checkerboard():
-    points, labels = sample_toy("checkerboard", MANY, 0)
+    points, labels = sample_2d("checkerboard", MANY, 0)
     columns, rows = np.floor(points / 2).astype(int).T
     assert np.all((columns + rows) % 2 == 0)
     assert set(zip(columns.tolist(), rows.tolist(), strict=True)) == {
@@ -92,7 +92,7 @@ def test_checkerboard():
 
 def test_2spirals():
     """Two arms that are each other's images in the origin; e falls along an arm, from the centre out."""
-    points, labels = sample_toy("2spirals", MANY, 0)
+    points, labels = sample_2d("2spirals", MANY, 0)
     angle = 10 * (1 - labels.astype(float))
     assert angle.max() <= 3 * np.pi + 1e-5
     assert_mean(angle**2, (3 * np.pi) ** 2 / 2)
@@ -105,36 +105,6 @@ def test_2spirals():
     assert_mean((residual - jitter) ** 2, 0.25 / 12 / 9 + 0.01)
 
 
-def test_the_tilt_of_a_set_weighs_its_labels(name):
-    """E_q[e] and the mean of x under q, against weighted means of an independent sample of p."""
-    beta = 3.0
-    tilted = sample_tilted_toy(name, 5000, beta, 0, pool=MANY)
-    points, labels = sample_toy(name, MANY, 1)
-    weights = np.exp(beta * labels.astype(float))
-    weights /= weights.mean()
-    for values, drawn in ((labels[:, None], tilted.labels[:, None]), (points, tilted.points)):
-        expected = np.mean(weights[:, None] * values, axis=0)
-        # Both weighted means, of this sample and of the pool, have this error; the drawn rows add theirs.
-        error = np.std(weights[:, None] * (values - expected), axis=0) / np.sqrt(MANY)
-        total = np.hypot(np.hypot(error, error), np.std(drawn, axis=0) / np.sqrt(len(drawn)))
-        assert np.all(np.abs(drawn.mean(axis=0) - expected) < 5 * total)
-
-
-def test_the_tilt_of_8gaussians_has_its_closed_form():
-    tilted = sample_tilted_toy("8gaussians", 5000, 10.0, 0, pool=200_000)
-    shares = np.exp(10.0 * np.arange(8) / 7)
-    for k, share in enumerate(shares / shares.sum()):
-        error = np.sqrt(share * (1 - share) * (1 / 5000 + 8 / 200_000))
-        assert abs(np.mean(np.round(tilted.labels * 7) == k) - share) < 5 * error
-
-
-def test_a_tilt_of_zero_is_the_set_itself(name):
-    labels = sample_tilted_toy(name, 5000, 0.0, 0, pool=20_000).labels
-    other = sample_toy(name, 20_000, 1).labels
-    error = other.std() * np.sqrt(1 / 5000 + 2 / 20_000)
-    assert abs(labels.mean() - other.mean()) < 5 * error
-
-
 def test_class_posteriors_tilt_as_the_labels_do():
     """p^β(c = 1 | x) is proportional to exp(βe): the classes and the energies have one target."""
     labels = np.linspace(0, 1, 11)
@@ -144,11 +114,11 @@ def test_class_posteriors_tilt_as_the_labels_do():
 
 
 def test_classes_are_drawn_with_their_probabilities(name):
-    labels = sample_toy(name, MANY, 0).labels
+    labels = sample_2d(name, MANY, 0).labels
     assert_mean(draw_classes(labels, 1) - class_posterior(labels), 0.0)
     np.testing.assert_array_equal(draw_classes(labels, 1), draw_classes(labels, 1))
 
 
 def test_an_unknown_set_names_the_nearest():
     with pytest.raises(UserError, match=r"no toy set 'swisroll'.*Did you mean 'swissroll'"):
-        sample_toy("swisroll", 10, 0)
+        sample_2d("swisroll", 10, 0)

@@ -8,11 +8,11 @@ import optax
 import pytest
 
 from laws import assert_mean, assert_moments, normal, random_energy, random_mixture, sample
-from tiltflow.agents.configs import FlowConfig
 from tiltflow.errors import UserError
 from tiltflow.exact import gaussian_mixture, predict, tilt
 from tiltflow.flow import Flow, matching_loss
 from tiltflow.metrics import sliced_wasserstein
+from tiltflow.model_settings import FlowConfig
 from tiltflow.networks import TimeNetwork
 from tiltflow.optimize import begin, gradient_step, run_steps
 from tiltflow.paths import PATHS, Path, Prediction

@@ -17,11 +17,22 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "tiltflow"
 
 FLOORS = (
-    ("errors", "settings", "files", "packages", "trust", "sizes", "npz"),
+    (
+        "errors",
+        "settings",
+        "model_settings",
+        "files",
+        "packages",
+        "trust",
+        "sizes",
+        "npz",
+        "words",
+        "processes",
+    ),
     ("paths", "networks", "solvers", "tilting", "optimize"),
     ("flow", "exact", "datasets2d", "metrics", "data", "tasks", "environments", "mazes"),
     ("critics", "agents", "guidance"),
-    ("training", "evaluation", "figures2d", "benchmark"),
+    ("training", "evaluation", "run_folder", "figures2d", "benchmark"),
     ("report", "cli", "__main__"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

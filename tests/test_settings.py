@@ -13,18 +13,26 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 import pytest
 
 from tiltflow import datasets2d, networks, paths, solvers
-from tiltflow.agents.baseline_configs import ActorConfig, BestOfNConfig, QGPOConfig, TD3BCConfig
-from tiltflow.agents.configs import BCConfig, CriticConfig, FlowConfig, FlowQConfig, NetworkConfig, QIPOConfig
+from tiltflow.agents.bc import BCConfig
+from tiltflow.agents.flowq_settings import FlowQConfig
+from tiltflow.agents.ifql import BestOfNConfig
+from tiltflow.agents.qgpo import QGPOConfig
+from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.agents.registry import ALGORITHMS
+from tiltflow.agents.td3_bc import TD3BCConfig
 from tiltflow.cli import guide, train
 from tiltflow.errors import UserError
-from tiltflow.guidance.configs import METHODS, FitConfig
+from tiltflow.guidance.guided_paths import FIXED_SCHEDULES
+from tiltflow.guidance.methods import METHODS
+from tiltflow.guidance.methods.cfg import CFGConfig
+from tiltflow.guidance.methods.flowq import FlowQFitConfig
+from tiltflow.model_settings import ActorConfig, CriticConfig, FlowConfig, NetworkConfig
 from tiltflow.settings import (
     Activation,
     Bounds,
     Count,
+    FixedScheduleName,
     FixedStep,
-    MethodName,
     PathName,
     Positive,
     SetName,
@@ -32,7 +40,9 @@ from tiltflow.settings import (
     alternatives,
     bounds_of,
     check,
+    diff,
     field_types,
+    flat,
 )
 from tiltflow.training.config import TrainConfig, from_dict, to_dict
 
@@ -47,8 +57,9 @@ class Setting(NamedTuple):
     owner: type
     name: str
     algorithm: str | None
-    """None: of FitConfig."""
+    """None: of a method of `guide`."""
     path: tuple[str, ...]
+    method: str = ""
 
     @property
     def kinds(self) -> list[Any]:
@@ -89,8 +100,9 @@ def every_setting() -> list[Setting]:
     for name in sorted(ALGORITHMS, key=lambda name: len(list(leaves(ALGORITHMS[name].config)))):
         for owner, path in leaves(training(name)):
             found.setdefault((owner, path[-1]), Setting(owner, path[-1], name, path))
-    for owner, path in leaves(FitConfig()):
-        found.setdefault((owner, path[-1]), Setting(owner, path[-1], None, path))
+    for name, method in METHODS.items():
+        for owner, path in leaves(method.config):
+            found.setdefault((owner, path[-1]), Setting(owner, path[-1], None, path, name))
     return list(found.values())
 
 
@@ -104,7 +116,7 @@ def named(setting: Setting) -> str:
 
 
 def from_python(setting: Setting, value: Any) -> Any:
-    whole = FitConfig() if setting.algorithm is None else training(setting.algorithm)
+    whole = METHODS[setting.method].config if setting.method else training(setting.algorithm)
     return dataclasses.replace(reduce(getattr, setting.path[:-1], whole), **{setting.name: value})
 
 
@@ -122,16 +134,20 @@ def option_of(setting: Setting) -> str:
 
 def from_command_line(setting: Setting, value: str) -> Any:
     if setting.algorithm is None:
-        return guide.parse(["points.npy", "--out", "out", option_of(setting), value])
+        words = ["points.npy", "--out", "out", "--method", setting.method]
+        return guide.parse([*words, option_of(setting), value])
     return train.parse([setting.algorithm, "--task", TASK, option_of(setting), value])
 
 
 def test_every_config_is_here():
-    """What follows runs over all dataclasses of settings in the files of configs."""
-    files = (SOURCE / name for name in ("agents/configs.py", "agents/baseline_configs.py"))
-    trees = [ast.parse(file.read_text()) for file in files]
+    """What follows runs over all settings of agents and their parts."""
+    trees = [
+        ast.parse(file.read_text()) for file in (*SOURCE.glob("agents/*.py"), SOURCE / "model_settings.py")
+    ]
     classes = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
-    assert {setting.owner.__name__ for setting in SETTINGS} == classes | {"FitConfig", "TrainConfig"}
+    classes = {name for name in classes if name.endswith("Config")}
+    classes |= {type(method.config).__name__ for method in METHODS.values()}
+    assert {setting.owner.__name__ for setting in SETTINGS} == classes | {"TrainConfig"}
 
 
 @pytest.mark.parametrize("setting", NUMERIC, ids=named)
@@ -202,9 +218,9 @@ def test_neither_a_flag_nor_a_text_is_a_number(setting, value):
         (BestOfNConfig, "num_candidates", 0),
         (TD3BCConfig, "actor_every", 0),
         (ActorConfig, "batch_size", 0),
-        (FitConfig, "learning_rate", 0.0),
-        (FitConfig, "sigma", 1.1),
-        (FitConfig, "unconditional_share", 0.0),
+        (FlowQFitConfig, "learning_rate", 0.0),
+        (FlowQFitConfig, "sigma", 1.1),
+        (CFGConfig, "unconditional_share", 0.0),
     ],
 )
 def test_a_number_at_the_wrong_side_of_its_end_is_refused(kind, name, value):
@@ -220,7 +236,7 @@ def test_a_number_at_the_wrong_side_of_its_end_is_refused(kind, name, value):
         (QIPOConfig, {"beta": 0.0, "tilted_sigma": 0.0, "distill_alpha": 0.0}),
         (QIPOConfig, {"beta": "auto"}),
         (FlowQConfig, {"num_support_actions": 3, "sigma": 0.0, "strength": 0}),
-        (FitConfig, {"sigma": 1, "displacement": 0.0}),
+        (FlowQFitConfig, {"sigma": 1, "displacement": 0.0}),
     ],
 )
 def test_the_ends_that_belong_to_a_range_are_allowed_and_whole_numbers_are_numbers(kind, values):
@@ -304,9 +320,24 @@ def test_each_choice_is_defined_once():
         (PathName, paths.PATHS),
         (SolverName, solvers.EVALUATIONS),
         (FixedStep, solvers._STEPS),
-        (MethodName, METHODS),
-        (SetName, datasets2d.TOYS),
+        (FixedScheduleName, FIXED_SCHEDULES),
+        (SetName, datasets2d.DATASETS_2D),
     ],
 )
 def test_the_mathematics_has_what_the_choices_promise(choice, table):
     assert list(get_args(choice)) == list(table)
+
+
+def test_a_config_and_its_record_have_the_same_dotted_leaves():
+    config = TD3BCConfig()
+    leaves = flat(config)
+    assert leaves == flat(dataclasses.asdict(config)) == flat(leaves)
+    assert leaves["critic.aggregate"] == config.critic.aggregate
+
+
+def test_a_diff_names_what_differs_and_nothing_else():
+    config = TD3BCConfig()
+    changed = dataclasses.replace(config, critic=dataclasses.replace(config.critic, tau=0.5))
+    assert diff(config, changed) == {"critic.tau": (config.critic.tau, 0.5)}
+    assert diff(dataclasses.asdict(config), config) == {}
+    assert diff({"a": 1, "b": {"c": 2}}, {"b": {"c": 2, "d": 3}}) == {"a": (1, None), "b.d": (None, 3)}

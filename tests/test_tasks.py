@@ -17,9 +17,17 @@ def test_names_are_unique_and_find_their_task():
 
 def test_every_task_is_scored_in_a_unit_that_fits_its_metric():
     for task in list_tasks():
-        assert (task.metric, task.unit) in {("success", "%"), ("normalized return", "points")}
-        assert (task.reference is None) == (task.metric == "success")
+        units = {"success": "%", "normalized return": "points", "return": "return"}
+        assert units[task.metric] == task.unit
+        assert (task.reference is not None) == (task.metric == "normalized return")
         assert task.horizon > 0
+
+
+def test_a_task_is_of_the_source_that_its_name_begins_with():
+    for task in [*list_tasks(), find_task("file/arm"), find_task("minari/own/swing-v0")]:
+        assert task.name.startswith(f"{task.source.name}/")
+        assert task in task.source.tasks() or task.source.open_task
+        assert bool(task.environment) != bool(task.source.open_task)
 
 
 def test_ogbench_tasks_name_the_environment_without_the_kind_of_data():
@@ -73,5 +81,6 @@ def test_what_can_be_collected():
 @pytest.mark.parametrize("module", ["tiltflow.tasks", "tiltflow.cli.data", "tiltflow.cli.tasks"])
 def test_names_and_verbs_import_nothing_heavy(module):
     heavy = "{'jax', 'numpy', 'gymnasium', 'rich', 'h5py'} & set(sys.modules)"
-    script = f"import sys, {module}; loaded = {heavy}; assert not loaded, loaded"
+    known = "from tiltflow.tasks import collectable, list_tasks; list(map(collectable, list_tasks()))"
+    script = f"import sys, {module}; {known}; loaded = {heavy}; assert not loaded, loaded"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.agents.configs import CriticConfig, NetworkConfig
 from tiltflow.data.transitions import Spec
+from tiltflow.model_settings import CriticConfig, NetworkConfig
 from tiltflow.networks import MLP
 from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
 

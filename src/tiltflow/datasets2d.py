@@ -13,25 +13,25 @@ from jaxtyping import Bool, Float
 
 from tiltflow.errors import UserError, nearest
 
-Points = Float[np.ndarray, "n 2"]
+_Points = Float[np.ndarray, "n 2"]
 Labels = Float[np.ndarray, " n"]
 
 
-class Toy(NamedTuple):
+class Dataset2D(NamedTuple):
     """Points, all within 4.5 or so of zero in each coordinate, and their labels e."""
 
     points: Float[np.ndarray, "n 2"]
     labels: Float[np.ndarray, " n"]
 
 
-def _swissroll(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
+def _swissroll(rng: np.random.Generator, n: int) -> tuple[_Points, Labels]:
     angle = 1.5 * np.pi * (1 + 2 * rng.random(n))
     roll = angle[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     points = (roll + rng.standard_normal((n, 2))) / 5
     return points, np.sum(points**2, axis=-1) / 9
 
 
-def _8gaussians(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
+def _8gaussians(rng: np.random.Generator, n: int) -> tuple[_Points, Labels]:
     index = rng.integers(8, size=n)
     angle = np.pi / 2 + np.pi / 4 * np.arange(8)
     # Anticlockwise from the top, so that e jumps from 1 to 0 there.
@@ -39,7 +39,7 @@ def _8gaussians(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
     return (centres[index] + 0.5 * rng.standard_normal((n, 2))) / 1.414, index / 7
 
 
-def _moons(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
+def _moons(rng: np.random.Generator, n: int) -> tuple[_Points, Labels]:
     angle = np.pi * rng.random(n)
     inner = rng.random(n) < 0.5
     x = np.where(inner, 1 - np.cos(angle), np.cos(angle))
@@ -48,7 +48,7 @@ def _moons(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
     return 2 * points + np.array([-1.0, -0.2]), inner.astype(float)
 
 
-def _rings(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
+def _rings(rng: np.random.Generator, n: int) -> tuple[_Points, Labels]:
     radii = np.array([0.75, 1.5, 2.25, 3.0])
     labels = np.array([0.0, 1.0, 0.333, 0.667])
     ring = rng.integers(4, size=n)
@@ -57,7 +57,7 @@ def _rings(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
     return points + 0.08 * rng.standard_normal((n, 2)), labels[ring]
 
 
-def _checkerboard(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
+def _checkerboard(rng: np.random.Generator, n: int) -> tuple[_Points, Labels]:
     x = 4 * rng.random(n) - 2
     y = rng.random(n) - 2 * rng.integers(2, size=n) + np.floor(x) % 2
     points = 2 * np.stack([x, y], axis=-1)
@@ -65,7 +65,7 @@ def _checkerboard(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
     return points, chosen.astype(float)
 
 
-def _2spirals(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
+def _2spirals(rng: np.random.Generator, n: int) -> tuple[_Points, Labels]:
     angle = np.sqrt(rng.random(n)) * 3 * np.pi
     arm = angle[:, None] * np.stack([-np.cos(angle), np.sin(angle)], axis=-1) + 0.5 * rng.random((n, 2))
     side = np.where(rng.random(n) < 0.5, 1.0, -1.0)
@@ -73,7 +73,7 @@ def _2spirals(rng: np.random.Generator, n: int) -> tuple[Points, Labels]:
     return points, np.clip(1 - angle / 10, 0, 1)
 
 
-TOYS: dict[str, Callable[[np.random.Generator, int], tuple[Points, Labels]]] = {
+DATASETS_2D: dict[str, Callable[[np.random.Generator, int], tuple[_Points, Labels]]] = {
     "swissroll": _swissroll,
     "8gaussians": _8gaussians,
     "moons": _moons,
@@ -83,29 +83,17 @@ TOYS: dict[str, Callable[[np.random.Generator, int], tuple[Points, Labels]]] = {
 }
 
 
-def sample_toy(name: str, n: int, seed: int) -> Toy:
+def sample_2d(name: str, n: int, seed: int) -> Dataset2D:
     """Draw n points of a set and their labels, float32.
 
     Raises UserError for an unknown name.
     """
-    if name not in TOYS:
-        raise UserError(f"There is no toy set {name!r}; there are {', '.join(TOYS)}.{nearest(name, TOYS)}")
-    points, labels = TOYS[name](np.random.default_rng(seed), n)
-    return Toy(points.astype(np.float32), labels.astype(np.float32))
-
-
-def sample_tilted_toy(name: str, n: int, beta: float, seed: int, *, pool: int = 2_000_000) -> Toy:
-    """Draw n points of q ∝ p·exp(βe): rows of a pool of p, drawn with probabilities ∝ exp(βe).
-
-    The truth of CEP's figures, which draw 2000 of 2·10⁶. It is exact as long as n is small against the
-    pool's effective sample size.
-    """
-    everything = sample_toy(name, pool, seed)
-    logits = beta * everything.labels.astype(np.float64)
-    weights = np.exp(logits - logits.max())
-    rng = np.random.default_rng([seed, 1])
-    chosen = rng.choice(pool, size=n, p=weights / weights.sum())
-    return Toy(everything.points[chosen], everything.labels[chosen])
+    if name not in DATASETS_2D:
+        raise UserError(
+            f"There is no toy set {name!r}; there are {', '.join(DATASETS_2D)}.{nearest(name, DATASETS_2D)}"
+        )
+    points, labels = DATASETS_2D[name](np.random.default_rng(seed), n)
+    return Dataset2D(points.astype(np.float32), labels.astype(np.float32))
 
 
 def class_posterior(labels: Labels) -> Labels:

@@ -13,13 +13,10 @@ from jaxtyping import Float
 
 from tiltflow.errors import UserError, nearest
 from tiltflow.packages import require
-from tiltflow.tasks import OPEN, Task
+from tiltflow.tasks import Task
 
-Observation = Float[np.ndarray, " o"]
-Action = Float[np.ndarray, " a"]
-
-# D4RL's ant has neither contact forces in its reward nor (as numbers other than 0) in its observations.
-_ANT = {"include_cfrc_ext_in_observation": False, "contact_cost_weight": 0.0}
+_Observation = Float[np.ndarray, " o"]
+_Action = Float[np.ndarray, " a"]
 
 
 @final
@@ -45,7 +42,7 @@ class Environment:
         self._low, self._high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
         self.action_size = int(np.prod(space.shape))
 
-    def reset(self, seed: int) -> Observation:
+    def reset(self, seed: int) -> _Observation:
         """Start the episode of that seed and return its first observation."""
         self._random = np.random.RandomState(seed % 2**32)
         self._environment.action_space.seed(seed)
@@ -54,7 +51,7 @@ class Environment:
             observation, _ = self._environment.reset(seed=seed)
         return flatten(self._observation_space, observation)
 
-    def step(self, action: Action) -> tuple[Observation, float, bool, bool, bool]:
+    def step(self, action: _Action) -> tuple[_Observation, float, bool, bool, bool]:
         """Take one action: observation, reward, terminated, truncated (horizon reached), success now."""
         clipped = np.clip(np.asarray(action, np.float64).reshape(self._low.shape), -1.0, 1.0)
         scaled = self._low + (clipped + 1.0) / 2.0 * (self._high - self._low)
@@ -92,32 +89,11 @@ def make_environment(task: Task, data: Path | None = None) -> Environment:
 
     Raises UserError where the library is not installed or the task names no environment.
     """
-    environment = make_gymnasium(task, data)
-    draws_globally = task.family in OPEN or "teleport" in task.environment
-    own_limit = getattr(environment.spec, "max_episode_steps", None) if task.family in OPEN else None
+    environment = task.source.environment(task, data)
+    chosen = task.source.open_task is not None
+    own_limit = getattr(environment.spec, "max_episode_steps", None) if chosen else None
+    draws_globally = chosen or "teleport" in task.environment
     return Environment(environment, own_limit or task.horizon, draws_globally)
-
-
-def make_gymnasium(task: Task, data: Path | None = None) -> Any:
-    """The Gymnasium environment of a task, with its own action bounds and observations."""
-    if task.family == "ogbench":
-        return _make_ogbench(task)
-    if task.family == "minari" and not task.environment:
-        from tiltflow.data.minari_folder import recover_environment
-
-        return recover_environment(task, data)
-    if not task.environment:
-        raise UserError(
-            f"The task {task.name} names no environment. Give --env with a Gymnasium id, such as Hopper-v5."
-        )
-    arguments = _ANT if task.family == "d4rl" and task.environment.startswith("Ant-") else {}
-    horizon = {} if task.family in OPEN else {"max_episode_steps": task.horizon}
-    environment = _make(task.environment, **arguments, **horizon)
-    if task.environment.startswith("PointMaze") and task.family in ("pointmaze", "d4rl"):
-        from tiltflow.mazes import GOAL_CELLS, FixedGoal
-
-        return FixedGoal(environment, GOAL_CELLS[task.environment], d4rl_frame=task.family == "d4rl")
-    return environment
 
 
 def import_robotics() -> ModuleType:
@@ -127,7 +103,11 @@ def import_robotics() -> ModuleType:
     return gymnasium
 
 
-def _make(name: str, **arguments: Any) -> Any:
+def make_named(name: str, **arguments: Any) -> Any:
+    """The Gymnasium environment ID, or MODULE:ID where a module registers it when it is imported.
+
+    Raises UserError where there is none of this name, or the module cannot be imported.
+    """
     gymnasium = require("gymnasium")
     module, _, name = name.rpartition(":")
     if module:
@@ -151,15 +131,10 @@ def _make(name: str, **arguments: Any) -> Any:
         return gymnasium.make(name, disable_env_checker=True, **arguments)
 
 
-def _make_ogbench(task: Task) -> Any:
-    """Success and reward after the step, as in OGBench 1.1, with which the published numbers were made."""
-    return make_ogbench(task.environment, max_episode_steps=task.horizon, success_timing="post")
-
-
 def make_ogbench(name: str, **arguments: Any) -> Any:
     """An OGBench environment whose resets are determined by seeds."""
     require("ogbench")
-    environment = _make(name, **arguments)
+    environment = make_named(name, **arguments)
     # The manipulation environments shake the scene at reset with actions from a space that they make anew,
     # unseeded, at every access; what that leaves behind would differ from run to run.
     inner = environment.unwrapped
@@ -170,9 +145,8 @@ def make_ogbench(name: str, **arguments: Any) -> Any:
     return environment
 
 
-def flatten(space: Any, observation: Any) -> Observation:
-    """One float32 vector of an observation; dictionaries are joined in the order of their space."""
+def flatten(space: Any, observation: Any, rows: tuple[int, ...] = ()) -> Float[np.ndarray, "*rows o"]:
+    """The float32 vector of an observation, or of so many; dictionaries are joined as in their space."""
     if isinstance(observation, dict):
-        parts = [flatten(space[key], observation[key]) for key in space.spaces]
-        return np.concatenate(parts)
-    return np.asarray(observation, np.float32).ravel()
+        return np.concatenate([flatten(space[key], observation[key], rows) for key in space.spaces], axis=-1)
+    return np.asarray(observation, np.float32).reshape(*rows, -1)

@@ -1,7 +1,8 @@
 """Errors that a user can mend. The command line prints their text as one paragraph, without a traceback."""
 
 import difflib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from typing import ClassVar
 
 
@@ -35,3 +36,15 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the choice closest to `word`, or an empty text where none is close."""
     close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def check_names(what: str, given: Collection, known: Collection | None = None) -> None:
+    """Raise UserError where nothing is given, a name twice, or one that is not known."""
+    if not given:
+        raise UserError(f"No {what} was given: name at least one.")
+    counts = Counter(given)
+    for name in given:
+        if known is not None and name not in known:
+            raise UserError(f"There is no {what} {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
+        if counts[name] > 1:
+            raise UserError(f"The {what} {name} is given twice: name each once.")

@@ -1,6 +1,8 @@
 """A generative model of points, conditional or not: a network on a path, trained by weighted matching."""
 
 from abc import abstractmethod
+from dataclasses import asdict
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -8,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.networks import TimeNetwork
-from tiltflow.paths import Path, conversion, convert, interpolate, target
+from tiltflow.paths import PATHS, Path, conversion, convert, interpolate, target
 from tiltflow.settings import Prediction, SolverName
 from tiltflow.solvers import dpm_solver, integrate, log_likelihood
 
@@ -108,6 +110,12 @@ class Flow(Generator):
         t = jnp.broadcast_to(t, x.shape[:-1])
         output = self.network(x, t, condition)
         return convert(self.path, x, output, self.prediction, want, t)
+
+
+def new_flow(key: PRNGKeyArray, size: int, condition_size: int, config: Any, **network_options: Any) -> Flow:
+    """A fresh model of points of `size` entries, with the path, prediction and network of the config."""
+    network = TimeNetwork(key, size, condition_size, **asdict(config.network), **network_options)
+    return Flow(network=network, path=PATHS[config.path], prediction=config.prediction)
 
 
 def matching_loss(

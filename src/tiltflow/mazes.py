@@ -9,16 +9,23 @@ from typing import Any, final
 import gymnasium
 import numpy as np
 
+from tiltflow.environments import make_named
+
 # Row and column of the goal cell in D4RL's maze2d-*-v1, whose walls are those of Gymnasium-Robotics.
-GOAL_CELLS = {"PointMaze_UMaze-v3": (1, 1), "PointMaze_Medium-v3": (6, 6), "PointMaze_Large-v3": (7, 9)}
-GOAL_RADIUS = 0.5
+_GOAL_CELLS = {"PointMaze_UMaze-v3": (1, 1), "PointMaze_Medium-v3": (6, 6), "PointMaze_Large-v3": (7, 9)}
+_GOAL_RADIUS = 0.5
 # D4RL places the point 0.2 past the centre of the cell that its coordinates name.
 _D4RL_OFFSET = 0.2
 
 
+def make_maze(name: str, horizon: int, *, d4rl_frame: bool) -> "FixedGoal":
+    """The point maze of that Gymnasium id with the goal of `_GOAL_CELLS`, for so many steps."""
+    return FixedGoal(make_named(name, max_episode_steps=horizon), _GOAL_CELLS[name], d4rl_frame)
+
+
 @final
 class FixedGoal(gymnasium.Wrapper):
-    """A Gymnasium-Robotics point maze with the goal of `GOAL_CELLS`, in its own or in D4RL's frame.
+    """A Gymnasium-Robotics point maze with the goal of `_GOAL_CELLS`, in its own or in D4RL's frame.
 
     D4RL counts positions in cells, rows first: (row, column, row velocity, column velocity), and its
     actions push along the same axes. Data recorded there need that frame; new data use the native one.
@@ -47,7 +54,7 @@ class FixedGoal(gymnasium.Wrapper):
             action = np.stack([action[1], -action[0]])
         observation, _, _, truncated, info = self.env.step(action)
         state = self._observe(observation["observation"])
-        reached = at_goal(state, self.goal)
+        reached = np.linalg.norm(state[:2] - self.goal, axis=-1) <= _GOAL_RADIUS
         return state, float(reached), False, truncated, info | {"success": bool(reached)}
 
     def _observe(self, point: np.ndarray) -> np.ndarray:
@@ -57,8 +64,3 @@ class FixedGoal(gymnasium.Wrapper):
         row = self.maze.y_map_center - y - 0.5 - _D4RL_OFFSET
         column = x + self.maze.x_map_center - 0.5 - _D4RL_OFFSET
         return np.array([row, column, -vy, vx])
-
-
-def at_goal(observations: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """Whether each observation [..., 4] lies within the radius of the goal [2]."""
-    return np.linalg.norm(observations[..., :2] - goal, axis=-1) <= GOAL_RADIUS

@@ -17,7 +17,7 @@ _PLAIN = "Save plain numbers (float32), not Python objects."
 _AGAIN = "Copy or make the file again."
 
 
-class Problem(NamedTuple):
+class ArrayFault(NamedTuple):
     """What is wrong with an array, or with the whole file (None)."""
 
     key: str | None
@@ -25,27 +25,27 @@ class Problem(NamedTuple):
 
 
 class _Unusable(Exception):
-    """The text of a problem."""
+    """The text of a fault."""
 
 
-def read_npz(path: Path, keys: Sequence[str] | None = None) -> tuple[dict[str, np.ndarray], list[Problem]]:
+def read_npz(path: Path, keys: Sequence[str] | None = None) -> tuple[dict[str, np.ndarray], list[ArrayFault]]:
     """The arrays of these names that the file has (all by default), and what is wrong with it.
 
-    An array is there or named in a problem, not both.
+    An array is there or named in a fault, not both.
     """
-    arrays, problems = dict[str, np.ndarray](), list[Problem]()
+    arrays, faults = dict[str, np.ndarray](), list[ArrayFault]()
     try:
         archive = zipfile.ZipFile(path)
     except Exception as error:  # whatever a decoder throws, the file is what it cannot read
-        return {}, [Problem(None, f"is cut off or damaged ({error}). {_AGAIN}")]
+        return {}, [ArrayFault(None, f"is cut off or damaged ({error}). {_AGAIN}")]
     with archive:
         members = [(info.filename.removesuffix(".npy"), info) for info in archive.infolist()]
         wanted = [(key, info) for key, info in members if keys is None or key in keys]
         if fault := excess(sum(info.file_size for _, info in wanted), path.stat().st_size):
-            return {}, [Problem(None, fault)]
+            return {}, [ArrayFault(None, fault)]
         counts = Counter(key for key, _ in members)
-        problems += [
-            Problem(key, f"is in the file {count} times; only one can be meant.")
+        faults += [
+            ArrayFault(key, f"is in the file {count} times; only one can be meant.")
             for key, count in counts.items()
             if count > 1
         ]
@@ -56,20 +56,20 @@ def read_npz(path: Path, keys: Sequence[str] | None = None) -> tuple[dict[str, n
                 with archive.open(info) as member:
                     arrays[key] = _read(member, info.file_size)
             except _Unusable as fault_found:
-                problems.append(Problem(key, str(fault_found)))
+                faults.append(ArrayFault(key, str(fault_found)))
             except Exception as error:
-                problems.append(Problem(key, f"is cut off or damaged ({error}). {_AGAIN}"))
-    return arrays, problems
+                faults.append(ArrayFault(key, f"is cut off or damaged ({error}). {_AGAIN}"))
+    return arrays, faults
 
 
 def load_npz(path: Path, *keys: str) -> dict[str, np.ndarray]:
     """All arrays of a file that must have these. Raises UserError naming the file and what is wrong."""
     if not path.is_file():
         raise UserError(f"{path} does not exist.")
-    arrays, problems = read_npz(path)
-    problems += [Problem(key, "is missing.") for key in keys if key not in arrays]
-    if problems:
-        key, text = problems[0]
+    arrays, faults = read_npz(path)
+    faults += [ArrayFault(key, "is missing.") for key in keys if key not in arrays]
+    if faults:
+        key, text = faults[0]
         raise UserError(f"{path} cannot be read: {f'the array {key!r}' if key else 'it'} {text}")
     return arrays
 

@@ -5,11 +5,12 @@ bounds stand in its field's type (`width: Count`). `check(config)` refuses whate
 wherever the value comes from: the command line, Python or a JSON file. Standard library only.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import cache
 from math import inf
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tiltflow.errors import UserError, nearest
 
@@ -36,7 +37,7 @@ SupportDraws = Literal["dataset", "batch"]
 Reference = Literal["mixture", "current", "behaviour", "data"]
 Baseline = Literal["support", "value"]
 SupportWeights = Literal["sampled", "loss-weights"]
-Improvement = Literal["weighted", "tilted-path"]
+ImprovementKind = Literal["weighted", "tilted-path"]
 Shares = Literal["3:2:3", "6:5:1"]
 
 # FlowQ, as an agent and as a method of `guide`.
@@ -54,9 +55,6 @@ Distance = Literal["mean", "sum"]
 GuidanceName = Literal["best-of-n", "gradient", "clean-gradient", "jacobian-gradient"]
 
 # Methods of `guide` and sets of `toy`.
-MethodName = Literal[
-    "efm", "ed", "flowq", "tilted-path", "cep", "cg", "cfg", "flow-is", "smc", "resample", "unguided"
-]
 RowWeights = Literal["data", "batch", "sampled"]
 Contrast = Literal["contrastive", "mse", "emse"]
 EnergyLevel = Literal["fitted", "none"]
@@ -108,6 +106,7 @@ class RefusedSetting(UserError):
         self.field = field
 
 
+C = TypeVar("C")
 _WORDS = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text"}
 
 
@@ -125,6 +124,27 @@ def check(config: Any) -> None:
             close = nearest(value, _choices(hint)) if isinstance(value, str) else ""
             text = f"{field.name} = {value!r}: it must be {_expected(hint)}.{close}"
             raise RefusedSetting(field.name, text)
+
+
+def override(config: C, rows: Mapping[str, Any]) -> C:
+    """The config with other values: {"alpha": 300.0, "critic.aggregate": "mean"}, keys as `--set` takes them.
+
+    All values are set at once, for some suit each other alone. Raises UserError for a key that there is not,
+    with the nearest, and RefusedSetting for a value.
+    """
+    values: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = {}
+    for key, value in rows.items():
+        name, _, rest = key.replace("-", "_").partition(".")
+        known = [field.name for field in fields(config)]  # type: ignore[arg-type]
+        if name not in known or (rest and not is_dataclass(getattr(config, name))):
+            raise UserError(f"{type(config).__name__} has no setting {key!r}.{nearest(key, flat(config))}")
+        if rest:
+            parts.setdefault(name, {})[rest] = value
+        else:
+            values[name] = value
+    values |= {name: override(values.get(name, getattr(config, name)), part) for name, part in parts.items()}
+    return replace(config, **values)  # type: ignore[type-var]
 
 
 @cache
@@ -175,3 +195,25 @@ def _choices(hint: Any) -> list[str]:
     return [
         word for member in alternatives(hint) if get_origin(member) is Literal for word in get_args(member)
     ]
+
+
+def flat(config: Any) -> dict[str, Any]:
+    """The leaves of a config, or of its record, by dotted key: {"critic.aggregate": "mean"}."""
+    record = asdict(config) if is_dataclass(config) and not isinstance(config, type) else config
+    leaves: dict[str, Any] = {}
+    for key, value in record.items():
+        inner = flat(value) if isinstance(value, dict) else None
+        leaves |= {key: value} if inner is None else {f"{key}.{name}": leaf for name, leaf in inner.items()}
+    return leaves
+
+
+def diff(before: Any, after: Any) -> dict[str, tuple[Any, Any]]:
+    """The dotted keys in which two configs or records differ, each with both values; None where missing."""
+    one, other = flat(before), flat(after)
+    pairs = {key: (one.get(key), other.get(key)) for key in one | other}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def diff_text(changes: dict[str, tuple[Any, Any]]) -> str:
+    """A `diff` in words: "beta: 1.0 ≠ 3.0; seeds: 1 ≠ 2"."""
+    return "; ".join(f"{key}: {before!r} ≠ {after!r}" for key, (before, after) in changes.items())

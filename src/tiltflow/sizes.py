@@ -4,9 +4,9 @@ import os
 
 from tiltflow.trust import trusted
 
-FREE_BYTES = 256 * 2**20
+_FREE_BYTES = 256 * 2**20
 """Up to so many bytes a file may hold whatever it says."""
-LARGEST_RATIO = 100
+_LARGEST_RATIO = 100
 """Beyond them it may not unpack to more than so many times its own size; recorded data come to 1 to 10."""
 
 
@@ -18,7 +18,7 @@ def excess(declared: int, stored: int) -> str:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if declared > memory:
         return f"declares {text(declared)}, more than the {text(memory)} of memory that this machine has."
-    if declared > max(FREE_BYTES, LARGEST_RATIO * stored) and not trusted():
+    if declared > max(_FREE_BYTES, _LARGEST_RATIO * stored) and not trusted():
         return (
             f"declares {text(declared)} and is a file of {text(stored)}: recorded data do not pack so well, "
             "so it is taken for one that is made to exhaust memory. Repeat the command with --trust if it is "

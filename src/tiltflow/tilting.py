@@ -27,6 +27,15 @@ def effective_sample_size(weights: Energies) -> Float[Array, "*batch"]:
     return jnp.sum(weights, axis=-1) ** 2 / jnp.where(squares == 0, 1.0, squares)
 
 
+def log_mean_loss(x: Float[Array, "*batch"]) -> Float[Array, ""]:
+    """E[e^x − x − 1]: with x = y − f, f is led to log E[e^y], where the loss is least.
+
+    x is cut off at 5, beyond which its exponential would lead every step.
+    """
+    x = jnp.minimum(x, 5.0)
+    return jnp.mean(jnp.exp(x) - x - 1.0)
+
+
 def beta_for_ess(energy: Energies, target: float, *, maximum: float = 1e6) -> Float[Array, ""]:
     """The largest β at which the effective sample size is still `target`·n (a share in (0, 1]).
 

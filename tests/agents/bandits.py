@@ -10,12 +10,12 @@ import optax
 
 from tiltflow.agents.base import Agent
 from tiltflow.agents.bc import init_flow
-from tiltflow.agents.configs import FlowConfig, NetworkConfig
 from tiltflow.agents.registry import ALGORITHMS, build_agent
 from tiltflow.critics import Critic, Ensemble
 from tiltflow.data.transitions import Spec
 from tiltflow.exact import GaussianMixture, predict
 from tiltflow.flow import Flow
+from tiltflow.model_settings import FlowConfig, NetworkConfig
 from tiltflow.optimize import TrainState, begin, run_steps
 from tiltflow.paths import PATHS, Path
 

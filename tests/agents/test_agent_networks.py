@@ -5,11 +5,11 @@ from dataclasses import replace
 import jax
 import pytest
 
-from tiltflow.agents.configs import NetworkConfig
 from tiltflow.agents.registry import ALGORITHMS, build_agent
 from tiltflow.critics import Ensemble
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow
+from tiltflow.model_settings import NetworkConfig
 from tiltflow.networks import MLP, TimeNetwork
 from tiltflow.paths import PATHS
 

@@ -11,12 +11,12 @@ import pytest
 from bandits import SPEC, KnownQ, agent_of, arbitrary, exact_flow, known_critic
 
 from tiltflow.agents.actor import Actor
-from tiltflow.agents.configs import CriticConfig
 from tiltflow.agents.fql import Distilled
 from tiltflow.agents.sampling import consensus
 from tiltflow.critics import Critic, Ensemble, q_value, update_critic
 from tiltflow.data.transitions import Spec
 from tiltflow.exact import gaussian_mixture
+from tiltflow.model_settings import CriticConfig
 from tiltflow.optimize import TrainState, begin
 
 MEAN, STD = 0.1, 0.15

@@ -12,10 +12,10 @@ from bandits import known_critic
 
 from tiltflow.agents.actor import Actor
 from tiltflow.agents.actor_critic import ActorCriticState, policy_optimizer
-from tiltflow.agents.configs import NetworkConfig
 from tiltflow.agents.registry import ALGORITHMS, build_agent
 from tiltflow.critics import Critic
 from tiltflow.data.transitions import Spec
+from tiltflow.model_settings import NetworkConfig
 from tiltflow.optimize import begin
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -123,9 +123,9 @@ def test_the_actor_of_td3_steps_at_every_so_many_steps_of_the_critic():
 
 
 def test_the_step_size_of_a_policy_that_steps_more_rarely_falls_to_its_end_too():
-    config = small("td3-bc", actor_critic_steps=10)
+    config = small("td3-bc")
     config = replace(config, actor=replace(config.actor, decay="cosine", learning_rate=1.0))
-    optimizer = policy_optimizer(config.actor, config, 0, every=2)
+    optimizer = policy_optimizer(config.actor, 10, every=2)
     state, sizes = optimizer.init(jnp.zeros(())), []
     for _ in range(6):
         change, state = optimizer.update(jnp.ones(()), state)

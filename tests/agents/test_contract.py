@@ -11,16 +11,27 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from outside import EXAMPLE, EXAMPLE_NAME, outside_agents
 from tiltflow.agents.base import Agent
-from tiltflow.agents.configs import CriticConfig, NetworkConfig
-from tiltflow.agents.registry import ALGORITHMS, build_agent, preset
+from tiltflow.agents.registry import ALGORITHMS, build_agent, preset, run_plugin
 from tiltflow.data.transitions import Spec
+from tiltflow.model_settings import CriticConfig, NetworkConfig
+from tiltflow.run_folder import RunFolder
 from tiltflow.training import checkpoints
-from tiltflow.training.export import export_policy
 from tiltflow.training.policy import ObservationScaler, RunState
+from tiltflow.training.policy_files import export_policy
 
 SPEC = Spec(observation_size=3, action_size=2)
 ROWS = 64
+NAMES = [*ALGORITHMS, EXAMPLE_NAME]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_agent():
+    """That of the tutorial is held to the contract too."""
+    with outside_agents():
+        run_plugin(EXAMPLE)
+        yield
 
 
 # Options that bring another state or other derivatives with them.
@@ -109,7 +120,7 @@ def make(name: str) -> Made:
     return Made(agent, jax.jit(agent.init), run)
 
 
-@pytest.fixture(params=[*ALGORITHMS, *OPTIONS])
+@pytest.fixture(params=[*NAMES, *OPTIONS])
 def made(request):
     return make(request.param)
 
@@ -132,23 +143,20 @@ def test_the_same_key_gives_the_same_bits(made, key):
     assert equal(made.run(made.init(key), key), made.run(made.init(key), key))
 
 
-DETERMINISTIC = ("iql", "td3-bc", "rebrac")
-
-
-@pytest.mark.parametrize("name", [*ALGORITHMS, *OPTIONS])
+@pytest.mark.parametrize("name", [*NAMES, *OPTIONS])
 def test_actions_are_in_bounds_and_random_at_a_state_where_the_policy_is(name, key):
     agent, init, run = make(name)
     actions = jax.jit(agent.act)(run(init(key), key), jnp.zeros((200, 3)), key)
     assert actions.shape == (200, 2)
     assert jnp.all(jnp.abs(actions) <= 1)
     spread = jnp.std(actions, axis=0)
-    assert jnp.all(spread < 1e-6) if name in DETERMINISTIC else jnp.all(spread > 1e-3)
+    assert jnp.all(spread < 1e-6) if agent.deterministic else jnp.all(spread > 1e-3)
 
 
 def test_a_saved_state_acts_as_before(made, key, tmp_path):
     act = jax.jit(made.agent.act)
     state = made.run(made.init(key), key)
-    path = checkpoints.save(tmp_path, state, {"step": 9, "run": {"a": 1}}, keep=1)
+    path = checkpoints.save(RunFolder(tmp_path), state, {"step": 9, "run": {"a": 1}}, keep=1)
     restored, head = checkpoints.restore(path, made.init(jax.random.key(99)), {"a": 1})
     assert head["step"] == 9
     assert equal(restored, state)
@@ -157,7 +165,7 @@ def test_a_saved_state_acts_as_before(made, key, tmp_path):
     np.testing.assert_array_equal(act(restored, observations, key), act(state, observations, key))
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", NAMES)
 def test_an_exported_policy_acts_as_the_agent(name, key):
     agent, init, run = make(name)
     scaler = ObservationScaler(jnp.full(3, 0.5), jnp.full(3, 2.0), jnp.array(10.0))
@@ -170,7 +178,7 @@ def test_an_exported_policy_acts_as_the_agent(name, key):
         np.testing.assert_allclose(actions, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", NAMES)
 def test_vmapped_seeds_are_the_seeds_one_by_one(name, key):
     agent, init, _ = make(name)
     keys = jax.random.split(key, 2)

@@ -10,7 +10,7 @@ import pytest
 from bandits import FLOW, SPEC, gaussian_actions, known_critic, train
 
 from tiltflow.agents.bc import init_flow
-from tiltflow.agents.flow_ql import improve
+from tiltflow.agents.flow_ql import clone_and_climb
 from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.agents.sampling import sample_actions
 from tiltflow.errors import UserError
@@ -26,7 +26,9 @@ def test_a_large_eta_puts_all_actions_at_the_maximum_of_q(algorithm):
     critic = known_critic(0.9, 3.0)  # Q = 0.9·a − 1.5·a², largest at 0.3
 
     def step(policy, batch, key):
-        return improve(policy, critic, batch, key, SPEC, config, optax.adam(config.flow.learning_rate))
+        return clone_and_climb(
+            policy, critic, batch, key, SPEC, config, optax.adam(config.flow.learning_rate)
+        )
 
     policy = train(step, flow, gaussian_actions(-0.3, 0.2), steps=400)
     actions = np.asarray(sample_actions(policy, jnp.zeros((5000, 1)), jax.random.key(3), SPEC, flow))
@@ -42,7 +44,7 @@ def test_eta_is_weighed_against_the_error_of_the_noise_as_in_diffusion_ql():
     policy = begin(init_flow(jax.random.key(0), SPEC, config.flow), optimizer)
     batch = {"actions": jnp.linspace(-1, 1, 64)[:, None], "observations": jnp.zeros((64, 1))}
     key = jax.random.key(1)
-    _, metrics = improve(policy, known_critic(2.0), batch, key, SPEC, config, optimizer)
+    _, metrics = clone_and_climb(policy, known_critic(2.0), batch, key, SPEC, config, optimizer)
 
     time_key, noise_key = jax.random.split(jax.random.split(key)[0])
     path = policy.params.path

@@ -11,12 +11,13 @@ from bandits import FLOW, SPEC, exact_flow, gaussian_actions, known_critic, trai
 
 from tiltflow.agents.actor_critic import best_of
 from tiltflow.agents.bc import init_flow
-from tiltflow.agents.configs import CriticConfig, FlowConfig, FlowQConfig
-from tiltflow.agents.flowq import fit_schedule, improve, schedule_of
+from tiltflow.agents.flowq import fit_schedule, match_guided, schedule_of
+from tiltflow.agents.flowq_settings import FlowQConfig
 from tiltflow.agents.sampling import sample_actions
 from tiltflow.errors import UserError
 from tiltflow.exact import gaussian_mixture, predict
 from tiltflow.guidance.guided_paths import LearnedSchedule
+from tiltflow.model_settings import CriticConfig, FlowConfig
 from tiltflow.optimize import begin
 from tiltflow.paths import PATHS
 from tiltflow.solvers import integrate
@@ -36,7 +37,7 @@ def trained_actions(config: FlowQConfig, columns) -> np.ndarray:
     critic = known_critic(SLOPE, CURVATURE)
 
     def step(policy, batch, key):
-        return improve(
+        return match_guided(
             policy,
             critic,
             schedule_of(None, config),
@@ -61,7 +62,7 @@ def test_a_step_of_the_policy_is_the_same_program_for_any_number_of_flow_steps(r
         optimizer = optax.adam(flow.learning_rate)
 
         def step(policy, critic, batch, key, config=config, optimizer=optimizer):
-            return improve(policy, critic, schedule_of(None, config), batch, key, config, optimizer)
+            return match_guided(policy, critic, schedule_of(None, config), batch, key, config, optimizer)
 
         policy = begin(init_flow(jax.random.key(1), SPEC, flow), optimizer)
         batch = gaussian_actions(MEAN, STD, rows=8)

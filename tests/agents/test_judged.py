@@ -9,10 +9,11 @@ import pytest
 from bandits import FLOW, SPEC, KnownQ
 
 from tiltflow.agents import qipo
-from tiltflow.agents.configs import CriticConfig, NetworkConfig, QIPOConfig
-from tiltflow.agents.judged import LARGEST_BETA, SMALLEST_BETA, choose_beta, halves
+from tiltflow.agents.judged import LARGEST_BETA, SMALLEST_BETA, halves, judge_beta
+from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.critics import Critic, Ensemble, q_value
 from tiltflow.errors import UserError
+from tiltflow.model_settings import CriticConfig, NetworkConfig
 from tiltflow.optimize import TrainState
 
 SMALL = NetworkConfig(width=16, depth=1, activation="relu")
@@ -31,10 +32,10 @@ def test_beta_is_where_the_error_of_the_weighing_half_outweighs_what_it_knows(ke
     """Of actions N(0, 1), Q_A = a and Q_B = a − ra²/2 the weights give β − r(1 + β²)/2: best at 1/r."""
     actions = jax.random.normal(key, (40, 20_000))
     for r in (0.5, 1.0, 2.0):
-        beta = choose_beta(-actions, -(actions - 0.5 * r * actions**2), jnp.ones(()))
+        beta = judge_beta(-actions, -(actions - 0.5 * r * actions**2), jnp.ones(()))
         assert beta == pytest.approx(1 / r, rel=0.12)  # two points of the grid
-    assert choose_beta(-actions, -actions, jnp.ones(())) == pytest.approx(LARGEST_BETA)
-    assert choose_beta(-actions, actions, jnp.ones(())) == pytest.approx(SMALLEST_BETA)
+    assert judge_beta(-actions, -actions, jnp.ones(())) == pytest.approx(LARGEST_BETA)
+    assert judge_beta(-actions, actions, jnp.ones(())) == pytest.approx(SMALLEST_BETA)
 
 
 def test_halves_share_no_member_and_leave_none_out():

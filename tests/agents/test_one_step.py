@@ -9,9 +9,11 @@ import pytest
 from bandits import FLOW, SPEC, KnownQ, exact_flow, known_critic
 
 from tiltflow.agents import bc, qipo
-from tiltflow.agents.configs import BCConfig, CriticConfig, NetworkConfig, QIPOConfig
+from tiltflow.agents.bc import BCConfig
 from tiltflow.agents.one_step import apply_one_step, distillation_loss
+from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.exact import gaussian_mixture
+from tiltflow.model_settings import CriticConfig, NetworkConfig
 from tiltflow.networks import MLP
 from tiltflow.optimize import run_steps
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tiltflow.agents.baseline_configs import FQLConfig, TD3BCConfig
+from tiltflow.agents.fql import FQLConfig
 from tiltflow.agents.presets import find_preset, presets
 from tiltflow.agents.registry import ALGORITHMS, preset
+from tiltflow.agents.td3_bc import TD3BCConfig
 from tiltflow.tasks import list_tasks
 
 NAMES = [task.name for task in list_tasks()]

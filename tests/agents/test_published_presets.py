@@ -1,6 +1,7 @@
 """The preset `published`: its values, and what is clipped where a gradient is large."""
 
 from dataclasses import replace
+from operator import attrgetter
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +9,10 @@ import numpy as np
 import pytest
 from bandits import FLOW, SPEC
 
-from tiltflow.agents.base import split_steps
 from tiltflow.agents.flow_ql import build
 from tiltflow.agents.published import ALGORITHMS_WITH_PRESET, published_preset
-from tiltflow.agents.qipo import SHARES
-from tiltflow.agents.registry import ALGORITHMS, named_preset, preset
-from tiltflow.agents.support import support_weights
+from tiltflow.agents.qipo_weights import support_weights
+from tiltflow.agents.registry import ALGORITHMS, build_agent, named_preset, preset
 from tiltflow.errors import UserError
 from tiltflow.tasks import list_tasks
 
@@ -64,7 +63,8 @@ def test_what_the_published_qipo_has_of_its_task(task, alpha_q, rewards, found):
 def test_its_stages_have_the_published_proportion(steps, lengths):
     config = preset("qipo-ot", HOPPER, "published")
     assert named_preset("qipo-ot", HOPPER, "published").steps == 1_200_000
-    assert tuple(split_steps(steps, SHARES[config.shares], {}).values()) == lengths
+    agent = build_agent("qipo-ot", config, SPEC, steps)
+    assert tuple(stage.steps for stage in agent.stages) == lengths
 
 
 def test_each_refresh_multiplies_by_exp_beta_q_anew_with_a_softmax_over_the_drawn_actions():
@@ -80,14 +80,11 @@ def test_each_refresh_multiplies_by_exp_beta_q_anew_with_a_softmax_over_the_draw
 @pytest.mark.parametrize("algorithm", ALGORITHMS_WITH_PRESET)
 def test_every_value_has_a_source_and_a_field_and_the_task_decides_what_is_found(algorithm):
     for task in ("", *(task.name for task in list_tasks())):
-        entry, settings = published_preset(algorithm, ALGORITHMS[algorithm].config, task)
-        assert len({setting.key for setting in settings}) == len(settings)
-        for setting in settings:
-            value = entry.config
-            for name in setting.key.split("."):
-                value = getattr(value, name)
-            assert value == setting.value
-            assert setting.source.startswith(("found: ", "ours: "))
+        entry = published_preset(algorithm, ALGORITHMS[algorithm].config, task)
+        assert entry.sources.keys() == entry.rows.keys()
+        for key, expected in entry.rows.items():
+            assert attrgetter(key)(entry.config) == expected
+            assert entry.sources[key].startswith(("found: ", "ours: "))
         assert entry.source.startswith("ours") is not entry.found
 
 

@@ -7,11 +7,11 @@ import pytest
 from bandits import exact_flow, known_critic
 
 from tiltflow.agents.base import Parts
-from tiltflow.agents.configs import CriticConfig, FlowConfig
 from tiltflow.agents.q_guidance import QGuided, crossed_value, improved_actions, q_unit
 from tiltflow.critics import Ensemble
 from tiltflow.data.transitions import Spec
 from tiltflow.exact import gaussian_mixture
+from tiltflow.model_settings import CriticConfig, FlowConfig
 
 
 def guided_sample(kind: str, path: str, mean: float, variance: float, slope: float) -> np.ndarray:

@@ -9,14 +9,15 @@ import pytest
 from bandits import exact_flow, known_critic
 from scipy.special import logsumexp, ndtr
 
-from tiltflow.agents.configs import CriticConfig, NetworkConfig
-from tiltflow.agents.qipo import build, played_energy
+from tiltflow.agents.qipo import build
+from tiltflow.agents.qipo_improvement import played_energy
+from tiltflow.agents.qipo_weights import support_weights
 from tiltflow.agents.registry import ALGORITHMS
-from tiltflow.agents.support import support_weights
 from tiltflow.critics import q_value
 from tiltflow.data.transitions import Spec
 from tiltflow.exact import gaussian_mixture
 from tiltflow.guidance.guided_paths import propose
+from tiltflow.model_settings import CriticConfig, NetworkConfig
 from tiltflow.optimize import run_steps
 
 SPEC = Spec(observation_size=1, action_size=1)
@@ -73,8 +74,8 @@ def refreshes(stage, number, state, bandit):
     run = jax.jit(run_steps, static_argnames=("update", "num_steps", "batch_size"))
     refresh, precompute = jax.jit(stage.refresh), stage.precompute and jax.jit(stage.precompute)
     every = stage.refresh_every or stage.steps
-    for refresh, first in enumerate(range(0, stage.steps, every)):
-        key = jax.random.fold_in(jax.random.key(2 + number), refresh)
+    for number_of_refresh, first in enumerate(range(0, stage.steps, every)):
+        key = jax.random.fold_in(jax.random.key(2 + number), number_of_refresh)
         state = refresh(state, {k: v[:1000] for k, v in bandit.items()}, key)
         precomputed = precompute(state, bandit, key) if precompute else {}
         state, _ = run(

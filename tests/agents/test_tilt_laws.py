@@ -13,13 +13,15 @@ import pytest
 from bandits import FLOW, SPEC, exact_flow, gaussian_actions, known_critic
 
 from tiltflow.agents import flowq, qipo
-from tiltflow.agents.configs import CriticConfig, FlowQConfig, NetworkConfig, QIPOConfig
+from tiltflow.agents.flowq_settings import FlowQConfig
 from tiltflow.agents.flowq_targets import intermediate_guidance, intermediate_loss
+from tiltflow.agents.qipo_settings import QIPOConfig
+from tiltflow.agents.qipo_weights import baseline_weights
 from tiltflow.agents.sampling import consensus, play_actions, sample_actions
-from tiltflow.agents.support import baseline_weights
 from tiltflow.critics import Critic, Ensemble, join
 from tiltflow.errors import UserError
 from tiltflow.exact import gaussian_mixture
+from tiltflow.model_settings import CriticConfig, NetworkConfig
 from tiltflow.optimize import TrainState, run_steps
 from tiltflow.solvers import integrate
 

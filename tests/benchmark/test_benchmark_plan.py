@@ -87,3 +87,64 @@ def test_a_size_of_networks_that_is_none_is_refused(text):
 def test_what_cannot_be_is_refused_with_its_name(wrong, text):
     with pytest.raises(UserError, match=text):
         replace(PLAN, **wrong)
+
+
+def test_every_combination_is_a_run_of_its_own_with_what_it_sets():
+    vary = ("critic.aggregate=min,mean", "beta=0.50,1")
+    runs = replace(PLAN, agents=("qipo-ot",), vary=vary).runs()
+    first = [run for run in runs if (run.task, run.seed) == (PLAN.tasks[0], 3)]
+    assert [run.variant for run in first] == [
+        "beta=0.5,critic.aggregate=min",
+        "beta=0.5,critic.aggregate=mean",
+        "beta=1.0,critic.aggregate=min",
+        "beta=1.0,critic.aggregate=mean",
+    ]
+    assert len(runs) == len({run.folder for run in runs}) == len(PLAN.tasks) * 2 * len(first)
+    for run in runs:
+        agent, usual = PLAN.config(run).agent, PLAN.config(run._replace(variant="")).agent
+        assert run.variant == f"beta={agent.beta},critic.aggregate={agent.critic.aggregate}"
+        assert replace(agent, beta=usual.beta, critic=usual.critic) == usual
+    assert str(first[0]).startswith("qipo-ot (beta=0.5, critic.aggregate=min) on ")
+
+
+def test_the_same_values_are_the_same_runs_however_they_are_written():
+    def folders(*vary):
+        return {run.folder for run in replace(PLAN, agents=("qipo-ot",), vary=vary).runs()}
+
+    assert folders("beta=1,2", "refresh-every=7") == folders("refresh_every=7", "beta=2.0,1e0")
+
+
+def test_nothing_varied_is_the_run_of_the_preset():
+    assert {run.variant for run in PLAN.runs()} == {""}
+    assert PLAN.runs()[0].folder.parts == ("pointmaze-umaze-v0", next(iter(ALGORITHMS)), "seed-3")
+
+
+def test_networks_that_are_varied_are_not_those_of_the_plan():
+    plan = replace(PLAN, agents=("iql",), network=(8, 1), vary=("critic.network.width=16",))
+    critic = plan.config(plan.runs()[0]).agent.critic
+    assert (critic.network.width, critic.network.depth) == (16, 1)
+
+
+@pytest.mark.parametrize(
+    ("vary", "text"),
+    [
+        (("beta",), "write KEY=VALUE,VALUE"),
+        (("beta=",), "write KEY=VALUE,VALUE"),
+        (("bta=1",), "qipo-ot has no setting 'bta'. Did you mean 'beta'"),
+        (("critic=1",), "no setting 'critic'"),
+        (("critic.tau=0.1,0.2", "critic.tau=0.3"), "varied twice"),
+        (("beta=1,1.0",), "beta 1.0 is given twice"),
+        (("beta=-1",), r"--vary beta=-1.0, qipo-ot: beta = -1.0: it must be"),
+        (("beta=0.5=1",), "beta = '0.5=1': it must be"),
+        (("beta=1,",), "beta = '': it must be"),
+        (("critic.aggregate=median",), "aggregate = 'median': it must be one of"),
+    ],
+)
+def test_what_cannot_be_varied_is_refused_with_its_name(vary, text):
+    with pytest.raises(UserError, match=text):
+        replace(PLAN, agents=("qipo-ot",), vary=vary)
+
+
+def test_a_setting_that_an_agent_lacks_is_refused_with_the_agent():
+    with pytest.raises(UserError, match=r"bc-flow has no setting 'beta'.*--agents"):
+        replace(PLAN, agents=("qipo-ot", "bc-flow"), vary=("beta=1,2",))

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -194,3 +195,32 @@ def test_a_benchmark_stopped_and_a_run_killed_end_as_if_nothing_had_happened(fai
     assert main(words(broken, maze_data, *more)) == 0
     assert final_bodies(run) == final_bodies(whole / folder(UMAZE))
     assert logged(run) == logged(whole / folder(UMAZE))
+
+
+def test_varied_settings_are_runs_with_a_folder_a_line_and_a_column_of_their_own(maze_data, tmp_path, capsys):
+    def command(values, *more):
+        axes = ("--vary", f"flow.batch-size={values}", "--vary", "flow.learning_rate=0.001")
+        return words(tmp_path, maze_data, "--tasks", "pointmaze/umaze-v0", *axes, *more, steps=40)
+
+    assert main(command("8,16")) == 0
+    printed = capsys.readouterr().out
+    labels = [f"bc-flow (flow.batch_size={size}" for size in (8, 16)]
+    assert all(label in printed for label in labels)
+    variants = [f"flow.batch_size={size},flow.learning_rate=0.001" for size in (8, 16)]
+    assert states(tmp_path) == {f"{UMAZE}/bc-flow/{variant}/seed-0": "finished" for variant in variants}
+    for variant, size in zip(variants, (8, 16), strict=True):
+        config = json.loads((tmp_path / UMAZE / "bc-flow" / variant / "seed-0" / "config.json").read_text())
+        assert (config["agent"]["flow"]["batch_size"], config["agent"]["flow"]["learning_rate"]) == (
+            size,
+            0.001,
+        )
+    rows = list(csv.DictReader((tmp_path / "summary.csv").open()))
+    assert [(row["agent"], row["variant"], row["seeds"]) for row in rows] == [
+        ("bc-flow", variant, "1") for variant in variants
+    ]
+    assert all(label in (tmp_path / "compare" / "compare.html").read_text() for label in labels)
+
+    assert main(command("8,16,32", "--plan")) == 0
+    printed = capsys.readouterr().out
+    assert "3 runs of 40 steps: 2 finished, 1 left" in printed
+    assert re.search(r"bc-flow \(flow.batch_size=32, flow.learning_rate=0.001\) +1 waiting +40", printed)

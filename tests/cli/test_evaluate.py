@@ -39,7 +39,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused_before_anything_is_read(tm
     assert main(["export", str(tmp_path / "none"), "--out", str(tmp_path / "file")]) == 2
     assert "is a file; give a folder" in " ".join(capsys.readouterr().err.split())
     assert main(["export", str(tmp_path / "none")]) == 2
-    assert "there is no such folder" in " ".join(capsys.readouterr().err.split())
+    assert "it is not a folder" in " ".join(capsys.readouterr().err.split())
 
 
 def test_policies_are_improved_at_test_time_and_exported(small_training, tmp_path, capsys):

@@ -91,6 +91,7 @@ def test_conditions_are_sampled_at(files, capsys):
         (["--energy", "0", "--anneal", "4"], "--anneal: --method efm does not read that"),
         (["--energy", "0", "--labels", "1"], "--labels: --method efm does not read that"),
         (["--energy", "0", "--method", "cg", "--weights", "data"], "--weights: --method cg does not"),
+        (["--energy", "0", "--method=resample", "--width=8"], "of resample are --steps, --batch-size"),
         (["--energy", "0", "--method", "ed", "--path", "ot"], "prediction = noise leaves the velocity"),
     ],
 )
@@ -104,17 +105,7 @@ def test_bad_usage_is_one_paragraph_with_exit_code_2(files, capsys, monkeypatch,
 
 
 def test_finished_samples_are_not_overwritten(files, capsys):
-    words = [
-        "guide",
-        f"{files}/x.npy",
-        "--energy",
-        "0",
-        "--method",
-        "resample",
-        "--out",
-        f"{files}/o",
-        *SMALL,
-    ]
+    words = ["guide", f"{files}/x.npy", "--energy", "0", "--method", "resample", "--out", f"{files}/o"]
     assert main(words) == 0
     before = (files / "o" / "samples.npy").read_bytes()
     assert main([*words, "--seed", "1"]) == 2

@@ -13,8 +13,6 @@ from tiltflow.cli.main import VERBS, main
 HELP = [
     ["--help"],
     ["--version"],
-    ["train", "qipo-ot", "--help"],
-    ["train", "bc-diffusion", "--task", "d4rl/hopper-medium-v2", "--help"],
     *([verb, "--help"] for verb in VERBS),
     ["data", "collect", "--help"],
 ]

@@ -8,20 +8,20 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from tiltflow.cli.main import main
-from tiltflow.cli.toy import Toy
-from tiltflow.figures2d.cells import run_job
-from tiltflow.figures2d.plan import Cell, Job
+from tiltflow.cli.toy import ToyFigures
+from tiltflow.figures2d.cells import compute_cells
+from tiltflow.figures2d.figure_plan import CellGroup, FigureCell
 
 WORDS = ("--data", "moons", "--method", "resample", "--beta", "0", "3", "--seeds", "2")
 WORDS = (*WORDS, "--samples", "300", "--points", "40", "--train-rows", "3000")
-PLAN = Toy(Path(), ("resample",), ("moons",), (0.0, 3.0), 40, 300, None, 3000, 2).plan()
+PLAN = ToyFigures(Path(), ("resample",), ("moons",), (0.0, 3.0), 40, 300, None, 3000, 2).plan()
 # As a terminal starts it: a suite in the background of a shell would hand down that Ctrl-C is ignored.
 HEEDING = """
 import signal, sys
@@ -29,7 +29,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from tiltflow.cli.main import main
 sys.exit(main())
 """
-STALE = Cell("moons", "resample", 3.0, 1)
+STALE = FigureCell("moons", "resample", 3.0, 1)
 
 
 def cells(folder):
@@ -37,8 +37,11 @@ def cells(folder):
 
 
 def compute(plan, cell, folder):
-    job = Job(cell.data, cell.method, cell.seed, (cell.beta,))
-    assert dict(run_job(plan, job, folder)) == {cell: None}
+    told = []
+    compute_cells(
+        told.append, asdict(plan), CellGroup(cell.data, cell.method, cell.seed, (cell.beta,)), folder
+    )
+    assert told == [{"event": "cell", "cell": cell, "failed": None}]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +108,7 @@ def test_the_table_has_a_row_for_every_cell_with_the_stored_numbers(finished):
     rows = list(csv.DictReader((finished / "table.csv").open()))
     assert len(rows) == len(PLAN.cells())
     for row in rows:
-        cell = Cell(row["set"], row["method"], float(row["beta"]), int(row["seed"]))
+        cell = FigureCell(row["set"], row["method"], float(row["beta"]), int(row["seed"]))
         numbers = json.loads((finished / "cells" / f"{cell.name}.json").read_text())["numbers"]
         assert all(float(row[key]) == value for key, value in numbers.items())
         assert float(row["ratio"]) == pytest.approx(float(row["distance"]) / float(row["floor"]))

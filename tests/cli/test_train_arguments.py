@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tiltflow.agents.configs import QIPOConfig
+from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.agents.registry import ALGORITHMS, preset
 from tiltflow.cli.train import Resume, Train, default_out, parse
 from tiltflow.errors import UserError

@@ -2,19 +2,17 @@
 
 import contextlib
 import json
-import os
 import tracemalloc
 import zipfile
 from pathlib import Path
 
 import gymnasium
 import h5py
-import minari
 import numpy as np
 import pytest
 
-from tiltflow.data.arrays import read_arrays
-from tiltflow.data.load import audit, load_dataset
+from tiltflow.data.arrays import read_array_file
+from tiltflow.data.load import audit_path, load_dataset
 from tiltflow.data.points import read_table
 from tiltflow.environments import make_environment
 from tiltflow.errors import UserError
@@ -23,21 +21,6 @@ from tiltflow.trust import trusting
 
 TASK = find_task("minari/own/swing-v0")
 SECRET = np.arange(40, dtype=np.float32)
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory) -> Path:
-    """A Minari data set of five random steps of a pendulum: the folder of its metadata."""
-    root = tmp_path_factory.mktemp("minari")
-    os.environ["MINARI_DATASETS_PATH"] = str(root)
-    collector = minari.DataCollector(gymnasium.make("Pendulum-v1", max_episode_steps=5))
-    collector.reset(seed=0)
-    while not any(collector.step(collector.action_space.sample())[2:4]):
-        pass
-    collector.create_dataset(TASK.dataset, algorithm_name="r", author="a", author_email="a@b.c",
-                             code_permalink="https://example.org")  # fmt: skip
-    del os.environ["MINARI_DATASETS_PATH"]
-    return root / TASK.dataset / "data"
 
 
 @pytest.fixture
@@ -69,7 +52,7 @@ def spec(**changes) -> str:
 def test_an_honest_minari_data_set_gives_its_data_and_environment(data_set):
     folder = data_set(env_spec=spec(kwargs={"g": 5.0}))
     assert len(load_dataset(TASK, folder).train) == 5
-    assert audit(folder) == []
+    assert audit_path(folder) == []
     environment = make_environment(TASK, folder)
     assert environment._environment.unwrapped.g == 5.0
 
@@ -79,7 +62,7 @@ def test_an_entry_point_of_a_data_set_is_not_called(data_set, tmp_path):
     evil = spec(id="Evil-v0", entry_point="os:system", kwargs={"command": command})
     folder = data_set(env_spec=evil)
     load_dataset(TASK, folder)
-    (finding,) = audit(folder)
+    (finding,) = audit_path(folder)
     assert "'Evil-v0', which no installed package has registered" in finding.text
     with pytest.raises(UserError, match=r"'Evil-v0', which no installed package has registered.*--trust"):
         make_environment(TASK, folder)
@@ -94,7 +77,7 @@ def test_a_data_set_without_spaces_is_not_opened(data_set, tmp_path):
     command = f"touch {tmp_path / 'ran'}"
     evil = spec(id="Evil-v0", entry_point="os:system", kwargs={"command": command})
     folder = data_set(env_spec=evil, action_space=None)
-    for use in (audit, lambda path: load_dataset(TASK, path), lambda path: make_environment(TASK, path)):
+    for use in (audit_path, lambda path: load_dataset(TASK, path), lambda path: make_environment(TASK, path)):
         with pytest.raises(UserError, match=r"has no 'action_space'.*--trust"):
             use(folder)
     assert not (tmp_path / "ran").exists()
@@ -119,7 +102,7 @@ def test_a_foreign_wrapper_is_left_out_and_named(data_set, tmp_path):
     name = "gymnasium.wrappers.stateful_observation:TimeAwareObservation"
     own = {"name": "T", "entry_point": name, "kwargs": {}}
     folder = data_set(env_spec=spec(additional_wrappers=[evil, own]))
-    (finding,) = audit(folder)
+    (finding,) = audit_path(folder)
     assert (finding.level, "os:system" in finding.text) == ("warning", True)
     environment = make_environment(TASK, folder)._environment
     assert isinstance(environment, gymnasium.wrappers.TimeAwareObservation)
@@ -173,7 +156,7 @@ def test_an_hdf5_file_that_leads_out_of_itself_is_refused(tmp_path, door, text):
     with h5py.File(tmp_path / "x.hdf5", "w") as file:
         file["actions"] = np.zeros((40, 1), np.float32)
         door(file, secret)
-    columns, findings = read_arrays(tmp_path / "x.hdf5")
+    columns, findings = read_array_file(tmp_path / "x.hdf5")
     assert "observations" not in columns
     assert [(finding.key, finding.level) for finding in findings] == [("observations", "error")]
     assert text in findings[0].text
@@ -234,7 +217,7 @@ def header(shape):
 def test_a_bomb_is_refused_before_memory_is_asked_for(tmp_path, bomb, text):
     bomb(tmp_path / "x")
     tracemalloc.start()
-    columns, findings = read_arrays(tmp_path / "x")
+    columns, findings = read_array_file(tmp_path / "x")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert not columns
@@ -265,7 +248,7 @@ def test_repetitive_data_of_an_honest_size_are_read(tmp_path):
     """All-zero rewards pack to a thousandth, too."""
     arrays = {"observations": np.zeros((10**6, 8), np.float32), "rewards": np.zeros(10**6, np.float32)}
     np.savez_compressed(tmp_path / "x.npz", **arrays)
-    columns, findings = read_arrays(tmp_path / "x.npz")
+    columns, findings = read_array_file(tmp_path / "x.npz")
     assert findings == []
     assert {key: column.shape for key, column in columns.items()} == {
         "observations": (10**6, 8),
@@ -276,7 +259,7 @@ def test_repetitive_data_of_an_honest_size_are_read(tmp_path):
 def test_arrays_in_any_order_and_of_any_size_are_read_as_they_are(tmp_path):
     arrays = {"observations": np.asfortranarray(np.arange(12.0).reshape(4, 3)), "rewards": np.zeros(0)}
     np.savez(tmp_path / "x.npz", **arrays)
-    columns, _ = read_arrays(tmp_path / "x.npz")
+    columns, _ = read_array_file(tmp_path / "x.npz")
     for key, array in arrays.items():
         np.testing.assert_array_equal(columns[key], array)
         assert columns[key].dtype == array.dtype

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tiltflow.data.arrays import write_hdf5, write_npz
-from tiltflow.data.load import audit, load_dataset
+from tiltflow.data.load import audit_path, load_dataset
 from tiltflow.errors import UserError
 from tiltflow.tasks import find_task
 
@@ -63,7 +63,7 @@ def test_errors_name_file_key_and_row_and_stop_the_load(tmp_path, fault, suffix)
     columns, key, row, text = ERRORS[fault]
     path = tmp_path / f"arm{suffix}"
     (write_npz if suffix == ".npz" else write_hdf5)(path, columns)
-    errors = [finding for finding in audit(path) if finding.level == "error"]
+    errors = [finding for finding in audit_path(path) if finding.level == "error"]
     assert [(finding.file, finding.key, finding.row) for finding in errors] == [(str(path), key, row)]
     assert text in errors[0].text
     with pytest.raises(UserError) as error:
@@ -98,7 +98,7 @@ def test_warnings_are_kept_with_the_data(tmp_path, fault):
 
 def test_sound_data_have_no_findings(tmp_path):
     write_npz(tmp_path / "arm.npz", sound())
-    assert audit(tmp_path / "arm.npz") == []
+    assert audit_path(tmp_path / "arm.npz") == []
     assert load_dataset(TASK, tmp_path).findings == ()
 
 
@@ -121,7 +121,7 @@ def test_damage_inside_an_npz_names_the_key(tmp_path):
     middle = member.header_offset + 60 + member.compress_size // 2
     content[middle : middle + 8] = b"\0" * 8
     path.write_bytes(content)
-    (finding,) = audit(path)
+    (finding,) = audit_path(path)
     assert (finding.level, finding.key) == ("error", "rewards")
     assert "damaged" in finding.text
 
@@ -131,7 +131,7 @@ def test_a_key_that_is_there_twice(tmp_path):
     write_npz(path, sound())
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("actions.npy", archive.read("actions.npy"))
-    (finding,) = audit(path)
+    (finding,) = audit_path(path)
     assert (finding.key, "2 times" in finding.text) == ("actions", True)
 
 
@@ -148,18 +148,18 @@ def test_objects_are_refused_and_never_unpickled(tmp_path):
 
 def test_text_is_refused(tmp_path):
     np.savez(tmp_path / "arm.npz", **(sound() | {"rewards": np.array(["1"] * 20)}))
-    assert [finding.key for finding in audit(tmp_path / "arm.npz")] == ["rewards"]
+    assert [finding.key for finding in audit_path(tmp_path / "arm.npz")] == ["rewards"]
     with h5py.File(tmp_path / "arm.hdf5", "w") as file:
         for key, column in sound().items():
             file[key] = column if key != "rewards" else ["1"] * 20
-    assert [finding.key for finding in audit(tmp_path / "arm.hdf5")] == ["rewards"]
+    assert [finding.key for finding in audit_path(tmp_path / "arm.hdf5")] == ["rewards"]
 
 
 def test_a_group_in_the_place_of_an_array(tmp_path):
     write_hdf5(tmp_path / "arm.hdf5", without("rewards"))
     with h5py.File(tmp_path / "arm.hdf5", "a") as file:
         file.create_group("rewards")
-    (finding,) = audit(tmp_path / "arm.hdf5")
+    (finding,) = audit_path(tmp_path / "arm.hdf5")
     assert (finding.key, "group" in finding.text) == ("rewards", True)
 
 
@@ -170,7 +170,7 @@ def test_other_files(tmp_path):
     with pytest.raises(UserError, match="There is no file"):
         load_dataset(TASK, tmp_path / "leg.npz")
     (tmp_path / "empty").mkdir()
-    assert [finding.level for finding in audit(tmp_path / "empty")] == ["error"]
+    assert [finding.level for finding in audit_path(tmp_path / "empty")] == ["error"]
 
 
 def test_several_errors_are_counted(tmp_path):

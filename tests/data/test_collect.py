@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from tiltflow.data.collect import collect, collectable_task, default_episodes
+from tiltflow.data.collect import collect
 from tiltflow.data.collect_manipulation import ManipulationProtocol
 from tiltflow.data.collect_navigate import NavigateProtocol
-from tiltflow.data.load import audit, load_dataset
+from tiltflow.data.load import audit_path, load_dataset
 from tiltflow.data.shortest_paths import free_cells, next_cells
 from tiltflow.environments import make_environment, make_ogbench
 from tiltflow.errors import UserError
@@ -55,7 +55,7 @@ def test_the_controller_reaches_its_goals(umaze):
     visited = {(round(float(x)), round(float(y))) for x, y in data.observations[:, :2]}
     assert {(-1, -1), (0, -1), (1, -1), (1, 0), (1, 1), (0, 1), (-1, 1)} <= visited
     assert 0 < data.rewards.mean() < 0.5
-    assert audit(umaze) == []
+    assert audit_path(umaze) == []
 
 
 def test_progress_counts_all_episodes(tmp_path):
@@ -99,7 +99,7 @@ def test_navigate_files_are_official_and_reproducible(ogbench, tmp_path):
 
 
 def test_navigate_rows_are_states_and_the_pushes_in_them(ogbench):
-    protocol = NavigateProtocol(collectable_task("pointmaze-medium-navigate-v0"), steps=300)
+    protocol = NavigateProtocol(find_task("ogbench/pointmaze-medium-navigate-singletask-v0"), steps=300)
     columns = protocol.episode(np.random.default_rng(0))
     # A step is 0.2 times the action unless a wall stops it.
     moves = np.diff(columns["observations"], axis=0)
@@ -108,12 +108,10 @@ def test_navigate_rows_are_states_and_the_pushes_in_them(ogbench):
     np.testing.assert_array_equal(columns["observations"], columns["qpos"])
 
 
-@pytest.mark.parametrize(
-    "name", ["cube-double-play-v0", "cube-single-noisy-v0", "scene-noisy-v0", "puzzle-3x3-play-v0"]
-)
+@pytest.mark.parametrize("name", ["cube-double-play", "cube-single-noisy", "scene-noisy", "puzzle-3x3-play"])
 @pytest.mark.filterwarnings("ignore:.*precision lowered")
 def test_manipulation_episodes_are_functions_of_their_seed(ogbench, name):
-    protocol = ManipulationProtocol(collectable_task(name), steps=60)
+    protocol = ManipulationProtocol(find_task(f"ogbench/{name}-singletask-v0"), steps=60)
     first = protocol.episode(np.random.default_rng(0))
     other = protocol.episode(np.random.default_rng(1))
     again = protocol.episode(np.random.default_rng(0))
@@ -156,6 +154,6 @@ def test_what_cannot_be_collected(tmp_path):
 
 
 def test_default_sizes_are_the_published_ones():
-    assert default_episodes("cube-triple-play-v0") == 3000
-    assert default_episodes("puzzle-4x6-noisy-v0") == 5000
-    assert default_episodes("ogbench/scene-play-singletask-task3-v0") == 1000
+    for name, episodes in {"cube-triple-play": 3000, "puzzle-4x6-noisy": 5000, "scene-play": 1000}.items():
+        task = find_task(f"ogbench/{name}-singletask-task3-v0")
+        assert task.source.collection(task).episodes == episodes

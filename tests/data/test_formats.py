@@ -72,7 +72,7 @@ def test_no_transition_leads_from_one_episode_into_the_next():
 def test_the_last_row_of_an_ogbench_episode_only_supplies_the_next_observation():
     columns = steps(10, terminals=[4, 9])
     rows = state_rows(columns["terminals"])
-    data = from_states(columns, np.zeros(8, np.float32), np.arange(8) == 2)
+    data = from_states(columns | {"rewards": np.zeros(10), "terminations": np.arange(10) == 2})
     assert rows.tolist() == [0, 1, 2, 3, 5, 6, 7, 8]
     assert data.observations[:, 0].tolist() == rows.tolist()
     assert data.next_observations[:, 0].tolist() == (rows + 1).tolist()
@@ -82,7 +82,7 @@ def test_the_last_row_of_an_ogbench_episode_only_supplies_the_next_observation()
 
 def test_an_ogbench_file_cut_in_an_episode_ends_there():
     columns = steps(7, terminals=[3])
-    data = from_states(columns, np.zeros(5, np.float32), np.zeros(5, bool))
+    data = from_states(columns | {"rewards": np.zeros(7), "terminations": np.zeros(7, bool)})
     assert np.flatnonzero(data.ends).tolist() == [2, 4]
 
 

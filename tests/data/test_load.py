@@ -132,6 +132,12 @@ def test_own_data_need_all_columns(tmp_path):
         load_own(tmp_path, "own.npz", columns)
 
 
+def test_ogbenchs_states_are_no_own_data_for_want_of_rewards(tmp_path):
+    states = {key: hopper(30)[key] for key in ("observations", "actions", "terminals")}
+    with pytest.raises(UserError, match=r"own\.npz, key 'rewards': is missing"):
+        load_own(tmp_path, "own.npz", states | {"qpos": states["observations"]})
+
+
 @pytest.mark.parametrize("task", ["task1", "task3"])
 def test_ogbench_is_loaded_and_relabelled_as_the_ogbench_package_does(ogbench, navigate, task):
     name = f"pointmaze-medium-navigate-singletask-{task}-v0"

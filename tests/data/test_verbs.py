@@ -96,7 +96,7 @@ def test_tasks_lists_every_task_once(capsys):
     text = output(capsys, tasks)
     heading, *rows = text.splitlines()
     assert heading.split() == ["task", "score", "horizon", "data"]
-    ogbench = [task for task in list_tasks() if task.family == "ogbench"]
+    ogbench = [task for task in list_tasks() if task.source.name == "ogbench"]
     assert len(rows) == len(list_tasks()) - len(ogbench) * 5 // 6
     assert "ogbench/scene-play-singletask[-task1…5]-v0" in text
     assert "d4rl/hopper-medium-v2" in text

@@ -5,26 +5,32 @@ from typing import get_args
 
 import pytest
 
-from tiltflow.datasets2d import TOYS
+from tiltflow.datasets2d import DATASETS_2D
 from tiltflow.errors import UserError
-from tiltflow.figures2d.plan import SHARING, MethodName, Plan, SetName, jobs, plan_from
-from tiltflow.guidance.configs import METHODS
+from tiltflow.figures2d.figure_plan import TRUTH, FigurePlan, group_cells, plan_from
+from tiltflow.guidance.methods import METHODS
+from tiltflow.settings import SetName
 
 
 def test_the_names_are_those_that_exist():
-    assert set(get_args(MethodName)) == set(METHODS)
-    assert get_args(SetName) == tuple(TOYS)
+    assert FigurePlan().methods == tuple(METHODS)
+    assert get_args(SetName) == tuple(DATASETS_2D)
 
 
-def test_jobs_cover_every_cell_once_and_share_what_can_be_shared():
-    plan = Plan(seeds=2)
-    found = list(jobs(plan.cells()))
-    assert sorted(cell for job in found for cell in job.cells) == sorted(plan.cells())
-    assert all((len(job.betas) == len(plan.betas)) == (job.method in SHARING) for job in found)
+def test_groups_cover_every_cell_once_share_what_can_be_shared_and_begin_with_the_truth():
+    plan = FigurePlan(seeds=2)
+    truths, cells = plan.truths(), plan.cells()
+    found = group_cells([*cells, *truths])
+    shared = {TRUTH: False} | {name: method.shares for name, method in METHODS.items()}
+    assert sorted(cell for group in found for cell in group.cells) == sorted([*cells, *truths])
+    assert all((len(group.betas) == len(plan.betas)) == shared[group.method] for group in found)
+    assert [group.method == TRUTH for group in found] == sorted(
+        (g.method == TRUTH for g in found), reverse=True
+    )
 
 
 def test_settings_change_with_what_a_cell_depends_on_and_with_nothing_else():
-    plan = Plan()
+    plan = FigurePlan()
     cell, truth = plan.cells()[0], plan.truths()[0]
     assert plan.settings(cell) == replace(plan, seeds=3, betas=(0.0,), points=50).settings(cell)
     assert plan.settings(cell) != replace(plan, steps=7).settings(cell)
@@ -33,7 +39,7 @@ def test_settings_change_with_what_a_cell_depends_on_and_with_nothing_else():
 
 
 def test_a_plan_survives_its_way_to_a_process():
-    plan = Plan(betas=(0.1, 1 / 3), steps=7)
+    plan = FigurePlan(betas=(0.1, 1 / 3), steps=7)
     assert plan_from(asdict(plan)) == plan
 
 
@@ -53,4 +59,4 @@ def test_a_plan_survives_its_way_to_a_process():
 )
 def test_what_cannot_be_is_refused_with_its_name(wrong, text):
     with pytest.raises(UserError, match=text):
-        Plan(**wrong)
+        FigurePlan(**wrong)

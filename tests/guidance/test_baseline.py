@@ -6,13 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from tiltflow.agents.configs import NetworkConfig
 from tiltflow.guidance import fit, make_problem
 from tiltflow.guidance.baseline import with_baseline, within_conditions
-from tiltflow.guidance.configs import METHODS, FitConfig
-from tiltflow.guidance.fit_loop import silent
+from tiltflow.guidance.contract import FlowFitConfig
+from tiltflow.guidance.fit_loop import Trainer
+from tiltflow.guidance.methods import METHODS
+from tiltflow.model_settings import NetworkConfig
 
-CONFIG = FitConfig(batch_size=256, steps=1_000)
+CONFIG = FlowFitConfig(batch_size=256, steps=1_000)
 
 
 def leaning(n: int):
@@ -26,7 +27,7 @@ def leaning(n: int):
 def test_every_condition_counts_alike_and_is_tilted_as_before():
     c, z, energy = leaning(20_000)
     plain = make_problem((c + z)[:, None], energy, 1.0, condition=c)
-    problem = with_baseline(plain, CONFIG, jax.random.key(0), silent)
+    problem = with_baseline(plain, CONFIG, jax.random.key(0))
     np.testing.assert_allclose(problem.level - 6 * c, np.mean(problem.level - 6 * c), atol=0.2)
     # Those of the true level: exp(2z), whose effective share is exp(−2) but for the chance of these rows.
     assert problem.ess == pytest.approx(np.exp(2 * z).sum() ** 2 / np.exp(4 * z).sum(), rel=0.02)
@@ -57,7 +58,7 @@ def test_a_level_that_the_condition_does_not_predict_takes_no_tilt_away():
     rng = np.random.default_rng(0)
     x, condition = rng.standard_normal(300), rng.standard_normal((300, 8))
     plain = make_problem(x[:, None], x, 1.0, condition=condition)
-    problem = with_baseline(plain, CONFIG, jax.random.key(0), silent)
+    problem = with_baseline(plain, CONFIG, jax.random.key(0))
     assert np.std(problem.level) < 0.2
     tilted = np.average(x, weights=plain.weights)
     assert np.average(x, weights=problem.weights) == pytest.approx(tilted, abs=0.1)
@@ -68,7 +69,7 @@ def test_beta_is_chosen_for_what_is_left_of_the_energies_and_excluded_rows_stay_
     energy[::50] = np.inf
     energy[1] = 1e30
     plain = make_problem((c + z)[:, None], energy, target_ess=0.3, condition=c)
-    problem = with_baseline(plain, CONFIG, jax.random.key(0), silent)
+    problem = with_baseline(plain, CONFIG, jax.random.key(0))
     assert problem.ess / len(c) == pytest.approx(0.3, rel=0.05)
     assert problem.beta > 2 * plain.beta
     assert not np.any(problem.weights[::50])
@@ -78,14 +79,14 @@ def test_beta_is_chosen_for_what_is_left_of_the_energies_and_excluded_rows_stay_
 def test_a_function_and_its_values_give_the_same_displaced_weights():
     """A network fitted to values knows the levels only through the energies; a function is told of them."""
     from tiltflow.guidance.energies import differentiable_energy
-    from tiltflow.guidance.tilted_path import displaced_problem
+    from tiltflow.guidance.proposals import displaced_problem
 
     rng = np.random.default_rng(0)
     c = rng.uniform(-2, 2, 4_000)
     x = (4 * c + rng.standard_normal(4_000))[:, None]
     plain = make_problem(x, lambda x: x[..., 0], 0.7, condition=c)
-    problem = with_baseline(plain, CONFIG, jax.random.key(0), silent)
-    energy, _, _ = differentiable_energy(problem, CONFIG, jax.random.key(0), silent)
+    problem = with_baseline(plain, CONFIG, jax.random.key(0))
+    energy = differentiable_energy(problem, CONFIG, jax.random.key(0), Trainer(CONFIG))
     moved = displaced_problem(problem, energy, 0.0, jax.random.key(1))
     np.testing.assert_allclose(moved.weights, problem.weights, rtol=1e-3, atol=1e-6)
 
@@ -97,5 +98,5 @@ def test_without_a_condition_or_a_tilt_nothing_is_fitted():
         make_problem(z, energy, 0.0, condition=c),
         make_problem(z, np.zeros(100), 1.0, condition=c),
     ):
-        assert with_baseline(problem, CONFIG, jax.random.key(0), silent) is problem
+        assert with_baseline(problem, CONFIG, jax.random.key(0)) is problem
     assert within_conditions(make_problem(z, energy, 1.0)) is None

@@ -1,15 +1,16 @@
 """Inputs at the edge of what makes sense: a sensible result, or an error that names the row."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import jax
 import numpy as np
 import pytest
 
-from tiltflow.agents.configs import NetworkConfig
 from tiltflow.errors import TrainingDiverged, UserError
 from tiltflow.guidance import fit, make_problem
-from tiltflow.guidance.configs import METHODS, FitConfig
+from tiltflow.guidance.contract import FitConfig
+from tiltflow.guidance.methods import METHODS
+from tiltflow.model_settings import NetworkConfig
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -19,8 +20,10 @@ GENERATIVE = [name for name in METHODS if name != "resample"]
 
 def small(method: str, **changes) -> FitConfig:
     network = NetworkConfig(width=32, depth=2)
-    settings = {"network": network, "steps": 60, "batch_size": 64, "pool": 2_000, **changes}
-    return replace(METHODS[method].config, **settings)
+    default = METHODS[method].config
+    known = {field.name for field in fields(default)}
+    small = {"network": network, "steps": 60, "batch_size": 64, "pool": 2_000}
+    return replace(default, **{name: value for name, value in small.items() if name in known}, **changes)
 
 
 def points(n: int = 400, size: int = 2) -> np.ndarray:
@@ -31,7 +34,8 @@ def points(n: int = 400, size: int = 2) -> np.ndarray:
 def test_without_tilt_every_method_is_the_unguided_model_of_its_path(method):
     x = points()
     config = small(method)
-    unguided = fit("unguided", x, x[:, 0], beta=0.0, config=config)
+    sampler = {name: getattr(config, name) for name in ("path", "prediction", "solver", "num_steps")}
+    unguided = fit("unguided", x, x[:, 0], beta=0.0, config=small("unguided", **sampler))
     fitted = fit(method, x, x[:, 0], beta=0.0, config=config)
     if method == "cfg":  # its one network also learns the class
         assert fitted.model.scale == 0
@@ -198,9 +202,8 @@ def test_bad_calls_are_named():
         fitted.log_prob(x)
     with pytest.raises(UserError, match="mse needs finite energies"):
         fit("cep", x, np.where(x[:, 0] > 5, INF, 0), beta=1.0, config=small("cep", contrast="mse"))
-    for name, value in {"steps": 0, "ema": 1.0, "learning_rate": 0.0, "unconditional_share": 0.0}.items():
-        with pytest.raises(UserError, match=name):
-            FitConfig(**{name: value})
+    with pytest.raises(UserError, match="takes a EDConfig, not a EFMConfig"):
+        fit("ed", x, x[:, 0], beta=1.0, config=small("efm"))
 
 
 def test_a_diverging_training_says_so():

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from laws import random_energy, random_mixture, sample
-from tiltflow.agents.configs import NetworkConfig
 from tiltflow.exact import QuadraticEnergy, classifier_free_law, gaussian_mixture, predict, tilt
 from tiltflow.guidance import fit, make_problem
-from tiltflow.guidance.configs import METHODS
 from tiltflow.guidance.fitting import fit_problem
+from tiltflow.guidance.methods import METHODS
 from tiltflow.metrics import sliced_wasserstein
+from tiltflow.model_settings import NetworkConfig
 from tiltflow.paths import PATHS
 from tiltflow.solvers import integrate
 

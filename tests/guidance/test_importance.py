@@ -12,10 +12,10 @@ from tiltflow.errors import UserError
 from tiltflow.exact import gaussian_mixture, predict
 from tiltflow.flow import Flow
 from tiltflow.guidance.annealing import anneal
-from tiltflow.guidance.configs import METHODS
 from tiltflow.guidance.energies import FunctionEnergy
 from tiltflow.guidance.fitting import fit
-from tiltflow.guidance.importance import _sample
+from tiltflow.guidance.importance import sample_resampled
+from tiltflow.guidance.methods import METHODS
 from tiltflow.guidance.problem import make_problem
 from tiltflow.paths import PATHS
 from tiltflow.tilting import beta_for_ess, effective_sample_size, tilt_weights
@@ -44,7 +44,7 @@ def test_a_tilt_that_two_rows_in_a_thousand_carry_is_sampled(conditions):
     config = replace(METHODS["flow-is"].config, num_steps=10, pool=600_000)
     n = conditions or 2_000
     given = None if conditions is None else np.zeros((n, 1), np.float32)
-    drawn = _sample(problem, energy, exact_flow(), config, jax.random.key(0), n, given)
+    drawn = sample_resampled(problem, energy, exact_flow(), config, jax.random.key(0), n, given)
     assert drawn.shape == (n, 1)
     assert drawn.mean() == pytest.approx(-BETA, abs=4 / np.sqrt(n))
     assert drawn.std() == pytest.approx(1.0, abs=4 / np.sqrt(n))
@@ -71,9 +71,9 @@ def test_rows_that_are_excluded_stay_so_in_every_step_of_annealing():
         seen.append(now)
         return exact_flow()  # which draws points on both sides
 
-    config = replace(METHODS["tilted-path"].config, anneal=3, num_steps=5)
+    config = replace(METHODS["tilted-path"].config, num_steps=5)
     energy = FunctionEnergy(lambda x: jnp.zeros(x.shape[:-1]), jnp.zeros(1), jnp.ones(1))
-    anneal(problem, energy, config, jax.random.key(0), step)
+    anneal(problem, energy, config, 3, jax.random.key(0), step)
     assert len(seen) == 3
     for now in seen:
         assert np.any(now.points[:, 0] > 0.1)

@@ -11,11 +11,10 @@ import pytest
 from tiltflow.errors import UserError
 from tiltflow.exact import gaussian_mixture, predict
 from tiltflow.flow import Flow
-from tiltflow.guidance import fit
-from tiltflow.guidance.configs import METHODS
 from tiltflow.guidance.energies import FunctionEnergy
+from tiltflow.guidance.methods import METHODS
 from tiltflow.guidance.problem import make_problem
-from tiltflow.guidance.steering import _sample, systematic
+from tiltflow.guidance.steering import sample_steered, systematic
 from tiltflow.paths import PATHS
 
 NORMAL = gaussian_mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)))
@@ -40,7 +39,7 @@ def steered(law, energy, beta, n, *, path="ot", condition=None, **settings):
     known = FunctionEnergy(energy, jnp.zeros(1), jnp.ones(1))
     flow = Flow(network=ExactVelocity(law, path), path=PATHS[path], prediction="velocity")
     config = replace(METHODS["smc"].config, path=path, **{"pool": 20_000, **settings})
-    return _sample(problem, known, flow, config, jax.random.key(0), n, condition)[:, 0]
+    return sample_steered(problem, known, flow, config, jax.random.key(0), n, condition)[:, 0]
 
 
 @pytest.mark.parametrize("path", ["ot", "vp"])
@@ -97,6 +96,5 @@ def test_systematic_draws_are_within_one_of_their_share():
 
 
 def test_a_solver_that_cannot_start_in_the_middle_is_refused():
-    config = replace(METHODS["smc"].config, solver="dpm-solver++")
     with pytest.raises(UserError, match="choose midpoint"):
-        fit("smc", np.zeros((2, 1)), [0.0, 1.0], 1.0, config=config)
+        replace(METHODS["smc"].config, solver="dpm-solver++")

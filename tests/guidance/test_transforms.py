@@ -6,15 +6,16 @@ import pytest
 from scipy.stats import kstest
 
 from tiltflow.errors import UserError
-from tiltflow.guidance.configs import FitConfig, NetworkConfig
 from tiltflow.guidance.fitting import fit
+from tiltflow.guidance.methods.unguided import UnguidedConfig
 from tiltflow.guidance.problem import make_problem
 from tiltflow.guidance.transforms import make_transform
+from tiltflow.model_settings import NetworkConfig
 
 RNG = np.random.default_rng(0)
 N = 20_000
-TINY = FitConfig(network=NetworkConfig(width=8, depth=1), steps=10)
-SMALL = FitConfig(network=NetworkConfig(width=64, depth=2), steps=2_000, batch_size=256, num_steps=20)
+TINY = UnguidedConfig(network=NetworkConfig(width=8, depth=1), steps=10)
+SMALL = UnguidedConfig(network=NetworkConfig(width=64, depth=2), steps=2_000, batch_size=256, num_steps=20)
 
 
 def far_clusters() -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tiltflow.agents.configs import QIPOConfig
+from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.evaluation.statistics import result_record
 from tiltflow.files import write_json, write_json_lines

@@ -4,8 +4,8 @@ import csv
 
 import pytest
 
-from tiltflow.benchmark.plan import Run
-from tiltflow.benchmark.summary import summarise, write_summary
+from tiltflow.benchmark.plan import PlannedRun
+from tiltflow.benchmark.scores import suite_scores, write_summary
 from tiltflow.files import write_json
 
 TASK = "ogbench/cube-single-play-singletask-task2-v0"
@@ -16,7 +16,7 @@ def bench(tmp_path, make_run):
     """A benchmark of two seeds of iql, the second on the data of `checksum`."""
 
     def make(checksum="0123456789abcdef" * 4):
-        runs = [Run(TASK, "iql", seed) for seed in (0, 1)]
+        runs = [PlannedRun(TASK, "iql", seed) for seed in (0, 1)]
         for run, data in zip(runs, ("0123456789abcdef" * 4, checksum), strict=True):
             options = {"algorithm": "iql", "seeds": 1, "first_seed": run.seed, "dimensions": 1}
             make_run(tmp_path / run.folder, checksum=data, **options)
@@ -28,13 +28,13 @@ def bench(tmp_path, make_run):
 
 
 def test_seeds_of_the_same_data_are_one_row_and_of_different_data_two(bench):
-    (result,) = summarise(bench()).results
+    (result,) = suite_scores(bench()).results
     assert result["seeds"] == 2
 
 
 def test_seeds_of_different_data_are_two_rows(bench):
     out = bench("beef" * 16)
-    scores = summarise(out)
+    scores = suite_scores(out)
     assert [result["seeds"] for result in scores.results] == [1, 1]
     write_summary(scores, out)
     rows = list(csv.DictReader((out / "summary.csv").open()))
@@ -44,9 +44,9 @@ def test_seeds_of_different_data_are_two_rows(bench):
 @pytest.mark.parametrize("damage", [b"", b"{\n{}\n", b'{"step": 1}\n'])
 def test_a_finished_run_that_is_damaged_is_named_and_stops_no_other(bench, damage):
     out = bench()
-    path = out / Run(TASK, "iql", 0).folder / "evaluations.jsonl"
+    path = out / PlannedRun(TASK, "iql", 0).folder / "evaluations.jsonl"
     path.write_bytes(damage)
-    scores = summarise(out)
+    scores = suite_scores(out)
     assert [result["seeds"] for result in scores.results] == [1]
     (problem,) = scores.problems
     assert str(path) in problem

@@ -5,18 +5,16 @@ from pathlib import Path
 import pytest
 from browser import assert_fits, measure, needs_chromium
 
-from tiltflow.report.page import write_demo_report, write_report
+from tiltflow.report.run_page import write_report
 
 pytestmark = needs_chromium
 
 
-@pytest.fixture(scope="module", params=["finished", "two runs", "unfinished, 24 actions, long names"])
-def page(request, make_run, finished_run, other_run, tmp_path_factory) -> Path:
+@pytest.fixture(scope="module", params=["finished", "unfinished, 24 actions, long names"])
+def page(request, make_run, finished_run, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
     if request.param == "finished":
         return write_report(finished_run)
-    if request.param == "two runs":
-        return write_demo_report([other_run, finished_run], folder / "demo.html")
     task = "ogbench/humanoidmaze-giant-navigate-singletask-task5-v0"
     run = make_run(folder / ("a-very-long-name" * 8), task_name=task, dimensions=24, finished=False)
     return write_report(run)

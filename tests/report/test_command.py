@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tiltflow.agents.configs import FlowQConfig, QIPOConfig
+from tiltflow.agents.flowq_settings import FlowQConfig
+from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.cli.train import parse
 from tiltflow.report.command import train_command

@@ -3,13 +3,13 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from tiltflow.report.svg import CARD, COLOURS, INK, LOOKS, MANY_LOOKS, MUTED, draw
+from tiltflow.report.svg import CARD, INK, LOOKS, MUTED, PAGE_COLOURS, draw_svg
 
 PAPERS = {"light": "#f8f6f1", "dark": "#101418"}
 
 
 def paint(axes):
-    for look in LOOKS:
+    for look in LOOKS[:4]:
         axes.plot([0, 1, 2], [3, 1, 2], look.line, color=look.colour.light, marker=look.marker)
     axes.bar([0, 1], [1, 2], hatch="//", facecolor="none", edgecolor=INK.light)
     axes.set_xlabel("gradient steps")
@@ -28,13 +28,13 @@ def contrast(one, other):
 
 
 def test_the_same_drawing_is_the_same_bytes():
-    assert draw("a", (300, 200), paint) == draw("a", (300, 200), paint)
+    assert draw_svg("a", (300, 200), paint) == draw_svg("a", (300, 200), paint)
 
 
 def test_two_drawings_share_no_identifier_and_refer_only_to_their_own():
     found = []
     for name in ("a", "b"):
-        svg = draw(name, (300, 200), paint)
+        svg = draw_svg(name, (300, 200), paint)
         identifiers = set(re.findall(r'\bid="([^"]+)"', svg))
         assert set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg)) == identifiers
         found.append(identifiers)
@@ -43,9 +43,9 @@ def test_two_drawings_share_no_identifier_and_refer_only_to_their_own():
 
 
 def test_all_colours_are_the_pages_and_text_is_text():
-    svg = draw("a", (300, 200), paint)
+    svg = draw_svg("a", (300, 200), paint)
     assert re.findall(r"#[0-9a-fA-F]{6}\b", svg) == []
-    assert {f"var({look.colour.variable})" for look in LOOKS} <= set(re.findall(r"var\(--[\w-]+\)", svg))
+    assert {f"var({look.colour.variable})" for look in LOOKS[:4]} <= set(re.findall(r"var\(--[\w-]+\)", svg))
     texts = [e.text for e in ElementTree.fromstring(svg).iter() if e.tag.endswith("text")]
     assert "gradient steps" in texts
     assert "DejaVu" not in svg
@@ -54,9 +54,9 @@ def test_all_colours_are_the_pages_and_text_is_text():
 def test_user_settings_of_matplotlib_do_not_show(monkeypatch):
     import matplotlib
 
-    expected = draw("a", (300, 200), paint)
+    expected = draw_svg("a", (300, 200), paint)
     with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "svg.fonttype": "path"}):
-        assert draw("a", (300, 200), paint) == expected
+        assert draw_svg("a", (300, 200), paint) == expected
 
 
 @pytest.mark.parametrize("ground", ["light", "dark"])
@@ -65,14 +65,14 @@ def test_colours_stand_out(ground):
     for paper in (getattr(CARD, ground), PAPERS[ground]):
         for colour in (INK, MUTED):
             assert contrast(getattr(colour, ground), paper) >= 4.5
-        for look in MANY_LOOKS:
+        for look in LOOKS:
             assert contrast(getattr(look.colour, ground), paper) >= 3
 
 
 def test_runs_differ_in_more_than_colour():
-    assert len({look.line for look in LOOKS}) == len({look.marker for look in LOOKS}) == len(LOOKS)
-    assert len({colour.light for colour in COLOURS}) == len(COLOURS)  # else one would replace the other
+    assert len({look.line for look in LOOKS[:4]}) == len({look.marker for look in LOOKS[:4]}) == 4
+    # Of two with one value, one would replace the other.
+    assert len({colour.light for colour in PAGE_COLOURS}) == len(PAGE_COLOURS)
     # In a crowd a marker, filled or hollow, tells each from all others.
-    assert MANY_LOOKS[: len(LOOKS)] == LOOKS
-    assert len({(look.marker, look.filled) for look in MANY_LOOKS}) == len(MANY_LOOKS) == 16
-    assert len({(look.colour, look.line) for look in MANY_LOOKS}) == len(MANY_LOOKS)
+    assert len({(look.marker, look.filled) for look in LOOKS}) == len(LOOKS) == 16
+    assert len({(look.colour, look.line) for look in LOOKS}) == len(LOOKS)

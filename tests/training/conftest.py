@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tiltflow.agents.configs import NetworkConfig
 from tiltflow.agents.registry import preset
 from tiltflow.data.arrays import write_npz
 from tiltflow.environments import make_environment
+from tiltflow.model_settings import NetworkConfig
 from tiltflow.tasks import find_task
 from tiltflow.training.config import TrainConfig, to_dict
 from tiltflow.training.run import train

@@ -15,14 +15,12 @@ import pytest
 from test_resume import final_bodies, logged
 
 from tiltflow.critics import Ensemble
-from tiltflow.data.transitions import Spec
 from tiltflow.errors import UserError
 from tiltflow.files import read_json_lines, write_json
+from tiltflow.run_folder import RunFolder
 from tiltflow.training import checkpoints
 from tiltflow.training.evaluate import evaluate
-from tiltflow.training.group import make_agent, read_config
-from tiltflow.training.loop import INIT, seed_keys
-from tiltflow.training.policy import identity_scaler, init_state
+from tiltflow.training.prepare import prepare, prepare_folder
 from tiltflow.training.restore import restore_group
 from tiltflow.training.run import resume
 
@@ -66,16 +64,14 @@ def header(content: bytes) -> dict:
 
 
 def test_a_damaged_checkpoint_never_gives_another_state_than_the_one_saved(run):
-    config, spec = read_config(run), Spec(3, 1)
-    agent, schedule = make_agent(config, spec)
-    checksum = json.loads((run / "environment.json").read_text())["data"]["checksum"]
-    fresh = init_state(agent, identity_scaler(spec), seed_keys([0], INIT))
+    prepared = prepare_folder(RunFolder(run))
+    fresh = prepared.init([0])
 
     def restored():
-        state, step, _, problems = restore_group(config, run, [0], checksum, schedule, fresh)
+        state, step, _, problems = restore_group(prepared, RunFolder(run), [0], fresh, to_train=True)
         return jax.tree.map(np.asarray, jax.tree.leaves(state)), step, problems
 
-    before, newest = checkpoints.found(run / "seeds/0/checkpoints")[-2:]
+    before, newest = RunFolder(run / "seeds/0").checkpoints()[-2:]
     content = newest.read_bytes()
     whole, last, problems = restored()
     assert (last, problems) == (200, [])
@@ -100,7 +96,7 @@ def test_checkpoints_of_the_format_before_are_read(run):
     import zlib
 
     whole = final_bodies(run)
-    for path in checkpoints.found(run / "seeds/0/checkpoints"):
+    for path in RunFolder(run / "seeds/0").checkpoints():
         head, body = checkpoints.read(path)
         del head["sha256"], head["run"]["agent"]["flow"]["play_noise"]  # a setting of later
         old = {**head, "format": 2, "crc32": zlib.crc32(body)}
@@ -115,9 +111,9 @@ def test_checkpoints_of_the_format_before_are_read(run):
 def test_checkpoints_in_which_the_members_of_a_critic_followed_each_other_are_read(
     small_config, tmp_path, seeds
 ):
-    agent, _ = make_agent(small_config("qipo-ot"), Spec(3, 1))
-    state = init_state(agent, identity_scaler(Spec(3, 1)), seed_keys(seeds, INIT))
-    path = checkpoints.save(tmp_path, state, {"step": 0, "run": {}}, keep=1)
+    prepared, _ = prepare(small_config("qipo-ot"))
+    state = prepared.init(seeds)
+    path = checkpoints.save(RunFolder(tmp_path), state, {"step": 0, "run": {}}, keep=1)
     head, _ = checkpoints.read(path)
 
     def member(ensemble: Ensemble, number: int):
@@ -226,16 +222,16 @@ def test_a_run_whose_data_have_moved_goes_on_where_they_are_now(run, pendulum, t
     whole = final_bodies(run)
     resume(run, data=Path(moved), in_this_process=True)
     assert final_bodies(run) == whole
-    assert read_config(run).data == str(moved)
+    assert RunFolder(run).read_config().data == str(moved)
 
 
 def test_a_folder_that_names_a_module_to_import_needs_trust(run, tmp_path, monkeypatch):
     (tmp_path / "strangers_own.py").write_text("from pathlib import Path; Path(__file__ + '.ran').touch()")
     monkeypatch.syspath_prepend(tmp_path)
-    config = read_config(run)
+    config = RunFolder(run).read_config()
     record = json.loads((run / "config.json").read_text())
     write_json(run / "config.json", {**record, "env": "strangers_own:Pendulum-v1"})
-    assert replace(config, env="strangers_own:Pendulum-v1") == read_config(run)
+    assert replace(config, env="strangers_own:Pendulum-v1") == RunFolder(run).read_config()
     for use in (resume, evaluate):
         with pytest.raises(UserError, match=r"strangers_own:Pendulum-v1.* --trust"):
             use(run)

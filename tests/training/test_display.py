@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from tiltflow.training.display import LiveDisplay, PlainDisplay, render, show_progress
-from tiltflow.training.progress import View, advance, duration, seconds_left, seed_names
+from tiltflow.training.progress import View, advance, seconds_left
 
 STAGES = [("behaviour", 4000), ("critic", 4000), ("improvement", 2000)]
 
@@ -207,18 +207,3 @@ def test_what_is_no_terminal_gets_plain_lines():
     with show_progress(console) as observe:
         observe(started())
     assert console.file.getvalue().count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (754, "12:34"), (3661, "1:01:01")]
-)
-def test_durations(seconds, text):
-    assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("seeds", "text"),
-    [([3], "seed 3"), ([0, 1], "seeds 0, 1"), ([0, 1, 2], "seeds 0–2"), ([0, 4], "seeds 0, 4")],
-)
-def test_names_of_seeds(seeds, text):
-    assert seed_names(seeds) == text

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from tiltflow.agents.base import Agent, Stage
-from tiltflow.agents.configs import BCConfig
+from tiltflow.agents.bc import BCConfig
 from tiltflow.optimize import run_steps
+from tiltflow.processes.stopping import StopFlag
 from tiltflow.training import precompute
 from tiltflow.training.config import TrainConfig
-from tiltflow.training.loop import STAGE, Loop, seed_keys
-from tiltflow.training.policy import RunState
+from tiltflow.training.loop import Loop
+from tiltflow.training.policy import STAGE, RunState, seed_keys
 from tiltflow.training.schedule import Schedule
-from tiltflow.training.stopping import StopFlag
 
 TOTAL, BATCH = 1000, 8
 
@@ -88,7 +88,7 @@ def test_a_loop_that_begins_in_the_middle_of_a_refresh_derives_the_same_rows(see
 
     def totals(start: int) -> np.ndarray:
         state = jnp.zeros(()) if len(seeds) == 1 else jnp.zeros(len(seeds))
-        loop = Loop(agent, schedule, seeds, {"rewards": jnp.zeros(TOTAL)}, RunState(state, None),
+        loop = Loop(schedule, seeds, {"rewards": jnp.zeros(TOTAL)}, RunState(state, None),
                     lambda event: None, StopFlag())  # fmt: skip
         parts = [loop.run_chunk(here, length)["total"] for here, length in schedule.chunks(start)]
         return np.concatenate(parts, axis=1)

@@ -17,6 +17,7 @@ import pytest
 from tiltflow.data.arrays import write_npz
 from tiltflow.errors import Interrupted, TrainingDiverged, UserError
 from tiltflow.files import write_json
+from tiltflow.run_folder import RunFolder
 from tiltflow.training import checkpoints
 from tiltflow.training.config import to_dict
 from tiltflow.training.evaluate import evaluate
@@ -26,8 +27,8 @@ from tiltflow.training.test_time_guidance import Guidance
 
 def final_bodies(run: Path) -> dict[str, bytes]:
     """The arrays of the newest checkpoint of every group of seeds."""
-    folders = sorted(run.glob("seeds/*/checkpoints"))
-    return {str(f.relative_to(run)): checkpoints.read(checkpoints.found(f)[-1])[1] for f in folders}
+    groups = [RunFolder(path) for path in sorted(run.glob("seeds/*"))]
+    return {group.path.name: checkpoints.read(group.checkpoints()[-1])[1] for group in groups}
 
 
 def logged(run: Path) -> list:
@@ -143,7 +144,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(small_config, tr
     run = trained(small_config("bc-flow"))
     whole = final_bodies(run)
     shutil.copytree(run, tmp_path / "run")
-    newest = checkpoints.found(tmp_path / "run/seeds/0/checkpoints")[-1]
+    newest = RunFolder(tmp_path / "run/seeds/0").checkpoints()[-1]
     newest.write_bytes(newest.read_bytes()[:-100])
     messages = []
     resume(tmp_path / "run", messages.append)
@@ -155,7 +156,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(small_config, tr
 @pytest.mark.parametrize("damage", ["truncated", "missing"])
 def test_a_run_whose_checkpoints_cannot_be_read_is_left_as_it_is(small_config, trained, tmp_path, damage):
     run = shutil.copytree(trained(small_config("bc-flow")), tmp_path / "run")
-    for path in checkpoints.found(run / "seeds/0/checkpoints"):
+    for path in RunFolder(run / "seeds/0").checkpoints():
         path.unlink() if damage == "missing" else path.write_bytes(path.read_bytes()[:-100])
     kept = {path: path.read_bytes() for path in run.rglob("*.json*")}
     with pytest.raises(UserError, match=r"No checkpoint of .* can be read"):
@@ -181,7 +182,7 @@ def test_a_run_whose_data_have_changed_is_left_as_it_is(small_config, trained, t
 def test_a_critic_that_is_not_finished_improves_no_policy(small_config, trained, tmp_path):
     """Of QIPO after its behaviour stage, whose critic is as it was drawn."""
     run = shutil.copytree(trained(small_config("qipo-ot")), tmp_path / "run")
-    for path in checkpoints.found(run / "seeds/0/checkpoints")[1:]:
+    for path in RunFolder(run / "seeds/0").checkpoints()[1:]:
         path.unlink()
     messages = []
     with pytest.raises(UserError, match=r"not trained: it is finished after step 160, .* is of step 100"):
@@ -191,11 +192,11 @@ def test_a_critic_that_is_not_finished_improves_no_policy(small_config, trained,
 
 def test_pruning_leaves_the_checkpoint_that_was_just_written(tmp_path):
     """A damaged one of a later step, passed over at the start, is no reason to delete the new one."""
-    state = np.arange(3.0)
+    state, group = np.arange(3.0), RunFolder(tmp_path)
     for step in (10, 40, 20, 30):
-        checkpoints.save(tmp_path, state, {"step": step}, keep=1)
-        assert (tmp_path / checkpoints.name(step)).exists()
-    assert [path.name for path in checkpoints.found(tmp_path)] == [checkpoints.name(30), checkpoints.name(40)]
+        checkpoints.save(group, state, {"step": step}, keep=1)
+        assert group.checkpoint(step).exists()
+    assert group.checkpoints() == [group.checkpoint(30), group.checkpoint(40)]
 
 
 def test_a_diverging_run_names_stage_step_and_metric_and_keeps_the_last_good_checkpoint(
@@ -206,7 +207,7 @@ def test_a_diverging_run_names_stage_step_and_metric_and_keeps_the_last_good_che
     run = tmp_path / "run"
     with pytest.raises(TrainingDiverged, match=r"(loss|q_mean|target_mean) became .* stage critic"):
         train(replace(config, agent=agent), run)
-    kept = checkpoints.found(run / "seeds/0/checkpoints")
+    kept = RunFolder(run / "seeds/0").checkpoints()
     assert kept[-1].name == "step-0000000100.ckpt"  # the end of the behaviour stage
     for line in (run / "seeds/0/metrics.jsonl").read_text().splitlines():
         assert np.isfinite(json.loads(line)["metrics"]["loss"]).all()

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from tiltflow.data.transitions import Spec, Transitions
-from tiltflow.training.group import load_data
 from tiltflow.training.policy import data_scaler, identity_scaler
+from tiltflow.training.prepare import prepare
 
 
 def transitions(observations):
@@ -53,6 +53,6 @@ def test_entries_that_never_vary_are_of_no_matter_to_the_others():
 def test_a_critic_learns_from_rewards_of_its_own_and_the_data_stay_the_same(small_config):
     config = small_config("qipo-ot")
     agent = replace(config.agent, critic=replace(config.agent.critic, rewards="minus-one"))
-    as_recorded, less = load_data(config), load_data(replace(config, agent=agent))
+    (_, as_recorded), (_, less) = prepare(config), prepare(replace(config, agent=agent))
     np.testing.assert_array_equal(less.train.rewards, as_recorded.train.rewards - 1)
     assert less.checksum == as_recorded.checksum

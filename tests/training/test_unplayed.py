@@ -10,9 +10,9 @@ from tests.training.test_resume import final_bodies, logged
 
 from tiltflow.errors import Interrupted, UserError
 from tiltflow.files import read_json_lines
-from tiltflow.training import checkpoints
-from tiltflow.training.group import read_config
-from tiltflow.training.run import resume, silent, train
+from tiltflow.run_folder import RunFolder
+from tiltflow.training.progress import ignore_event
+from tiltflow.training.run import resume, train
 from tiltflow.training.unplayed import play_kept, unplayed
 
 
@@ -59,28 +59,28 @@ def test_a_run_played_afterwards_is_to_the_bit_one_that_played_while_it_trained(
     assert (run / "actions.npz").read_bytes() == (whole / "actions.npz").read_bytes()
     assert (run / "report.html").exists()
     kept = {"keep": 1, "checkpoint_every": 1000}
-    assert read_config(run) == replace(read_config(whole), **kept)
+    assert RunFolder(run).read_config() == replace(RunFolder(whole).read_config(), **kept)
     resume(run, in_this_process=True)  # an ordinary run by now
     assert score_of(run) == score_of(whole)
 
 
 def test_a_run_begun_without_playing_goes_on_with_it_once_its_past_is_played(whole, not_played, tmp_path):
     run = shutil.copytree(not_played, tmp_path / "run")
-    for path in checkpoints.found(run / "seeds" / "0-1" / "checkpoints")[-2:]:
+    for path in RunFolder(run).group([0, 1]).checkpoints()[-2:]:
         path.unlink()  # as if it had been stopped before
-    assert not play_kept(run, silent)
+    assert not play_kept(run, ignore_event)
     assert unplayed(run)
-    resume(run, config=replace(read_config(run), play=True), in_this_process=True)
+    resume(run, config=replace(RunFolder(run).read_config(), play=True), in_this_process=True)
     assert logged(run) == logged(whole)
     assert score_of(run) == score_of(whole)
 
 
 def test_a_checkpoint_that_is_missing_or_damaged_is_named(not_played, tmp_path):
     run = shutil.copytree(not_played, tmp_path / "run")
-    first = checkpoints.found(run / "seeds" / "0-1" / "checkpoints")[0]
+    first = RunFolder(run).group([0, 1]).checkpoints()[0]
     first.write_bytes(first.read_bytes()[:-1])
     with pytest.raises(UserError, match=f"{first} is damaged"):
-        play_kept(run, silent)
+        play_kept(run, ignore_event)
     first.unlink()
     with pytest.raises(UserError, match=f"{first} is missing"):
-        play_kept(run, silent)
+        play_kept(run, ignore_event)

@@ -1,1 +1,5 @@
-"""Offline-RL algorithms: a frozen config and pure functions each."""
+"""Offline-RL algorithms, one a file: frozen settings and pure functions. Your own join by `register`."""
+
+from tiltflow.agents.registry import plugged, register
+
+__all__ = ["plugged", "register"]

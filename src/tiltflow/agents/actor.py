@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.agents.baseline_configs import ActorConfig
 from tiltflow.data.transitions import Spec
+from tiltflow.model_settings import ActorConfig
 from tiltflow.networks import MLP
 from tiltflow.optimize import TrainState, begin
 

@@ -8,14 +8,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.agents.base import Agent, Parts, Stage, split_steps
-from tiltflow.agents.baseline_configs import ActorConfig, ActorCriticConfig
+from tiltflow.agents.base import Agent, Parts, Stage
 from tiltflow.agents.bc import make_optimizer
-from tiltflow.agents.configs import CriticConfig, FlowConfig
 from tiltflow.agents.sampling import play_actions, sample_support
 from tiltflow.critics import Critic, init_critic, q_value, update_critic
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Generator
+from tiltflow.model_settings import ActorConfig, CriticConfig, FlowConfig
 from tiltflow.optimize import Columns, Metrics, TrainState
 
 
@@ -32,7 +31,7 @@ Improve = Callable[[ActorCriticState, Columns, PRNGKeyArray], Stepped]
 
 
 def build_actor_critic(
-    config: ActorCriticConfig,
+    config: CriticConfig,
     spec: Spec,
     steps: int,
     *,
@@ -43,49 +42,43 @@ def build_actor_critic(
     back_up: Callable[[ActorCriticState, Columns, PRNGKeyArray], Backed] = lambda state, rows, key: {},
     init_guide: Callable[[PRNGKeyArray], Any] = lambda key: None,
     parts: Callable[[ActorCriticState], Parts] | None = None,
+    deterministic: bool = False,
 ) -> Agent:
-    """The agent of one stage, whose every step is one of the critic and then one of the policy.
+    """The agent of one stage of so many steps, each one of the critic and then one of the policy.
 
-    `batch_size` is the policy's; where the critic's differs, the smaller batch is the beginning of the
-    larger. `back_up` gives the columns that the policy backup reads: `next_actions`, and whatever else
-    the critic asks for (see critics.py).
+    `config` is the critic's. `batch_size` is the policy's; where the critic's differs, the smaller batch is
+    the beginning of the larger. `back_up` gives the columns that the policy backup reads: `next_actions`,
+    and whatever else the critic asks for (see critics.py).
     """
 
     def init(key: PRNGKeyArray) -> ActorCriticState:
         policy_key, critic_key, guide_key = jax.random.split(key, 3)
-        critic = init_critic(critic_key, spec, config.critic)
+        critic = init_critic(critic_key, spec, config)
         return ActorCriticState(init_policy(policy_key), critic, init_guide(guide_key))
 
     def update(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> Stepped:
         critic_key, policy_key = jax.random.split(key)
-        rows = _first_rows(batch, config.critic.batch_size)
-        if config.critic.kind == "policy":
+        rows = _first_rows(batch, config.batch_size)
+        if config.kind == "policy":
             rows |= back_up(state, rows, critic_key)
-        critic, metrics = update_critic(state.critic, rows, config.critic)
+        critic, metrics = update_critic(state.critic, rows, config)
         named = {"critic_loss" if name == "loss" else name: value for name, value in metrics.items()}
         state, metrics = improve(state._replace(critic=critic), _first_rows(batch, batch_size), policy_key)
         return state, {**named, **metrics}
 
-    count = count_steps(config, steps)
-    larger = max(batch_size, config.critic.batch_size)
-    stage = Stage("actor-critic", count, larger, update, improves_policy=True)
-    return Agent(init, (stage,), act, parts)
+    larger = max(batch_size, config.batch_size)
+    stage = Stage("actor-critic", steps, larger, update, improves_policy=True)
+    return Agent(init, (stage,), act, parts, deterministic)
 
 
 def policy_optimizer(
-    part: FlowConfig | ActorConfig, config: ActorCriticConfig, steps: int, *, every: int = 1
+    config: FlowConfig | ActorConfig, steps: int, *, every: int = 1
 ) -> optax.GradientTransformation:
-    """Adam of the policy, whose step size falls as configured over the stage; the critic's does not.
+    """Adam of the policy, whose step size falls as configured over the stage's steps; the critic's does not.
 
-    The policy takes a step at every so many of the stage.
+    The policy takes a step at every so many of them.
     """
-    return make_optimizer(part.learning_rate, part.decay, -(-count_steps(config, steps) // every))
-
-
-def count_steps(config: ActorCriticConfig, steps: int) -> int:
-    """The gradient steps of the one stage."""
-    name = "actor-critic"
-    return split_steps(steps, {name: 1.0}, {name: config.actor_critic_steps})[name]
+    return make_optimizer(config.learning_rate, config.decay, -(-steps // every))
 
 
 def play_best_of(config: Any, spec: Spec) -> Callable[[ActorCriticState, Array, PRNGKeyArray], Array]:

@@ -1,18 +1,18 @@
 """What an agent is: a state, stages that update it, and a policy. Everything else belongs to the loop."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.agents.configs import CriticConfig, FlowConfig
 from tiltflow.errors import UserError
 from tiltflow.flow import Generator
+from tiltflow.model_settings import CriticConfig, FlowConfig
 from tiltflow.optimize import Columns, Update
 
-State = Any
-Act = Callable[[State, Float[Array, "n o"], PRNGKeyArray], Float[Array, "n a"]]
+AgentState = Any
+Act = Callable[[AgentState, Float[Array, "n o"], PRNGKeyArray], Float[Array, "n a"]]
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Stage:
     update: Update
     improves_policy: bool
     """Whether the policy changes in this stage, so that evaluating it during the stage makes sense."""
-    refresh: Callable[[State, Columns, PRNGKeyArray], State] = lambda state, sample, key: state
+    refresh: Callable[[AgentState, Columns, PRNGKeyArray], AgentState] = lambda state, sample, key: state
     refresh_every: int | None = None
-    precompute: Callable[[State, Columns, PRNGKeyArray], Mapping[str, Array]] | None = None
+    precompute: Callable[[AgentState, Columns, PRNGKeyArray], Mapping[str, Array]] | None = None
     precompute_reason: str = ""
     """What is precomputed, for the progress display."""
     owns: tuple[str, ...] = ()
@@ -56,15 +56,36 @@ class Parts:
 class Agent:
     """An algorithm on data of a given spec: how its state starts, its stages in order, and its policy."""
 
-    init: Callable[[PRNGKeyArray], State]
+    init: Callable[[PRNGKeyArray], AgentState]
     stages: tuple[Stage, ...]
     act: Act
     """(state, observations, key) -> actions in [−1, 1]."""
-    parts: Callable[[State], Parts] | None = None
+    parts: Callable[[AgentState], Parts] | None = None
     """The parts of the policy, where it is a flow or a diffusion."""
+    deterministic: bool = False
+    """Whether the policy has one action a state, whatever the key."""
+
+    def encoded(self, encode: Callable[[Any], Array]) -> "Agent":
+        """The agent of observations that `encode` turns into the features that this one sees."""
+
+        def features(columns: Columns) -> Columns:
+            names = columns.keys() & {"observations", "next_observations"}
+            return {**columns, **{name: encode(columns[name]) for name in names}}
+
+        def of_features(function: Callable | None) -> Any:
+            return function and (lambda state, columns, key: function(state, features(columns), key))
+
+        def stage(own: Stage) -> Stage:
+            update, refresh, precompute = map(of_features, (own.update, own.refresh, own.precompute))
+            return replace(own, update=update, refresh=refresh, precompute=precompute)
+
+        def act(state: AgentState, observations: Any, key: PRNGKeyArray) -> Float[Array, "n a"]:
+            return self.act(state, encode(observations), key)
+
+        return replace(self, stages=tuple(map(stage, self.stages)), act=act)
 
 
-def flow_parts(config: Any) -> Callable[[State], Parts]:
+def flow_parts(config: Any) -> Callable[[AgentState], Parts]:
     """The parts of a policy that is a flow: its averaged parameters, and the critic's config."""
     return lambda state: Parts(state.policy.ema, config.flow, config.critic)
 

@@ -1,7 +1,7 @@
 """Behaviour cloning with a flow or diffusion model: the behaviour stage of QIPO and its floor."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -10,7 +10,6 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent, Parts, Stage, split_steps
-from tiltflow.agents.configs import BCConfig, FlowConfig
 from tiltflow.agents.one_step import (
     OneStep,
     begin_one_step,
@@ -18,24 +17,34 @@ from tiltflow.agents.one_step import (
     make_one_step,
     play_one_step,
 )
+from tiltflow.agents.registry import register
 from tiltflow.agents.sampling import play_actions
 from tiltflow.data.transitions import Spec
-from tiltflow.flow import Flow, matching_loss
-from tiltflow.networks import TimeNetwork
+from tiltflow.flow import Flow, matching_loss, new_flow
+from tiltflow.model_settings import DIFFUSION, FlowConfig
 from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
-from tiltflow.paths import PATHS
+from tiltflow.settings import Count, check
+
+
+@dataclass(frozen=True)
+class BCConfig:
+    """Behaviour cloning with a generative model: QIPO's first stage alone."""
+
+    flow: FlowConfig = FlowConfig()
+    behaviour_steps: Count | None = None
+    """Gradient steps of the flow; without it the whole of --steps, or a share where it is distilled."""
+    distill: bool = False
+    """Distil the flow into a policy of a single step, in a last stage."""
+    distill_steps: Count | None = None
+    """Gradient steps of the distillation; without it a share of --steps."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def init_flow(key: PRNGKeyArray, spec: Spec, config: FlowConfig) -> Flow:
     """A fresh generative model of actions given observations."""
-    network = TimeNetwork(
-        key,
-        spec.action_size,
-        spec.observation_size,
-        features=config.time_features,
-        **asdict(config.network),
-    )
-    return Flow(network=network, path=PATHS[config.path], prediction=config.prediction)
+    return new_flow(key, spec.action_size, spec.observation_size, config, features=config.time_features)
 
 
 def make_optimizer(learning_rate: float, decay: str, steps: int) -> optax.GradientTransformation:
@@ -119,3 +128,7 @@ def build(config: BCConfig, spec: Spec, steps: int) -> Agent:
         flow_of = attrgetter("policy.ema")
         stages += (distillation_stage(count["distill"], config.flow, distillation, flow_of, None, 1.0),)
     return Agent(init, stages, act, parts)
+
+
+register("bc-flow", BCConfig(), build)
+register("bc-diffusion", BCConfig(flow=DIFFUSION), build)

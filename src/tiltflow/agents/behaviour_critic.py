@@ -15,18 +15,18 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Stage
-from tiltflow.agents.baseline_configs import QGPOConfig
 from tiltflow.agents.bc import behaviour_stage, behaviour_update, trained_by
-from tiltflow.agents.configs import FlowQConfig, QIPOConfig
 from tiltflow.agents.sampling import sample_support
-from tiltflow.critics import q_value, update_critic
+from tiltflow.critics import Critic, q_value, update_critic
 from tiltflow.data.transitions import Spec
+from tiltflow.model_settings import CriticConfig, FlowConfig
 from tiltflow.optimize import Columns, Metrics
 from tiltflow.settings import EnergyScale
 
 
 def behaviour_and_critic(
-    config: QIPOConfig | QGPOConfig | FlowQConfig,
+    flow_config: FlowConfig,
+    critic_config: CriticConfig,
     spec: Spec,
     count: dict[str, int],
     optimizer: optax.GradientTransformation,
@@ -38,46 +38,45 @@ def behaviour_and_critic(
     """
 
     def behave(state: Any, batch: Columns, key: PRNGKeyArray) -> tuple[Any, Metrics]:
-        policy, metrics = behaviour_update(state.policy, batch, key, config.flow, optimizer)
+        policy, metrics = behaviour_update(state.policy, batch, key, flow_config, optimizer)
         return state._replace(policy=policy), metrics
 
     def next_support(state: Any, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
-        count = config.critic.num_support_actions
-        behaviour = state.policy.ema
-        actions = sample_support(behaviour, rows["next_observations"], key, count, spec, config.flow)
+        behaviour, M = state.policy.ema, critic_config.num_support_actions
+        actions = sample_support(behaviour, rows["next_observations"], key, M, spec, flow_config)
         return {"next_support_actions": actions}
 
     def learn_q(state: Any, batch: Columns, key: PRNGKeyArray) -> tuple[Any, Metrics]:
-        critic, metrics = update_critic(state.critic, batch, config.critic)
+        critic, metrics = update_critic(state.critic, batch, critic_config)
         return state._replace(critic=critic), metrics
 
-    softmax_critic = config.critic.kind == "in-support-softmax"
-    backed_by = {"flow": trained_by(config.flow), "behaviour_steps": count["behaviour"]}
+    softmax_critic = critic_config.kind == "in-support-softmax"
+    backed_by = {"flow": trained_by(flow_config), "behaviour_steps": count["behaviour"]}
     return (
-        behaviour_stage(config.flow, count["behaviour"], behave),
+        behaviour_stage(flow_config, count["behaviour"], behave),
         Stage(
             "critic",
             count["critic"],
-            config.critic.batch_size,
+            critic_config.batch_size,
             learn_q,
             improves_policy=False,
             refresh=begin_critic,
             precompute=next_support if softmax_critic else None,
             precompute_reason="drawing support actions of the next states",
             owns=("critic",),
-            depends={"critic": asdict(config.critic)} | (backed_by if softmax_critic else {}),
+            depends={"critic": asdict(critic_config)} | (backed_by if softmax_critic else {}),
         ),
     )
 
 
 def support_energies(
-    state: Any,
+    critic: Critic,
     observations: Float[Array, "n o"],
     actions: Float[Array, "n m a"],
-    config: QIPOConfig | QGPOConfig | FlowQConfig,
+    config: CriticConfig,
 ) -> Float[Array, "n m"]:
     """E = −Q of the support actions of each state."""
-    return -q_value(state.critic, observations[:, None], actions, config.critic)
+    return -q_value(critic, observations[:, None], actions, config)
 
 
 def energy_unit(energies: Float[Array, "n m"], scale: EnergyScale) -> Float[Array, ""]:

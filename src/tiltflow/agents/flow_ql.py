@@ -23,6 +23,8 @@ and it bounds the policy's gradient alone, where they bound the critic's too. No
 its η = 1 is our choice.
 """
 
+from dataclasses import dataclass, replace
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -37,16 +39,47 @@ from tiltflow.agents.actor_critic import (
     q_size,
 )
 from tiltflow.agents.base import Agent, flow_parts
-from tiltflow.agents.baseline_configs import FlowQLConfig
 from tiltflow.agents.bc import init_flow
+from tiltflow.agents.registry import register
 from tiltflow.agents.sampling import sample_actions
 from tiltflow.critics import Critic, join, q_values
 from tiltflow.data.transitions import Spec
+from tiltflow.errors import UserError
 from tiltflow.flow import Flow, matching_loss
+from tiltflow.model_settings import BESIDE, DIFFUSION, CriticConfig, FlowConfig, check_kind
 from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
+from tiltflow.settings import Count, MatchingError, NonNegative, Positive, check
 
 
-def improve(
+@dataclass(frozen=True)
+class FlowQLConfig:
+    """Behaviour cloning plus Q of the policy's own actions, through its sampler (arXiv 2208.06193)."""
+
+    flow: FlowConfig = FlowConfig()
+    critic: CriticConfig = CriticConfig(kind="policy")
+    eta: NonNegative = 1.0
+    """η, the weight of Q of the policy's actions, in units of the mean |Q| of the data's actions."""
+    error: MatchingError = "prediction"
+    """Whose squared error the matching loss is, against which η is weighed: that of the network's prediction
+    or of the noise, as in Diffusion-QL (on the variance-preserving path 1/37 of a velocity's)."""
+    num_candidates: Count = 1
+    """Actions drawn where the policy is played, of which the one of highest Q is taken."""
+    grad_norm: Positive | None = None
+    """Norm to which the policy's gradient is scaled down where it is larger; without it never."""
+    actor_critic_steps: Count | None = None
+    """Gradient steps of policy and critic; without it the whole of --steps."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_kind(self.critic, "policy", "expectile", why=BESIDE)
+        if self.error == "noise" and self.flow.prediction == "data" and self.flow.path != "vp":
+            raise UserError(
+                f"error = noise is unbounded at the data end of flow.path = {self.flow.path}, where the data "
+                "say nothing of the noise: choose flow.prediction = velocity, or error = prediction."
+            )
+
+
+def clone_and_climb(
     policy: TrainState,
     critic: Critic,
     batch: Columns,
@@ -73,7 +106,8 @@ def improve(
 
 def build(config: FlowQLConfig, spec: Spec, steps: int) -> Agent:
     """The agent: one stage, in which every step is one of the critic and one of the policy."""
-    optimizer = policy_optimizer(config.flow, config, steps)
+    steps = config.actor_critic_steps or steps
+    optimizer = policy_optimizer(config.flow, steps)
     if config.grad_norm is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(config.grad_norm), optimizer)
 
@@ -82,11 +116,11 @@ def build(config: FlowQLConfig, spec: Spec, steps: int) -> Agent:
         return {"next_actions": sample_actions(state.policy.ema, observations, key, spec, config.flow)}
 
     def step(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> Stepped:
-        policy, metrics = improve(state.policy, state.critic, batch, key, spec, config, optimizer)
+        policy, metrics = clone_and_climb(state.policy, state.critic, batch, key, spec, config, optimizer)
         return state._replace(policy=policy), metrics
 
     return build_actor_critic(
-        config,
+        config.critic,
         spec,
         steps,
         batch_size=config.flow.batch_size,
@@ -96,3 +130,7 @@ def build(config: FlowQLConfig, spec: Spec, steps: int) -> Agent:
         back_up=next_actions,
         parts=flow_parts(config),
     )
+
+
+register("flow-ql", FlowQLConfig(), build)
+register("diffusion-ql", FlowQLConfig(flow=replace(DIFFUSION, num_steps=5), error="noise"), build)

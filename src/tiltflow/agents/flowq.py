@@ -52,27 +52,29 @@ from tiltflow.agents.actor_critic import (
 )
 from tiltflow.agents.base import Agent, flow_parts
 from tiltflow.agents.bc import behaviour_update, init_flow
-from tiltflow.agents.configs import FlowQConfig
+from tiltflow.agents.flowq_settings import FlowQConfig
+from tiltflow.agents.registry import register
 from tiltflow.agents.sampling import sample_actions, sample_support
 from tiltflow.critics import Critic, q_value
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow
 from tiltflow.guidance.guided_paths import (
     Energy,
+    EnergySchedule,
     FixedSchedule,
     LearnedSchedule,
-    Schedule,
     guided_path,
     guided_velocity,
     schedule_residual,
 )
+from tiltflow.model_settings import SHARP_NOISE, CriticConfig, FlowConfig
 from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
 
-BEHAVIOUR_ACTIONS = 4
-MAX_WEIGHT = 100.0
+_BEHAVIOUR_ACTIONS = 4
+_MAX_WEIGHT = 100.0
 
 
-class Guide(NamedTuple):
+class Guiding(NamedTuple):
     """What a learned schedule takes besides policy and critic."""
 
     behaviour: TrainState
@@ -93,7 +95,7 @@ def energy_of(critic: Critic, batch: Columns, config: FlowQConfig) -> Energy:
     return energy
 
 
-def schedule_of(guide: Guide | None, config: FlowQConfig) -> Schedule:
+def schedule_of(guide: Guiding | None, config: FlowQConfig) -> EnergySchedule:
     """h: the learned one, or the fixed one, of which `rational` ends at the last time of the Euler steps."""
     if config.schedule == "learned":
         assert guide is not None
@@ -101,10 +103,10 @@ def schedule_of(guide: Guide | None, config: FlowQConfig) -> Schedule:
     return FixedSchedule(config.schedule, 1.0 - 1.0 / max(2, config.next_action_steps))
 
 
-def improve(
+def match_guided(
     policy: TrainState,
     critic: Critic,
-    schedule: Schedule,
+    schedule: EnergySchedule,
     batch: Columns,
     key: PRNGKeyArray,
     config: FlowQConfig,
@@ -151,10 +153,10 @@ def fit_schedule(
     observations, data, energy = batch["observations"], batch["actions"], energy_of(critic, batch, config)
     draw_key, support_key = jax.random.split(key)
     t, noise, _ = _draw(draw_key, data)
-    drawn = sample_support(behaviour, observations, support_key, BEHAVIOUR_ACTIONS, spec, config.flow)
+    drawn = sample_support(behaviour, observations, support_key, _BEHAVIOUR_ACTIONS, spec, config.flow)
     drawn_energies = jax.vmap(energy, in_axes=1, out_axes=1)(drawn)
-    log_z = logsumexp(-config.strength * drawn_energies, axis=1) - jnp.log(BEHAVIOUR_ACTIONS)
-    weights = jnp.minimum(jnp.exp(-config.strength * energy(data) - log_z), MAX_WEIGHT)
+    log_z = logsumexp(-config.strength * drawn_energies, axis=1) - jnp.log(_BEHAVIOUR_ACTIONS)
+    weights = jnp.minimum(jnp.exp(-config.strength * energy(data) - log_z), _MAX_WEIGHT)
 
     def loss(h: LearnedSchedule) -> tuple[Float[Array, ""], Metrics]:
         residual = schedule_residual(
@@ -186,17 +188,18 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
     """
     if config.staged:
         return flowq_staged.build(config, spec, steps)
-    optimizer = policy_optimizer(config.flow, config, steps)
+    steps = config.actor_critic_steps or steps
+    optimizer = policy_optimizer(config.flow, steps)
     euler = replace(config.flow, solver="euler", num_steps=config.next_action_steps)
 
-    def init_guide(key: PRNGKeyArray) -> Guide | None:
+    def init_guide(key: PRNGKeyArray) -> Guiding | None:
         if config.schedule != "learned":
             return None
         flow_key, schedule_key = jax.random.split(key)
         behaviour = begin(init_flow(flow_key, spec, config.flow), optimizer)
-        return Guide(behaviour, begin(LearnedSchedule(schedule_key), optimizer))
+        return Guiding(behaviour, begin(LearnedSchedule(schedule_key), optimizer))
 
-    def learn_guide(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> tuple[Guide, Metrics]:
+    def learn_guide(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> tuple[Guiding, Metrics]:
         behaviour_key, schedule_key = jax.random.split(key)
         behaviour, losses = behaviour_update(
             state.guide.behaviour, batch, behaviour_key, config.flow, optimizer
@@ -211,13 +214,15 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
             config,
             optimizer,
         )
-        return Guide(behaviour, schedule), {"behaviour_loss": losses["loss"], **metrics}
+        return Guiding(behaviour, schedule), {"behaviour_loss": losses["loss"], **metrics}
 
     def step(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> Stepped:
         policy_key, guide_key = jax.random.split(key)
         guide, metrics = (None, {}) if state.guide is None else learn_guide(state, batch, guide_key)
         schedule = schedule_of(guide, config)
-        policy, losses = improve(state.policy, state.critic, schedule, batch, policy_key, config, optimizer)
+        policy, losses = match_guided(
+            state.policy, state.critic, schedule, batch, policy_key, config, optimizer
+        )
         return ActorCriticState(policy, state.critic, guide), {**metrics, **losses}
 
     def next_actions(state: ActorCriticState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
@@ -225,7 +230,7 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
         return {"next_actions": sample_actions(state.policy.ema, observations, key, spec, euler)}
 
     return build_actor_critic(
-        config,
+        config.critic,
         spec,
         steps,
         batch_size=config.flow.batch_size,
@@ -236,3 +241,17 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
         init_guide=init_guide,
         parts=flow_parts(config),
     )
+
+
+register(
+    "flowq",
+    FlowQConfig(
+        flow=FlowConfig(play_noise=SHARP_NOISE),
+        critic=CriticConfig(),
+        reading="intermediate",
+        matched="support",
+        support_noise=SHARP_NOISE,
+        energy_scale="spread",
+    ),
+    build,
+)

@@ -28,7 +28,7 @@ from tiltflow.agents.actor_critic import play_best_of
 from tiltflow.agents.base import Agent, Stage, flow_parts, split_steps
 from tiltflow.agents.bc import init_flow, make_optimizer
 from tiltflow.agents.behaviour_critic import behaviour_and_critic, energy_unit, support_energies
-from tiltflow.agents.configs import FlowQConfig
+from tiltflow.agents.flowq_settings import FlowQConfig
 from tiltflow.agents.flowq_targets import (
     Slope,
     clean_guidance,
@@ -45,7 +45,7 @@ from tiltflow.networks import TimeNetwork
 from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
 from tiltflow.paths import PATHS
 
-SHARES = {"behaviour": 0.5, "critic": 0.35, "guidance": 0.15}
+_SHARES = {"behaviour": 0.5, "critic": 0.35, "guidance": 0.15}
 
 
 class StagedState(NamedTuple):
@@ -61,8 +61,8 @@ class StagedState(NamedTuple):
 
 def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
     """The agent: behaviour, critic (then frozen), guided matching."""
-    fixed = {name: getattr(config, f"{name}_steps") for name in SHARES}
-    count = split_steps(steps, SHARES, fixed)
+    fixed = {name: getattr(config, f"{name}_steps") for name in _SHARES}
+    count = split_steps(steps, _SHARES, fixed)
     behaviour_optimizer = make_optimizer(config.flow.learning_rate, config.flow.decay, count["behaviour"])
     optimizer = make_optimizer(config.flow.learning_rate, config.flow.decay, count["guidance"])
 
@@ -99,13 +99,14 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
         drawn = draw(state, rows, key)
         if config.reading != "intermediate":
             return {"support_actions": drawn}
-        energies = support_energies(state, rows["observations"], drawn, config)
+        energies = support_energies(state.critic, rows["observations"], drawn, config.critic)
         return {"support_actions": drawn, "support_values": -energies / state.scale}
 
     def prepare(state: StagedState, sample: Columns, key: PRNGKeyArray) -> StagedState:
         """The policy's training starts afresh from μ, and Q gets its unit."""
         drawn = draw(state, sample, key)
-        unit = energy_unit(support_energies(state, sample["observations"], drawn, config), "advantage")
+        energies = support_energies(state.critic, sample["observations"], drawn, config.critic)
+        unit = energy_unit(energies, "advantage")
         return state._replace(policy=begin(state.policy.ema, optimizer), scale=unit)
 
     def slope_of(state: StagedState, observations: Float[Array, "n o"]) -> Slope:
@@ -181,5 +182,7 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
         precompute=support if draws else None,
         precompute_reason="drawing the behaviour's actions",
     )
-    stages = behaviour_and_critic(config, spec, count, behaviour_optimizer, keep_behaviour)
+    stages = behaviour_and_critic(
+        config.flow, config.critic, spec, count, behaviour_optimizer, keep_behaviour
+    )
     return Agent(init, (*stages, guidance), play_best_of(config, spec), flow_parts(config))

@@ -25,9 +25,9 @@ from jaxtyping import Array, Float
 
 from tiltflow.flow import Flow
 from tiltflow.guidance.score_shift import Potential
+from tiltflow.tilting import log_mean_loss
 
 SMALLEST_TIME = 0.05
-LARGEST_EXPONENT = 5.0
 
 Slope = Callable[[Float[Array, "n a"]], Float[Array, "n a"]]
 """∇Q(s, ·)/u of one action at each state."""
@@ -61,14 +61,12 @@ def intermediate_loss(
     t: Float[Array, " n"],
     log_weights: Float[Array, " n"],
 ) -> Float[Array, ""]:
-    """E[e^y − y − 1], y = λQ(s, a)/u − f(x_t, t, s), of which f = log E[exp(λQ/u) | x_t] is the minimum.
+    """`log_mean_loss` of λQ(s, a)/u − f(x_t, t, s), of which f = log E[exp(λQ/u) | x_t] is the minimum.
 
     `log_weights` is λQ(s, a)/u, less anything that does not depend on a once s is given: f then changes by a
-    function of the state, which has no gradient. y is cut off at 5, beyond which its exponential would lead
-    every step.
+    function of the state, which has no gradient.
     """
-    y = jnp.minimum(log_weights - value.logit(t, x, observations), LARGEST_EXPONENT)
-    return jnp.mean(jnp.exp(y) - y - 1.0)
+    return log_mean_loss(log_weights - value.logit(t, x, observations))
 
 
 def shifted(

@@ -14,6 +14,7 @@ over an action's entries, as in the public code; q is of the data's actions, whe
 the policy that is played may be averaged over steps (`flow.ema`).
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -28,14 +29,34 @@ from tiltflow.agents.actor_critic import (
     q_size,
 )
 from tiltflow.agents.base import Agent
-from tiltflow.agents.baseline_configs import FQLConfig
 from tiltflow.agents.bc import init_flow
 from tiltflow.agents.one_step import apply_one_step, make_one_step
+from tiltflow.agents.registry import register
 from tiltflow.critics import q_values
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow, matching_loss
+from tiltflow.model_settings import CriticConfig, FlowConfig, check_kind
 from tiltflow.networks import MLP
 from tiltflow.optimize import Columns, Metrics, begin, gradient_step
+from tiltflow.settings import Count, NonNegative, check
+
+
+@dataclass(frozen=True)
+class FQLConfig:
+    """Flow Q-learning: a one-step policy distilled from a behaviour flow, up Q (arXiv 2502.02538)."""
+
+    flow: FlowConfig = FlowConfig(decay="none", ema=0.0, solver="euler", num_steps=10)
+    critic: CriticConfig = CriticConfig(kind="policy", aggregate="mean")
+    alpha: NonNegative = 1.0
+    """Weight of the squared distance to the flow's action of the same noise."""
+    normalize_q: bool = True
+    """Whether Q in the policy's loss is divided by the mean |Q| of the data's actions."""
+    actor_critic_steps: Count | None = None
+    """Gradient steps of policy and critic; without it the whole of --steps."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_kind(self.critic, "policy", why="fql's values the one-step policy's own next actions.")
 
 
 class Distilled(NamedTuple):
@@ -47,7 +68,8 @@ class Distilled(NamedTuple):
 
 def build(config: FQLConfig, spec: Spec, steps: int) -> Agent:
     """The agent: one stage, in which every step is one of the critic and one of both flow and policy."""
-    optimizer = policy_optimizer(config.flow, config, steps)
+    steps = config.actor_critic_steps or steps
+    optimizer = policy_optimizer(config.flow, steps)
 
     def init_policy(key: PRNGKeyArray):
         flow_key, one_step_key = jax.random.split(key)
@@ -87,7 +109,7 @@ def build(config: FQLConfig, spec: Spec, steps: int) -> Agent:
         return draw(state.policy.ema.one_step, observations, key, config.flow.play_noise)
 
     return build_actor_critic(
-        config,
+        config.critic,
         spec,
         steps,
         batch_size=config.flow.batch_size,
@@ -96,3 +118,6 @@ def build(config: FQLConfig, spec: Spec, steps: int) -> Agent:
         act=act,
         back_up=next_actions,
     )
+
+
+register("fql", FQLConfig(), build)

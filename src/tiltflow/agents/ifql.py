@@ -14,6 +14,8 @@ the critic's, theirs two on 512; a = argmax of Q, which the authors use for thei
 the implicit weights. Rewards keep their scale, which IDQL's authors change for D4RL.
 """
 
+from dataclasses import dataclass
+
 from jaxtyping import PRNGKeyArray
 
 from tiltflow.agents.actor_critic import (
@@ -24,22 +26,41 @@ from tiltflow.agents.actor_critic import (
     policy_optimizer,
 )
 from tiltflow.agents.base import Agent, flow_parts
-from tiltflow.agents.baseline_configs import BestOfNConfig
 from tiltflow.agents.bc import behaviour_update, init_flow
+from tiltflow.agents.registry import register
 from tiltflow.data.transitions import Spec
+from tiltflow.model_settings import DIFFUSION, CriticConfig, FlowConfig, check_kind
 from tiltflow.optimize import Columns, begin
+from tiltflow.settings import Count, check
+
+
+@dataclass(frozen=True)
+class BestOfNConfig:
+    """Behaviour cloning beside IQL's critic; the best of N actions by Q is played (ifql, idql)."""
+
+    flow: FlowConfig = FlowConfig()
+    critic: CriticConfig = CriticConfig(kind="expectile")
+    num_candidates: Count = 32
+    """N, the actions drawn at a state, of which the one of highest Q is taken."""
+    actor_critic_steps: Count | None = None
+    """Gradient steps of policy and critic; without it the whole of --steps."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_kind(self.critic, "expectile", why="ifql and idql are defined by expectile.")
 
 
 def build(config: BestOfNConfig, spec: Spec, steps: int) -> Agent:
     """The agent: one stage, in which every step is one of the critic and one of plain matching."""
-    optimizer = policy_optimizer(config.flow, config, steps)
+    steps = config.actor_critic_steps or steps
+    optimizer = policy_optimizer(config.flow, steps)
 
     def clone(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> Stepped:
         policy, metrics = behaviour_update(state.policy, batch, key, config.flow, optimizer)
         return state._replace(policy=policy), metrics
 
     return build_actor_critic(
-        config,
+        config.critic,
         spec,
         steps,
         batch_size=config.flow.batch_size,
@@ -48,3 +69,7 @@ def build(config: BestOfNConfig, spec: Spec, steps: int) -> Agent:
         act=play_best_of(config, spec),
         parts=flow_parts(config),
     )
+
+
+register("ifql", BestOfNConfig(), build)
+register("idql", BestOfNConfig(flow=DIFFUSION, num_candidates=64), build)

@@ -14,16 +14,40 @@ over the batch unless `energy_scale="none"`; nothing decays but by choice. Rewar
 the authors change for D4RL's locomotion and mazes.
 """
 
+from dataclasses import dataclass
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.actor import Actor, begin_actor
 from tiltflow.agents.actor_critic import ActorCriticState, Stepped, build_actor_critic, policy_optimizer
 from tiltflow.agents.base import Agent
-from tiltflow.agents.baseline_configs import IQLConfig
+from tiltflow.agents.registry import register
 from tiltflow.critics import Critic, join, q_values
 from tiltflow.data.transitions import Spec
+from tiltflow.model_settings import ActorConfig, CriticConfig, check_kind
 from tiltflow.optimize import Columns, Metrics, gradient_step
+from tiltflow.settings import Count, EnergyScale, NonNegative, Positive, check
+
+
+@dataclass(frozen=True)
+class IQLConfig:
+    """Implicit Q-learning: an expectile critic and advantage-weighted regression (arXiv 2110.06169)."""
+
+    actor: ActorConfig = ActorConfig()
+    critic: CriticConfig = CriticConfig(kind="expectile")
+    alpha: NonNegative = 1.0
+    """α, inverse temperature of the weights exp(α·(Q − V)), in units of `energy_scale`."""
+    energy_scale: EnergyScale = "advantage"
+    """Unit of Q − V in the weights: its standard deviation over the batch, or its own, as published."""
+    max_weight: Positive = 100.0
+    """Largest weight of a transition."""
+    actor_critic_steps: Count | None = None
+    """Gradient steps of policy and critic; without it the whole of --steps."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_kind(self.critic, "expectile", why="iql has V of the expectile critic alone.")
 
 
 def advantage_weights(critic: Critic, batch: Columns, config: IQLConfig) -> Float[Array, " n"]:
@@ -37,7 +61,8 @@ def advantage_weights(critic: Critic, batch: Columns, config: IQLConfig) -> Floa
 
 def build(config: IQLConfig, spec: Spec, steps: int) -> Agent:
     """The agent: one stage, in which every step is one of the critic and one of the policy."""
-    optimizer = policy_optimizer(config.actor, config, steps)
+    steps = config.actor_critic_steps or steps
+    optimizer = policy_optimizer(config.actor, steps)
 
     def improve(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> Stepped:
         weights = advantage_weights(state.critic, batch, config)
@@ -54,11 +79,15 @@ def build(config: IQLConfig, spec: Spec, steps: int) -> Agent:
         return jnp.clip(state.policy.params(observations), -1.0, 1.0)
 
     return build_actor_critic(
-        config,
+        config.critic,
         spec,
         steps,
         batch_size=config.actor.batch_size,
         init_policy=lambda key: begin_actor(key, spec, config.actor, optimizer, squashed=False),
         improve=improve,
         act=act,
+        deterministic=True,
     )
+
+
+register("iql", IQLConfig(), build)

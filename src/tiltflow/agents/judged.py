@@ -27,7 +27,7 @@ def halves(critic: Critic) -> tuple[Critic, Critic]:
     return one, other
 
 
-def choose_beta(
+def judge_beta(
     energies: Float[Array, "n m"], judged: Float[Array, "n m"], unit: Float[Array, ""]
 ) -> Float[Array, ""]:
     """β* between 0.1 and 20, of E = −Q_A that weights and E = −Q_B that judges, at each state's actions."""

@@ -18,9 +18,9 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Stage
-from tiltflow.agents.configs import FlowConfig
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Generator
+from tiltflow.model_settings import FlowConfig
 from tiltflow.networks import MLP
 from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
 

@@ -1,16 +1,16 @@
 """Hyper-parameters of an algorithm on a task, where they differ from its defaults, each with its source.
 
 A preset is either found, in the file or paper that its source names, or ours: then the source says what it
-rests on. Numbers that nobody here has read in their source are ours.
+rests on. A number that nobody here has read in its source is ours.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
-from tiltflow.agents.baseline_configs import AgentConfig, BestOfNConfig, FQLConfig, IQLConfig, TD3BCConfig
-from tiltflow.agents.configs import BCConfig, FlowConfig, NetworkConfig
+from tiltflow.model_settings import CriticConfig
+from tiltflow.settings import override
 
 _FQL = "FQL's README (seohongpark/fql)"
 _VALUE_FLOWS = "Value Flows' README, for the same domain"
@@ -23,16 +23,30 @@ _REBRAC = "ReBRAC's configs (tinkoff-ai/ReBRAC)"
 
 @dataclass(frozen=True)
 class Preset:
-    """What `config` of an algorithm is on every task whose name begins with `tasks`."""
+    """What an algorithm has on every task whose name begins with `tasks`."""
 
     algorithm: str
     tasks: str
-    config: AgentConfig
-    found: bool
-    """Whether the values stand in `source`; otherwise they are our choice."""
+    default: Any
+    """The algorithm's own settings."""
+    rows: Mapping[str, Any]
+    """The others, as `--set` takes them."""
     source: str
+    """Where the values stand; it begins with "ours" where they are our choice."""
     steps: int | None = None
     """Gradient steps of a training where none are given; None: those of any training."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """The source of each row, where they have several."""
+
+    @cached_property
+    def config(self) -> Any:
+        """The settings."""
+        return override(self.default, self.rows)
+
+    @property
+    def found(self) -> bool:
+        """Whether the values have been read in the source."""
+        return not self.source.startswith("ours")
 
 
 class _Domain(NamedTuple):
@@ -102,92 +116,71 @@ _ADROIT = {
 }
 
 
-def presets(algorithm: str, default: AgentConfig) -> Iterator[Preset]:
-    """The presets of an algorithm with these defaults, the more special ones first."""
+def presets(algorithm: str, default: Any) -> Iterator[Preset]:
+    """The presets of an algorithm with these default settings, the more special ones first."""
     for domain, row in _OGBENCH.items():
-        preset = _of_domain(algorithm, domain, row, default)
-        yield replace(preset, tasks=f"{preset.tasks}{_DATA[domain]}-")
-        source = f"ours: that of the domain's {_DATA[domain]} data" if preset.found else preset.source
-        yield replace(preset, found=False, source=source)
-    if isinstance(default, FQLConfig):
+        rows, source = _of_domain(algorithm, row)
+        rows = _of_critic(default, row.discount) | rows
+        tasks, source = f"ogbench/{domain}-", source if rows else "ours: the defaults"
+        found = Preset(algorithm, f"{tasks}{_DATA[domain]}-", default, rows, source)
+        yield found
+        source = f"ours: that of the domain's {_DATA[domain]} data" if found.found else source
+        yield replace(found, tasks=tasks, source=source)
+    if algorithm == "fql":
         for name, alpha in _ADROIT.items():
-            config = _with_critic(default, aggregate="min", network=_of_critic(default.critic.network))
-            config = replace(config, flow=_gelu_flow(config.flow), alpha=float(alpha), normalize_q=False)
-            yield Preset(algorithm, f"d4rl/{name}-", config, True, _FQL)
-    if isinstance(default, TD3BCConfig) and algorithm == "rebrac":
+            rows = _of_critic(default) | _of_fql("min", alpha)
+            yield Preset(algorithm, f"d4rl/{name}-", default, rows, _FQL)
+    if algorithm == "rebrac":
         for name, (of_actor, of_critic) in _LOCOMOTION.items():
-            config = _with_critic(default, learning_rate=1e-3, batch_size=1024)
-            actor = replace(default.actor, learning_rate=1e-3, batch_size=1024)
-            config = replace(config, actor=actor, actor_penalty=of_actor, critic_penalty=of_critic)
-            yield Preset(algorithm, f"d4rl/{name}-v", config, True, _REBRAC)
-    if not isinstance(default, BCConfig) and default.critic.kind == "expectile":
+            rows = {"actor_penalty": of_actor, "critic_penalty": of_critic}
+            rows |= {f"{part}.learning_rate": 1e-3 for part in ("actor", "critic")}
+            rows |= {f"{part}.batch_size": 1024 for part in ("actor", "critic")}
+            yield Preset(algorithm, f"d4rl/{name}-v", default, rows, _REBRAC)
+    critic = getattr(default, "critic", None)
+    if isinstance(critic, CriticConfig) and critic.kind == "expectile":
         for robot in ("hopper", "halfcheetah", "walker2d", "ant"):
             source = "ours: IQL's expectile for dense rewards, for every agent that has one"
-            config = _with_critic(default, expectile=0.7)
-            yield Preset(algorithm, f"d4rl/{robot}-", config, False, source)
+            yield Preset(algorithm, f"d4rl/{robot}-", default, {"critic.expectile": 0.7}, source)
 
 
-def _of_domain(algorithm: str, domain: str, row: _Domain, default: AgentConfig) -> Preset:
-    tasks = f"ogbench/{domain}-"
-    if isinstance(default, BCConfig):
-        return Preset(algorithm, tasks, default, False, "ours: the defaults")
-    base = _with_critic(default, discount=row.discount, network=_of_critic(default.critic.network))
-    match base:
-        case FQLConfig():
-            config = _with_critic(base, aggregate=row.fql_aggregate)
-            config = replace(config, flow=_gelu_flow(config.flow), alpha=float(row.fql_alpha))
-            return _sourced(algorithm, tasks, replace(config, normalize_q=False), row.fql_source)
-        case IQLConfig():
-            actor = replace(base.actor, network=_gelu(base.actor.network))
-            config = replace(base, actor=actor, alpha=float(row.iql_alpha), energy_scale="none")
-            return _sourced(algorithm, tasks, config, row.iql_source)
-        case TD3BCConfig() if algorithm == "rebrac":
-            of_actor, of_critic = row.rebrac
-            config = replace(base, actor_penalty=float(of_actor), critic_penalty=float(of_critic))
-            config = replace(config, actor=replace(base.actor, network=_gelu(base.actor.network)))
-            return _sourced(algorithm, tasks, config, row.rebrac_source)
-        case BestOfNConfig() if algorithm == "ifql":
-            config = replace(base, flow=_gelu_flow(base.flow), num_candidates=row.candidates)
-            return _sourced(algorithm, tasks, config, row.candidates_source)
-    return Preset(
-        algorithm,
-        tasks,
-        base,
-        False,
-        "ours: the defaults, with FQL's discount and the non-linearity of its critics",
-    )
+def _of_domain(algorithm: str, row: _Domain) -> tuple[dict[str, Any], str]:
+    """What an algorithm has in a domain besides its critic's discount and non-linearity, and the source."""
+    match algorithm:
+        case "fql":
+            return _of_fql(row.fql_aggregate, row.fql_alpha), row.fql_source
+        case "iql":
+            rows = {"alpha": float(row.iql_alpha), "energy_scale": "none"}
+            return rows | {"actor.network.activation": "gelu"}, row.iql_source or _OURS
+        case "rebrac":
+            rows = dict(zip(("actor_penalty", "critic_penalty"), map(float, row.rebrac), strict=True))
+            return rows | {"actor.network.activation": "gelu"}, row.rebrac_source or _OURS
+        case "ifql":
+            rows = {"num_candidates": row.candidates, "flow.network.activation": "gelu"}
+            return rows, row.candidates_source or _OURS
+    return {}, "ours: the defaults, with FQL's discount and the non-linearity of its critics"
 
 
-def _sourced(algorithm: str, tasks: str, config: AgentConfig, source: str | None) -> Preset:
-    source = source or _OURS
-    return Preset(algorithm, tasks, config, not source.startswith("ours"), source)
+def _of_fql(aggregate: str, alpha: float) -> dict[str, Any]:
+    rows = {"alpha": float(alpha), "normalize_q": False, "critic.aggregate": aggregate}
+    return rows | {"flow.network.activation": "gelu"}
 
 
-# All networks of FQL's code, its own and those of its baselines, have this non-linearity; its critics' hidden
-# layers are normalised behind it. td3-bc, from which rebrac differs in this, stays without.
-def _of_critic(network: NetworkConfig) -> NetworkConfig:
-    normalised = network.layer_norm != "none"
-    return replace(_gelu(network), layer_norm="after" if normalised else "none")
+def _of_critic(default: Any, discount: float | None = None) -> dict[str, Any]:
+    """FQL's critic in the place of an algorithm's own; nothing where that has none.
+
+    All networks of FQL's code, its own and those of its baselines, have this non-linearity; its critics'
+    hidden layers are normalised behind it. td3-bc, from which rebrac differs in this, stays without.
+    """
+    critic = getattr(default, "critic", None)
+    if not isinstance(critic, CriticConfig):
+        return {}
+    rows: dict[str, Any] = {"critic.network.activation": "gelu"}
+    if critic.network.layer_norm != "none":
+        rows["critic.network.layer_norm"] = "after"
+    return rows if discount is None else rows | {"critic.discount": discount}
 
 
-def _gelu(network: NetworkConfig) -> NetworkConfig:
-    return replace(network, activation="gelu")
-
-
-def _gelu_flow(flow: FlowConfig) -> FlowConfig:
-    return replace(flow, network=_gelu(flow.network))
-
-
-def _with_critic(config: Any, **changes: Any) -> Any:
-    return replace(config, critic=replace(config.critic, **changes))
-
-
-@cache
-def _table(algorithm: str, default: AgentConfig) -> tuple[Preset, ...]:
-    return tuple(presets(algorithm, default))
-
-
-def find_preset(algorithm: str, default: AgentConfig, task: str) -> Preset:
+def find_preset(algorithm: str, default: Any, task: str) -> Preset:
     """The preset of an algorithm, whose defaults are given, on a task; the defaults where there is none."""
-    found = (preset for preset in _table(algorithm, default) if task.startswith(preset.tasks))
-    return next(found, Preset(algorithm, "", default, False, "ours: the defaults"))
+    found = (preset for preset in presets(algorithm, default) if task.startswith(preset.tasks))
+    return next(found, Preset(algorithm, "", default, {}, "ours: the defaults"))

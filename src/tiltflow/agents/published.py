@@ -4,15 +4,13 @@ Where a source begins with "found", the value has been read there; otherwise it 
 these presets cannot set, because nothing here does it, stands in the docstrings of qipo.py and flow_ql.py.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from tiltflow.agents.baseline_configs import AgentConfig
 from tiltflow.agents.presets import Preset
 
-ALGORITHMS_WITH_PRESET = ("qipo-ot", "qipo-diff", "diffusion-ql")
+_Rows = dict[str, Any]
 
+ALGORITHMS_WITH_PRESET = ("qipo-ot", "qipo-diff", "diffusion-ql")
 
 _QIPO_NAME = "a public repository that adapts code of the paper, provenance inferred"
 _QIPO = f"found: {_QIPO_NAME}"
@@ -20,99 +18,80 @@ _NOT_SAID = "ours: the source does not say"
 _DIFFUSION_QL_NAME = "Diffusion-QL's code (Zhendong-Wang/Diffusion-Policies-for-Offline-RL)"
 _DIFFUSION_QL = f"found: {_DIFFUSION_QL_NAME}"
 
-
-@dataclass(frozen=True)
-class Setting:
-    """A field of an agent's config, by the name that `--set.` takes with _ for -, and its value."""
-
-    key: str
-    value: Any
-    source: str
-
-
-_OF_QIPO = (
+_OF_QIPO: _Rows = {
     # Stage 1: behaviour. 600,000 steps of 1,200,000 (`shares`).
-    Setting("shares", "6:5:1", _QIPO),
-    Setting("flow.prediction", "noise", _QIPO),
-    Setting("flow.learning_rate", 1e-4, _QIPO),
-    Setting("flow.batch_size", 4096, _QIPO),
-    Setting("flow.decay", "none", f"{_NOT_SAID}; it speaks of Adam alone"),
-    Setting("flow.ema", 0.995, "ours: the found rate of the copy that support is drawn from"),
+    "shares": "6:5:1",
+    "flow.prediction": "noise",
+    "flow.learning_rate": 1e-4,
+    "flow.batch_size": 4096,
+    "flow.decay": "none",
+    "flow.ema": 0.995,
     # Sampling.
-    Setting("flow.solver", "dpm-solver++", _QIPO),
-    Setting("flow.num_steps", 15, _QIPO),
-    Setting("flow.play", "draw", _QIPO),
-    Setting("flow.play_noise", 1.0, _QIPO),
+    "flow.solver": "dpm-solver++",
+    "flow.num_steps": 15,
+    "flow.play": "draw",
+    "flow.play_noise": 1.0,
     # Stage 2: critic, 500,000 steps.
-    Setting("critic.kind", "in-support-softmax", _QIPO),
-    Setting("critic.ensemble", 2, _QIPO),
-    Setting("critic.aggregate", "min", _QIPO),
-    Setting("critic.network.width", 256, _QIPO),
-    Setting("critic.network.depth", 3, _QIPO),
-    Setting("critic.network.activation", "relu", _QIPO),
-    Setting("critic.network.layer_norm", "none", _QIPO),
-    Setting("critic.learning_rate", 3e-4, _QIPO),
-    Setting("critic.batch_size", 256, _QIPO),
-    Setting("critic.discount", 0.99, _QIPO),
-    Setting("critic.tau", 0.005, _QIPO),
-    Setting("critic.num_support_actions", 64, _QIPO),
+    "critic.kind": "in-support-softmax",
+    "critic.ensemble": 2,
+    "critic.aggregate": "min",
+    "critic.network.width": 256,
+    "critic.network.depth": 3,
+    "critic.network.activation": "relu",
+    "critic.network.layer_norm": "none",
+    "critic.learning_rate": 3e-4,
+    "critic.batch_size": 256,
+    "critic.discount": 0.99,
+    "critic.tau": 0.005,
+    "critic.num_support_actions": 64,
     # Stage 3: improvement, 100,000 steps.
-    Setting("beta", 3.0, _QIPO),
-    Setting("annealed", False, _QIPO),
-    Setting("energy_scale", "none", _QIPO),
-    Setting("num_support_actions", 64, _QIPO),
-    Setting("include_data_action", False, _QIPO),
-    Setting("data_share", None, _QIPO),
-    Setting("support", "dataset", _QIPO),
-    Setting("reference", "current", _QIPO),
-    Setting("baseline", "support", _QIPO),
-    Setting("support_noise", 1.0, _QIPO),
-    Setting("refresh_every", 10_000, _QIPO),
-    Setting("weights", "loss-weights", _QIPO),
-    Setting("improvement", "weighted", _QIPO),
-    Setting("improvement_batch_size", 256, _QIPO),
-    Setting("improvement_learning_rate", 1e-4, f"{_NOT_SAID}; that of stage 1"),
-    Setting("improvement_ema", 0.995, _QIPO),
-)
-_PATH = {
-    "qipo-ot": Setting("flow.path", "ot-clipped", f"{_QIPO}; where it begins is ours (paths.py)"),
-    "qipo-diff": Setting("flow.path", "vp", _QIPO),
+    "beta": 3.0,
+    "annealed": False,
+    "energy_scale": "none",
+    "num_support_actions": 64,
+    "include_data_action": False,
+    "data_share": None,
+    "support": "dataset",
+    "reference": "current",
+    "baseline": "support",
+    "support_noise": 1.0,
+    "refresh_every": 10_000,
+    "weights": "loss-weights",
+    "improvement": "weighted",
+    "improvement_batch_size": 256,
+    "improvement_learning_rate": 1e-4,
+    "improvement_ema": 0.995,
 }
-_ANTMAZE = (
-    Setting("critic.beta", 20.0, _QIPO),
-    Setting("critic.rewards", "minus-one", _QIPO),
-)
-_LOCOMOTION = (
-    Setting("critic.beta", 1.0, _QIPO),
-    Setting("critic.rewards", "return-range", _QIPO),
-)
-_ELSEWHERE = (
-    Setting("critic.beta", 1.0, "ours: what the source has outside antmaze"),
-    Setting("critic.rewards", "recorded", "ours: the source has no such task"),
-)
+_ANTMAZE: _Rows = {"critic.beta": 20.0, "critic.rewards": "minus-one"}
+_LOCOMOTION: _Rows = {"critic.beta": 1.0, "critic.rewards": "return-range"}
+_ELSEWHERE: _Rows = {"critic.beta": 1.0, "critic.rewards": "recorded"}
+_NOT_OF_QIPO = {
+    "critic.beta": "ours: what the source has outside antmaze",
+    "critic.rewards": "ours: the source has no such task",
+}
 _QIPO_STEPS = 1_200_000
 _ROBOTS = ("hopper", "halfcheetah", "walker2d")
 
-_OF_DIFFUSION_QL = (
-    Setting("num_candidates", 50, f"{_DIFFUSION_QL}, which draws one by softmax of Q instead of the best"),
-    Setting("flow.network.activation", "mish", _DIFFUSION_QL),
-    Setting("flow.network.width", 256, _DIFFUSION_QL),
-    Setting("flow.network.depth", 3, _DIFFUSION_QL),
-    Setting("flow.num_steps", 5, _DIFFUSION_QL),
-    Setting("flow.batch_size", 256, _DIFFUSION_QL),
-    Setting("flow.decay", "cosine", f"{_DIFFUSION_QL}, by the option of its README"),
-    Setting("flow.ema", 0.999, f"{_DIFFUSION_QL}: 0.995 at every fifth step"),
-    Setting("critic.ensemble", 2, _DIFFUSION_QL),
-    Setting("critic.aggregate", "min", _DIFFUSION_QL),
-    Setting("critic.network.activation", "mish", _DIFFUSION_QL),
-    Setting("critic.network.layer_norm", "none", _DIFFUSION_QL),
-    Setting("critic.network.width", 256, _DIFFUSION_QL),
-    Setting("critic.network.depth", 3, _DIFFUSION_QL),
-    Setting("critic.learning_rate", 3e-4, _DIFFUSION_QL),
-    Setting("critic.batch_size", 256, _DIFFUSION_QL),
-    Setting("critic.discount", 0.99, _DIFFUSION_QL),
-    Setting("critic.tau", 0.005, _DIFFUSION_QL),
-)
+_OF_DIFFUSION_QL: _Rows = {
+    "num_candidates": 50,
+    "flow.network.activation": "mish",
+    "flow.network.width": 256,
+    "flow.network.depth": 3,
+    "flow.num_steps": 5,
+    "flow.batch_size": 256,
+    "flow.decay": "cosine",
+    "flow.ema": 0.999,
+    "critic.ensemble": 2,
+    "critic.aggregate": "min",
+    "critic.network.activation": "mish",
+    "critic.network.layer_norm": "none",
+    "critic.network.width": 256,
+    "critic.network.depth": 3,
+    "critic.learning_rate": 3e-4,
+    "critic.batch_size": 256,
+    "critic.discount": 0.99,
+    "critic.tau": 0.005,
+}
 
 
 class _Row(NamedTuple):
@@ -140,17 +119,29 @@ _DIFFUSION_QL_TASKS = {
 _OTHER_TASK = _Row(3e-4, 1.0, 5.0, 1_000_000)
 
 
-def published_preset(algorithm: str, default: AgentConfig, task: str) -> tuple[Preset, tuple[Setting, ...]]:
-    """The preset of an algorithm, whose defaults are given, on a task, and what it sets."""
-    if algorithm == "diffusion-ql":
-        settings, steps, found, source = _diffusion_ql(task)
-    else:
-        settings, steps, found, source = _qipo(algorithm, task)
-    config = with_settings(default, {setting.key: setting.value for setting in settings})
-    return Preset(algorithm, task, config, found, source, steps), settings
+# Where a value is not of the source that its preset names.
+_OTHER_SOURCES = {
+    "qipo": {
+        "flow.path": f"{_QIPO}; where its clipped path begins is ours (paths.py)",
+        "flow.decay": f"{_NOT_SAID}; it speaks of Adam alone",
+        "flow.ema": "ours: the found rate of the copy that support is drawn from",
+        "improvement_learning_rate": f"{_NOT_SAID}; that of stage 1",
+    },
+    "diffusion-ql": {
+        "num_candidates": f"{_DIFFUSION_QL}, which draws one by softmax of Q instead of the best",
+        "flow.decay": f"{_DIFFUSION_QL}, by the option of its README",
+        "flow.ema": f"{_DIFFUSION_QL}: 0.995 at every fifth step",
+        "grad_norm": f"{_DIFFUSION_QL}; the critic's gradients are not clipped here",
+    },
+}
 
 
-def _qipo(algorithm: str, task: str) -> tuple[tuple[Setting, ...], int, bool, str]:
+def published_preset(algorithm: str, default: Any, task: str) -> Preset:
+    """The published preset of an algorithm, whose default settings are given, on a task."""
+    return (_diffusion_ql if algorithm == "diffusion-ql" else _qipo)(algorithm, default, task)
+
+
+def _qipo(algorithm: str, default: Any, task: str) -> Preset:
     own = _ELSEWHERE
     if task.startswith(("d4rl/", "minari/")):  # OGBench has an antmaze of its own, with costs for rewards
         if "antmaze" in task:
@@ -158,32 +149,20 @@ def _qipo(algorithm: str, task: str) -> tuple[tuple[Setting, ...], int, bool, st
         elif any(robot in task for robot in _ROBOTS):
             own = _LOCOMOTION
     found = own is not _ELSEWHERE and task.startswith(("d4rl/", "minari/D4RL/"))
+    rows = {"flow.path": "ot-clipped" if algorithm == "qipo-ot" else "vp", **_OF_QIPO, **own}
+    sources = dict.fromkeys(rows, _QIPO) | _OTHER_SOURCES["qipo"]
+    if own is _ELSEWHERE:
+        sources |= _NOT_OF_QIPO
     source = _QIPO_NAME if found else f"ours for this task, after {_QIPO_NAME}"
-    return (_PATH[algorithm], *_OF_QIPO, *own), _QIPO_STEPS, found, source
+    return Preset(algorithm, task, default, rows, source, _QIPO_STEPS, sources)
 
 
-def _diffusion_ql(task: str) -> tuple[tuple[Setting, ...], int, bool, str]:
+def _diffusion_ql(algorithm: str, default: Any, task: str) -> Preset:
     found = task in _DIFFUSION_QL_TASKS
     row = _DIFFUSION_QL_TASKS.get(task, _OTHER_TASK)
-    source = _DIFFUSION_QL if found else "ours: the middle of what Diffusion-QL's code has in locomotion"
-    own = (
-        Setting("flow.learning_rate", row.learning_rate, source),
-        Setting("eta", row.eta, source),
-        Setting("grad_norm", row.grad_norm, f"{source}; the critic's gradients are not clipped here"),
-    )
-    after = _DIFFUSION_QL_NAME if found else f"ours for this task, after {_DIFFUSION_QL_NAME}"
-    return (*_OF_DIFFUSION_QL, *own), row.steps, found, after
-
-
-def with_settings(config: Any, settings: Mapping[str, Any]) -> Any:
-    """The config with other values in those dotted fields, all at once: some suit each other alone."""
-    own: dict[str, Any] = {}
-    inner: dict[str, dict[str, Any]] = {}
-    for key, value in settings.items():
-        field, _, rest = key.partition(".")
-        if rest:
-            inner.setdefault(field, {})[rest] = value
-        else:
-            own[field] = value
-    own |= {field: with_settings(getattr(config, field), part) for field, part in inner.items()}
-    return replace(config, **own)
+    own = {"flow.learning_rate": row.learning_rate, "eta": row.eta, "grad_norm": row.grad_norm}
+    sources = dict.fromkeys(_OF_DIFFUSION_QL | own, _DIFFUSION_QL) | _OTHER_SOURCES["diffusion-ql"]
+    if not found:
+        sources |= dict.fromkeys(own, "ours: the middle of what Diffusion-QL's code has in locomotion")
+    source = _DIFFUSION_QL_NAME if found else f"ours for this task, after {_DIFFUSION_QL_NAME}"
+    return Preset(algorithm, task, default, _OF_DIFFUSION_QL | own, source, row.steps, sources)

@@ -26,12 +26,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.actor_critic import best_of
 from tiltflow.agents.base import Parts
-from tiltflow.agents.configs import CriticConfig
 from tiltflow.agents.sampling import play_actions, sample_support
 from tiltflow.critics import Critic, Ensemble, q_value, q_values
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Generator
 from tiltflow.guidance.score_shift import shift
+from tiltflow.model_settings import CriticConfig
 from tiltflow.paths import Path
 from tiltflow.settings import GuidanceName, Prediction
 

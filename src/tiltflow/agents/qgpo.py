@@ -18,8 +18,8 @@ actions' box; the parameters of μ and f are averaged and the step size of μ de
 where the authors report the best of several.
 """
 
-from dataclasses import asdict
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,20 +27,54 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent, Parts, Stage, split_steps
-from tiltflow.agents.baseline_configs import QGPOConfig
 from tiltflow.agents.bc import init_flow, make_optimizer
 from tiltflow.agents.behaviour_critic import behaviour_and_critic, energy_unit, support_energies
+from tiltflow.agents.registry import register
 from tiltflow.agents.sampling import play_actions, sample_support
 from tiltflow.critics import Critic, init_critic
 from tiltflow.data.transitions import Spec
 from tiltflow.guidance.energy_prediction import contrast
 from tiltflow.guidance.score_shift import Guided, Potential
+from tiltflow.model_settings import BEFORE, DIFFUSION, CriticConfig, FlowConfig, NetworkConfig, check_kind
 from tiltflow.networks import TimeNetwork
 from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
 from tiltflow.paths import PATHS, interpolate
+from tiltflow.settings import Bounds, Count, EnergyScale, NonNegative, check
 from tiltflow.tilting import effective_sample_size, tilt_weights
 
-SHARES = {"behaviour": 0.5, "critic": 0.3, "energy": 0.2}
+
+@dataclass(frozen=True)
+class QGPOConfig:
+    """Q-guided policy optimisation by contrastive energy prediction (arXiv 2304.12824)."""
+
+    flow: FlowConfig = FlowConfig()
+    critic: CriticConfig = CriticConfig(kind="in-support-softmax")
+    beta: NonNegative = 1.0
+    """Inverse temperature β, in units of `energy_scale`."""
+    energy_scale: EnergyScale = "advantage"
+    """Unit of E = −Q: the mean spread of Q over the behaviour's actions of a state, or Q's own."""
+    num_support_actions: Annotated[int, Bounds(2)] = 16
+    """Support actions of each state (M)."""
+    energy: NetworkConfig = NetworkConfig()
+    energy_batch_size: Count = 64
+    """States of one gradient step of the energy network."""
+    energy_learning_rate: NonNegative = 3e-4
+    """Adam's step size for the energy network."""
+    guidance_scale: NonNegative = 1.0
+    """s, the factor of the energy's gradient where actions are sampled; 1 is the tilt by β."""
+    behaviour_steps: Count | None = None
+    """Gradient steps of the behaviour stage; without it a share of --steps."""
+    critic_steps: Count | None = None
+    """Gradient steps of the critic stage; without it a share of --steps."""
+    energy_steps: Count | None = None
+    """Gradient steps of the energy stage; without it a share of --steps."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_kind(self.critic, "expectile", "in-support-softmax", why=BEFORE)
+
+
+_SHARES = {"behaviour": 0.5, "critic": 0.3, "energy": 0.2}
 
 
 class QGPOState(NamedTuple):
@@ -73,8 +107,8 @@ def contrastive_loss(
 
 def build(config: QGPOConfig, spec: Spec, steps: int) -> Agent:
     """The agent: behaviour, critic (then frozen), energy network."""
-    fixed = {name: getattr(config, f"{name}_steps") for name in SHARES}
-    count = split_steps(steps, SHARES, fixed)
+    fixed = {name: getattr(config, f"{name}_steps") for name in _SHARES}
+    count = split_steps(steps, _SHARES, fixed)
     behaviour_optimizer = make_optimizer(config.flow.learning_rate, config.flow.decay, count["behaviour"])
     energy_optimizer = optax.adam(config.energy_learning_rate)
     path = PATHS[config.flow.path]
@@ -101,7 +135,7 @@ def build(config: QGPOConfig, spec: Spec, steps: int) -> Agent:
     def support(state: QGPOState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:
         observations, M = rows["observations"], config.num_support_actions
         actions = sample_support(state.policy.ema, observations, key, M, spec, config.flow)
-        energies = support_energies(state, observations, actions, config)
+        energies = support_energies(state.critic, observations, actions, config.critic)
         return {"support_actions": actions, "support_energies": energies}
 
     def prepare(state: QGPOState, sample: Columns, key: PRNGKeyArray) -> QGPOState:
@@ -129,7 +163,7 @@ def build(config: QGPOConfig, spec: Spec, steps: int) -> Agent:
 
     def act(state: QGPOState, observations: Array, key: PRNGKeyArray) -> Array:
         def value(actions: Float[Array, "n m a"]) -> Float[Array, "n m"]:
-            return -support_energies(state, observations, actions, config) / state.scale
+            return -support_energies(state.critic, observations, actions, config.critic) / state.scale
 
         return play_actions(guided(state), observations, key, spec, config.flow, value)
 
@@ -146,5 +180,8 @@ def build(config: QGPOConfig, spec: Spec, steps: int) -> Agent:
         precompute=support,
         precompute_reason="drawing support actions",
     )
-    first_stages = behaviour_and_critic(config, spec, count, behaviour_optimizer)
+    first_stages = behaviour_and_critic(config.flow, config.critic, spec, count, behaviour_optimizer)
     return Agent(init, (*first_stages, energy_stage), act, parts)
+
+
+register("qgpo", QGPOConfig(flow=DIFFUSION), build)

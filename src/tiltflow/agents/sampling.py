@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.agents.configs import FlowConfig
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Generator
+from tiltflow.model_settings import FlowConfig
 
 Value = Callable[[Float[Array, "n m a"]], Float[Array, "n m"]]
 """Q of several actions at each state, in the unit in which η counts."""

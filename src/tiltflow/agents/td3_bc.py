@@ -16,6 +16,8 @@ row is left out; rewards keep their scale. td3-bc has three hidden layers, where
 no preset does, penalties are not chosen for each data set, as ReBRAC's are.
 """
 
+from dataclasses import dataclass, replace
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
@@ -23,15 +25,44 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from tiltflow.agents.actor import Actor, begin_actor, clipped_noise
 from tiltflow.agents.actor_critic import ActorCriticState, Stepped, build_actor_critic, policy_optimizer
 from tiltflow.agents.base import Agent
-from tiltflow.agents.baseline_configs import TD3BCConfig
+from tiltflow.agents.registry import register
 from tiltflow.critics import join, q_values
 from tiltflow.data.transitions import Spec
+from tiltflow.model_settings import ActorConfig, CriticConfig, NetworkConfig, check_kind
 from tiltflow.optimize import Columns, Metrics, gradient_step
+from tiltflow.settings import Count, Distance, NonNegative, check
+
+
+@dataclass(frozen=True)
+class TD3BCConfig:
+    """TD3 with a penalty on the distance to the data's actions (arXiv 2106.06860, 2305.09836)."""
+
+    actor: ActorConfig = ActorConfig()
+    critic: CriticConfig = CriticConfig(kind="policy")
+    actor_penalty: NonNegative = 0.4
+    """Weight of the squared distance to the data's action in the actor's loss, beside Q over mean |Q|."""
+    critic_penalty: NonNegative = 0.0
+    """Weight of the squared distance of the next action to the data's next action, taken off the backup."""
+    distance: Distance = "mean"
+    """How the squared distances of an action's entries are joined (td3-bc: mean, rebrac: sum)."""
+    target_noise: NonNegative = 0.2
+    """Standard deviation of the noise on the next action of the backup."""
+    target_noise_limit: NonNegative = 0.5
+    """Bound of that noise."""
+    actor_every: Count = 2
+    """Critic steps to one step of the actor."""
+    actor_critic_steps: Count | None = None
+    """Gradient steps of policy and critic; without it the whole of --steps."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_kind(self.critic, "policy", why="that of td3-bc and rebrac values their own next actions.")
 
 
 def build(config: TD3BCConfig, spec: Spec, steps: int) -> Agent:
     """The agent: one stage; `state.guide` counts the critic's steps."""
-    optimizer = policy_optimizer(config.actor, config, steps, every=config.actor_every)
+    steps = config.actor_critic_steps or steps
+    optimizer = policy_optimizer(config.actor, steps, every=config.actor_every)
 
     def distance(one: Float[Array, "n a"], other: Float[Array, "n a"]) -> Float[Array, " n"]:
         join = jnp.mean if config.distance == "mean" else jnp.sum
@@ -77,13 +108,29 @@ def build(config: TD3BCConfig, spec: Spec, steps: int) -> Agent:
         return state.policy.params(observations)
 
     return build_actor_critic(
-        config,
+        config.critic,
         spec,
         steps,
         batch_size=config.actor.batch_size,
         init_policy=lambda key: begin_actor(key, spec, config.actor, optimizer, squashed=True),
         improve=improve,
         act=act,
+        deterministic=True,
         back_up=back_up,
         init_guide=init_guide,
     )
+
+
+_PLAIN = NetworkConfig(activation="relu")
+
+register("td3-bc", TD3BCConfig(critic=CriticConfig(kind="policy", network=_PLAIN)), build)
+register(
+    "rebrac",
+    TD3BCConfig(
+        critic=CriticConfig(kind="policy", network=replace(_PLAIN, layer_norm="after")),
+        actor_penalty=0.1,
+        critic_penalty=0.01,
+        distance="sum",
+    ),
+    build,
+)

@@ -1,53 +1,50 @@
 """What a benchmark looks like while it goes: events of its runs in, counts and the time left out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
 
-from tiltflow.benchmark.plan import Run
-from tiltflow.benchmark.records import DONE, Record
+from tiltflow.benchmark.plan import PlannedRun
+from tiltflow.benchmark.records import DONE, RUN_LOG, RunRecord
 from tiltflow.errors import Interrupted
-from tiltflow.training.progress import Event, View, advance, seconds_left
-from tiltflow.training.stopping import REQUESTS
+from tiltflow.processes.executor import Event, error_of, failure
+from tiltflow.training.progress import View, advance, seconds_left
 
 
 @dataclass
 class Board:
     """Every run's record, and a view of those at work. Times are seconds of any monotonic clock."""
 
-    records: dict[Run, Record]
+    records: dict[PlannedRun, RunRecord]
     steps: int
     """Gradient steps of each run."""
     processes: int
     """Runs that go on at a time."""
-    views: dict[Run, View] = field(default_factory=dict)
-    began: dict[Run, float] = field(default_factory=dict)
-    tried: set[Run] = field(default_factory=set)
-    last_words: dict[Run, Mapping[str, Any]] = field(default_factory=dict)
+    views: dict[PlannedRun, View] = field(default_factory=dict)
+    began: dict[PlannedRun, float] = field(default_factory=dict)
+    tried: set[PlannedRun] = field(default_factory=set)
 
-    def of(self, *states: str) -> list[Run]:
+    def of(self, *states: str) -> list[PlannedRun]:
         """The runs in any of these states."""
         return [run for run, record in self.records.items() if record.state in states]
 
     @property
-    def waiting(self) -> list[Run]:
+    def waiting(self) -> list[PlannedRun]:
         """The runs to begin or to continue, those that failed in an earlier command among them."""
         unfinished = self.of("waiting", "interrupted", "failed")
         return [run for run in unfinished if run not in self.tried]
 
-    def advance(self, run: Run, event: Event, now: float, stopping: bool) -> None:
-        """Fold in one event of a run's process; a run that ends while all are `stopping` has not failed."""
+    def advance(self, run: PlannedRun, event: Event, now: float) -> None:
+        """Fold in one event of a run's job."""
         match event["event"]:
             case "launched":
                 self.records[run] = replace(self.records[run], state="running", reason=None)
                 self.views[run], self.began[run] = View(), now
                 self.tried.add(run)
-            case "done" | "failed":
-                self.last_words[run] = event
             case "exited":
                 del self.views[run]
                 seconds = self.records[run].seconds + now - self.began.pop(run)
-                ended = _ended(self.records[run], self.last_words.pop(run, None), event["code"], stopping)
+                ended = _ended(self.records[run], event, run.folder / RUN_LOG)
                 self.records[run] = replace(ended, seconds=seconds)
             case _:
                 self.views[run] = advance(self.views[run], event, now)
@@ -57,7 +54,7 @@ class Board:
     def leave(self, now: float) -> None:
         """The runs still at work are killed by an impatient user: their checkpoints are what is kept."""
         for run in list(self.views):
-            self.advance(run, {"event": "exited", "code": -9}, now, stopping=True)
+            self.advance(run, {"event": "exited", "failed": failure(Interrupted("Stopped."))}, now)
 
     def seconds_left(self, now: float) -> float | None:
         """Estimate of the wall seconds until all is done; None before anything is known.
@@ -73,7 +70,7 @@ class Board:
         total = sum(mean if seconds is None else seconds for seconds in left)
         return max(total / min(self.processes, len(left)), *known)
 
-    def _left(self, run: Run, now: float) -> float | None:
+    def _left(self, run: PlannedRun, now: float) -> float | None:
         if run in self.views and (left := seconds_left(self.views[run])) is not None:
             return left
         whole = self._whole(run, now)
@@ -83,7 +80,7 @@ class Board:
             return max(0.0, whole - (now - self.began[run]))
         return whole * (1 - self.records[run].step / self.steps)
 
-    def _whole(self, run: Run, now: float) -> float | None:
+    def _whole(self, run: PlannedRun, now: float) -> float | None:
         """Seconds of a whole run like this one."""
         done = [other for other in self.of(*DONE) if self.records[other].seconds > 0]
         alike = [other for other in done if other.agent == run.agent]
@@ -106,24 +103,15 @@ def _mean(values: Iterable[float]) -> float:
     return sum(values) / len(values)
 
 
-def _ended(record: Record, words: Mapping[str, Any] | None, code: int, stopping: bool) -> Record:
-    """The record of a run whose process has ended, with or without last words."""
-    if words is not None and words["event"] == "done":
-        result = words["result"]
-        if result is None:
-            return replace(record, state="trained")
-        kept = {key: result[key] for key in ("metric", "unit")}
-        return replace(record, state="finished", step=result["steps"], score=result["mean"], **kept)
-    asked = stopping or -code in REQUESTS or code == Interrupted.exit_code
-    if asked and (words is None or words["kind"] == "Interrupted"):
-        return replace(record, state="interrupted" if record.step else "waiting")
-    if words is None:
-        reason = (
-            f"Its process ended without a word (exit code {code}; −9 is what the system does when memory "
-            "runs out: fewer --processes need less)."
-        )
-    elif words["kind"] in ("UserError", "TrainingDiverged", "Interrupted"):
-        reason = words["text"]
-    else:
-        reason = f"{words['kind']}: {words['text']}"
-    return replace(record, state="failed", reason=" ".join(reason.split()))
+def _ended(record: RunRecord, event: Event, log: Path) -> RunRecord:
+    """The record of a run whose job has `exited`."""
+    if event["failed"] is not None:
+        error = error_of(event["failed"], log)
+        if isinstance(error, Interrupted):
+            return replace(record, state="interrupted" if record.step else "waiting")
+        return replace(record, state="failed", reason=" ".join(str(error).split()))
+    result = event["result"]
+    if result is None:
+        return replace(record, state="trained")
+    kept = {key: result[key] for key in ("metric", "unit")}
+    return replace(record, state="finished", step=result["steps"], score=result["mean"], **kept)

@@ -1,37 +1,46 @@
-"""What is to be run: tasks × agents × seeds, and the config of each. Standard library only."""
+"""What is to be run: tasks × agents × variants × seeds, and each config. Standard library only."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tiltflow.agents.configs import NetworkConfig
 from tiltflow.agents.registry import PRESETS, find_algorithm, preset
-from tiltflow.errors import UserError
+from tiltflow.benchmark.vary import variants, with_variant
+from tiltflow.errors import UserError, check_names
+from tiltflow.model_settings import NetworkConfig
 from tiltflow.tasks import find_task
 from tiltflow.training.config import TrainConfig
 
 
-class Run(NamedTuple):
+class PlannedRun(NamedTuple):
     """One training of one seed."""
 
     task: str
     agent: str
     seed: int
+    variant: str = ""
+    """The settings that it varies (vary.py)."""
 
     @property
     def folder(self) -> Path:
         """Its run folder, within that of the benchmark."""
-        return Path(self.task.replace("/", "-")) / self.agent / f"seed-{self.seed}"
+        return Path(self.task.replace("/", "-")) / self.agent / self.variant / f"seed-{self.seed}"
+
+    @property
+    def label(self) -> str:
+        """The agent with what is varied, as `tiltflow compare` calls them."""
+        return f"{self.agent} ({self.variant.replace(',', ', ')})" if self.variant else self.agent
 
     def __str__(self) -> str:
-        return f"{self.agent} on {self.task}, seed {self.seed}"
+        return f"{self.label} on {self.task}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which tasks, agents and seeds, and how long; `network` is (units of a layer, hidden layers).
+    """Which tasks, agents and seeds, and how long.
+
+    `network` is (units of a layer, hidden layers); of `vary`, "KEY=VALUE,VALUE", all combinations are run.
 
     Raises UserError for unknown names, names that occur twice and numbers that are out of range.
     """
@@ -48,10 +57,11 @@ class Plan:
     normalize_observations: bool = True
     play: bool = True
     preset: str = PRESETS[0]
+    vary: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_names("task", self.tasks)
-        _check_names("agent", self.agents)
+        check_names("task", self.tasks)
+        check_names("agent", self.agents)
         for task in self.tasks:
             find_task(task)
         for agent in self.agents:
@@ -61,22 +71,25 @@ class Plan:
         for run in self.runs():
             self.config(run)
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[PlannedRun]:
         """Every run, in the order of the queue: one seed of everything before the next seed."""
         return [
-            Run(task, agent, seed)
+            PlannedRun(task, agent, seed, variant)
             for seed in range(self.seed, self.seed + self.seeds)
             for task in self.tasks
             for agent in self.agents
+            for variant in variants(agent, find_algorithm(agent).config, self.vary)
         ]
 
-    def config(self, run: Run) -> TrainConfig:
+    def config(self, run: PlannedRun) -> TrainConfig:
         """The training that this run is: the plan's preset of its algorithm on its task."""
         agent = preset(run.agent, run.task, self.preset)
+        if self.network is not None:
+            agent = with_networks(agent, *self.network)
         return TrainConfig(
             algorithm=run.agent,
             task=run.task,
-            agent=agent if self.network is None else with_networks(agent, *self.network),
+            agent=with_variant(run.agent, agent, run.variant),
             data=self.data,
             seed=run.seed,
             steps=self.steps,
@@ -104,11 +117,3 @@ def with_networks(config: Any, width: int, depth: int) -> Any:
         name: with_networks(value, width, depth) for name, value in values.items() if is_dataclass(value)
     }
     return replace(config, **inner)
-
-
-def _check_names(what: str, given: Sequence[str]) -> None:
-    if not given:
-        raise UserError(f"No {what} was given: name at least one.")
-    for name in given:
-        if given.count(name) > 1:
-            raise UserError(f"The {what} {name} is given twice: name each once.")

@@ -1,49 +1,90 @@
-"""The queue of runs: one process a core, every change of state and every score on disk at once."""
+"""The queue of runs, each a job: every change of state and every score is on the disk at once."""
 
-import json
+import os
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from tiltflow.benchmark.board import Board
-from tiltflow.benchmark.plan import Plan, Run
-from tiltflow.benchmark.records import DONE, LOG, write_records
-from tiltflow.benchmark.summary import summarise, write_summary
-from tiltflow.training.config import to_dict
-from tiltflow.training.pool import Job, run_jobs
-from tiltflow.training.progress import Event
-from tiltflow.training.stopping import StopFlag
+from tiltflow.benchmark.plan import Plan, PlannedRun
+from tiltflow.benchmark.records import DONE, RUN_LOG, write_records
+from tiltflow.benchmark.scores import suite_scores, write_summary
+from tiltflow.files import read_json
+from tiltflow.processes.executor import Event, Executor, Job, Send
+from tiltflow.processes.locks import locked
+from tiltflow.processes.stopping import StopFlag, stopping_at_once
+from tiltflow.run_folder import RunFolder
+from tiltflow.training.config import from_dict, to_dict
 
-Show = Callable[[Run | None, Event | None], None]
+Show = Callable[[PlannedRun | None, Event | None], None]
 """Told of every event after the board, and of nothing (None, None) now and then."""
 
 
-def work_off(suite: str, plan: Plan, out: Path, board: Board, show: Show, stop: StopFlag) -> None:
-    """Run what is not finished, until all has ended or, when asked to stop, has a checkpoint.
+def work_off(
+    suite: str, plan: Plan, out: Path, board: Board, show: Show, executor: Executor, stop: StopFlag
+) -> None:
+    """PlannedRun what is not finished, until all has ended or, when asked to stop, has a checkpoint.
 
     A run that fails, or that the system kills, stops no other.
     """
     queue = [run for run in plan.runs() if board.records[run].state not in DONE]
-    jobs = [_job(plan, run, out) for run in queue]
+    work = f"{__name__}:{train_run.__name__}"
+    jobs = [
+        Job(
+            work,
+            {"config": to_dict(plan.config(run)), "folder": str(out / run.folder)},
+            out / run.folder / RUN_LOG,
+        )
+        for run in queue
+    ]
     try:
-        with closing(run_jobs(jobs, stop, board.processes)) as happenings:
-            for happening in happenings:
+        with closing(executor.submit(jobs, stop)) as told:
+            for happening in told:
                 if happening is None:
                     show(None, None)
                     continue
-                index, event = happening
-                board.advance(queue[index], event, time.monotonic(), stop.stopped)
+                run, event = queue[happening[0]], happening[1]
+                board.advance(run, event, time.monotonic())
                 if event["event"] in ("launched", "exited"):
                     write_records(suite, board.records, out)
-                if event["event"] == "exited" and board.records[queue[index]].state == "finished":
-                    write_summary(summarise(out), out)
-                show(queue[index], event)
+                if event["event"] == "exited" and board.records[run].state == "finished":
+                    write_summary(suite_scores(out), out)
+                show(run, event)
     finally:
         board.leave(time.monotonic())
         write_records(suite, board.records, out)
 
 
-def _job(plan: Plan, run: Run, out: Path) -> Job:
-    config = json.dumps(to_dict(plan.config(run)))
-    return Job(["tiltflow.benchmark.worker", str(out / run.folder), config], out / run.folder / LOG)
+def train_run(send: Send, config: dict[str, Any], folder: str) -> dict[str, Any] | None:
+    """The job of a run: train it from its last checkpoint, or its beginning, to its end; gives its result.
+
+    What an earlier command has trained with `--no-play` is played first, where this one plays. Without
+    playing there is no result. Raises what `tiltflow.training.run.train` raises.
+    """
+    # Several processes share an accelerator, where there is one: none may take all its memory.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    path, run, wanted = Path(folder), RunFolder(Path(folder)), from_dict(config, folder)
+    with stopping_at_once():
+        from tiltflow.training.display import PlainDisplay
+        from tiltflow.training.run import resume, train
+        from tiltflow.training.unplayed import play_kept, unplayed
+
+        log = PlainDisplay(lambda line: print(line, file=sys.stderr, flush=True))
+
+        def observe(event: Event) -> None:
+            log(event)
+            send(event)
+
+        begun = run.steps_kept() > 0
+        if begun and wanted.play and unplayed(path) and play_kept(path, observe):
+            observe({"event": "finished"})
+        elif begun:
+            resume(path, observe, config=wanted, in_this_process=True)
+        else:
+            with locked(path):
+                run.clear()
+            train(wanted, path, observe, in_this_process=True)
+    return read_json(run.result_file) if wanted.play else None

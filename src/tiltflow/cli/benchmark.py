@@ -4,25 +4,25 @@ import inspect
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from tiltflow.agents.registry import ALGORITHMS, PRESETS
-from tiltflow.benchmark.plan import Plan, Run, parse_network
+from tiltflow import words
+from tiltflow.agents.registry import PRESETS, known_algorithms
+from tiltflow.benchmark.plan import Plan, PlannedRun, parse_network
 from tiltflow.benchmark.records import (
     DONE,
-    LOG,
-    Record,
+    RUN_LOG,
+    RunRecord,
     check_unchanged,
     read_records,
     write_records,
 )
 from tiltflow.benchmark.suites import SUITES, Suite, find_suite
 from tiltflow.cli.bars import progress_bar
-from tiltflow.cli.results import interval_text, mean_text
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import Interrupted, UserError
 from tiltflow.tasks import Task, find_task
@@ -35,9 +35,9 @@ _NAMES = tyro.conf.arg(metavar="NAME [NAME …]")
 class Benchmark:
     """Train and evaluate every task of a suite with every agent and seed, one process a core.
 
-    Each is a run folder DIR/TASK/AGENT/seed-S of its own; DIR/benchmark.json says where all of them are,
-    DIR/summary.csv has the scores, DIR/compare what `tiltflow compare` makes of them. Called again, the
-    command continues what was interrupted, tries again what failed and keeps what is done.
+    Each is a run folder DIR/TASK/AGENT/[VARIANT/]seed-S of its own; DIR/benchmark.json says where all of
+    them are, DIR/summary.csv has the scores, DIR/compare what `tiltflow compare` makes of them. Called
+    again, the command continues what was interrupted, tries again what failed and keeps what is done.
     """
 
     suite: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SUITE")]
@@ -51,6 +51,11 @@ class Benchmark:
     preset: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(PRESETS) + "}")] = PRESETS[0]
     """Hyper-parameters of every agent: ours, or published, the settings that a source gives (qipo-ot,
     qipo-diff and diffusion-ql alone have them); in a folder of its own."""
+    vary: Annotated[
+        tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=VALUE[,VALUE …]")
+    ] = ()
+    """A setting of the agents that takes several values, as in beta=0.5,1,2; given again for another
+    setting, every combination is trained. KEY is what `tiltflow train AGENT` has as --set.KEY."""
     seeds: int = 2
     """Seeds of each task and agent: the first one of everything is run before the second of anything."""
     seed: int = TrainConfig.seed
@@ -109,24 +114,18 @@ class Benchmark:
                     f"The task {task} is not in the suite {suite.name}: {', '.join(suite.tasks)}."
                 )
         data = self.out / "data" if suite.collects and self.data is None else self.data
-        return Plan(
-            tasks=self.tasks or suite.tasks,
-            agents=self.agents or tuple(ALGORITHMS),
-            seeds=self.seeds,
-            seed=self.seed,
-            steps=self.steps,
-            evaluations=self.evaluations,
-            episodes=self.episodes,
-            data=None if data is None else str(data),
-            network=None if self.network is None else parse_network(self.network),
-            normalize_observations=self.normalize_observations,
-            play=self.play,
-            preset=self.preset,
-        )
+        given = {field.name: getattr(self, field.name) for field in fields(Plan)}
+        given |= {
+            "tasks": self.tasks or suite.tasks,
+            "agents": self.agents or tuple(known_algorithms()),
+            "data": None if data is None else str(data),
+            "network": None if self.network is None else parse_network(self.network),
+        }
+        return Plan(**given)
 
     def _check(self, suite: Suite, plan: Plan) -> list[Task]:
         """The tasks whose data are to be collected. Raises for what is missing and cannot be made."""
-        from tiltflow.benchmark.data import missing_data, need_packages, refuse_missing
+        from tiltflow.benchmark.missing_data import missing_data, need_packages, refuse_missing
 
         tasks = [find_task(name) for name in plan.tasks]
         if self.play:
@@ -137,26 +136,27 @@ class Benchmark:
             refuse_missing(missing, data)
         return missing
 
-    def _work(self, suite: Suite, plan: Plan) -> dict[Run, Record]:
+    def _work(self, suite: Suite, plan: Plan) -> dict[PlannedRun, RunRecord]:
         """Collect and train what is missing; returns what became of every run."""
         from tiltflow.benchmark.board import Board
-        from tiltflow.benchmark.data import collect_missing
-        from tiltflow.benchmark.display import show_board
+        from tiltflow.benchmark.board_display import show_board
+        from tiltflow.benchmark.missing_data import collect_missing
         from tiltflow.benchmark.queue import work_off
-        from tiltflow.training.pool import available_cores
-        from tiltflow.training.stopping import locked, stop_on_signals
+        from tiltflow.processes.local import LocalExecutor
+        from tiltflow.processes.locks import locked
+        from tiltflow.processes.stopping import stop_on_signals
 
-        cores = len(available_cores())
+        executor = LocalExecutor(self.processes)
         with locked(self.out), stop_on_signals() as stop:
             records = read_records(plan, self.out)
             write_records(suite.name, records, self.out)
-            board = Board(records, plan.steps, min(cores, self.processes or cores))
+            board = Board(records, plan.steps, len(executor.cores))
             missing = self._check(suite, plan)
             if missing and plan.data is not None:
                 with progress_bar("episodes") as advance:
                     collect_missing(missing, Path(plan.data), stop, advance)
             with show_board(board, self.out) as show:
-                work_off(suite.name, plan, self.out, board, show, stop)
+                work_off(suite.name, plan, self.out, board, show, executor, stop)
             stop.check()
             if board.of("interrupted"):
                 raise Interrupted("A run was asked to stop.")
@@ -172,11 +172,11 @@ class Benchmark:
             _print_scores(results)
             print(f"\nNo page was written that compares the runs: {error}", file=sys.stderr)
 
-    def _conclude(self, records: dict[Run, Record]) -> None:
+    def _conclude(self, records: dict[PlannedRun, RunRecord]) -> None:
         """Write and print the scores; name what failed."""
-        from tiltflow.benchmark.summary import summarise, write_summary
+        from tiltflow.benchmark.scores import suite_scores, write_summary
 
-        scores = summarise(self.out)
+        scores = suite_scores(self.out)
         if scores.results:
             print()
             self._compare(scores.results)
@@ -189,20 +189,21 @@ class Benchmark:
         if failed:
             print(f"\n{len(failed)} of {len(records)} runs failed:", file=sys.stderr)
             for run, record in failed.items():
-                print(f"{run}: {record.reason}\n  {self.out / run.folder / LOG}", file=sys.stderr)
+                print(f"{run}: {record.reason}\n  {self.out / run.folder / RUN_LOG}", file=sys.stderr)
         if failed or scores.problems:
             raise SystemExit(1)
 
 
-def _print_plan(plan: Plan, records: dict[Run, Record]) -> None:
-    """A line for each task and agent: seeds, their states, and the gradient steps that are left."""
+def _print_plan(plan: Plan, records: dict[PlannedRun, RunRecord]) -> None:
+    """A line for each task, agent and variant: its seeds' states, and the gradient steps that are left."""
+    lines: dict[tuple[str, str], list[RunRecord]] = {}
+    for run, record in records.items():
+        lines.setdefault((run.task, run.label), []).append(record)
     rows = []
-    for task in plan.tasks:
-        for agent in plan.agents:
-            mine = {run: record for run, record in records.items() if (run.task, run.agent) == (task, agent)}
-            states = Counter(record.state for record in mine.values())
-            left = sum(plan.steps - record.step for record in mine.values() if record.state not in DONE)
-            rows.append((task, agent, ", ".join(f"{n} {state}" for state, n in states.items()), f"{left:,}"))
+    for place, mine in lines.items():
+        states = Counter(record.state for record in mine)
+        left = sum(plan.steps - record.step for record in mine if record.state not in DONE)
+        rows.append((*place, ", ".join(f"{n} {state}" for state, n in states.items()), f"{left:,}"))
     print_table(("task", "agent", "seeds", "steps left"), rows)
     done = sum(record.state in DONE for record in records.values())
     print(f"\n{len(records)} runs of {plan.steps:,} steps: {done} finished, {len(records) - done} left")
@@ -212,10 +213,10 @@ def _print_scores(results: Sequence[dict[str, Any]]) -> None:
     rows = [
         (
             result["task"],
-            result["algorithm"],
+            PlannedRun(result["task"], result["algorithm"], 0, result["variant"]).label,
             result["metric"],
-            mean_text(result),
-            interval_text(result),
+            words.score_text(result["mean"], result["unit"]),
+            words.interval_text(result["ci95"], result["unit"]),
             f"{result['seeds']} × {result['episodes']}",
             result["data_checksum"][:8],
         )

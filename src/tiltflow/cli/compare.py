@@ -1,6 +1,6 @@
 """`tiltflow compare`: many runs in one table and on one page."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import comb
@@ -12,9 +12,9 @@ import tyro
 from tiltflow.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from tiltflow.report.compare.record import Comparison
-    from tiltflow.report.compare.summary import Summary
-    from tiltflow.report.compare.tables import Line
+    from tiltflow.report.compare.across_tasks import AcrossTasks
+    from tiltflow.report.compare.comparison import Comparison
+    from tiltflow.report.compare.comparison_tables import Line
 
 _TASKS = 4
 """Tasks or aggregates side by side where each column is a row."""
@@ -44,35 +44,33 @@ class Compare:
             raise UserError("Give at least one run folder: tiltflow compare RUN [RUN …].")
         if self.out.exists() and not self.out.is_dir():
             raise UserError(f"--out {self.out} is a file; give a folder, new or not.")
-        from tiltflow.report.compare.checks import runs_in
-        from tiltflow.report.compare.page import write_comparison
-        from tiltflow.report.compare.record import read_comparison
-        from tiltflow.report.compare.summary import summarise
-
-        runs, left_out = map(chain.from_iterable, zip(*map(runs_in, self.folders), strict=True))
-        comparison = read_comparison(runs, self.allow_different_data, left_out)
-        summary = summarise(comparison)
-        written = write_comparison(comparison, summary, self.out)
-        print_comparison(comparison, summary)
-        print(*written, sep="\n")
+        compare_runs(self.folders, self.out, self.allow_different_data)
 
 
-def print_comparison(comparison: "Comparison", summary: "Summary") -> None:
+def compare_runs(folders: Iterable[Path], out: Path, allow_different_data: bool = False) -> None:
+    """Print the table of these runs, write the files of the comparison, print their paths."""
+    from tiltflow.report.compare.across_tasks import across_tasks
+    from tiltflow.report.compare.comparable import runs_in
+    from tiltflow.report.compare.compare_page import write_comparison
+    from tiltflow.report.compare.comparison import read_comparison
+
+    runs, left_out = map(chain.from_iterable, zip(*map(runs_in, folders), strict=True))
+    comparison = read_comparison(runs, allow_different_data, left_out)
+    across = across_tasks(comparison)
+    written = write_comparison(comparison, across, out)
+    print_comparison(comparison, across)
+    print(*written, sep="\n")
+
+
+def print_comparison(comparison: "Comparison", across: "AcrossTasks") -> None:
     """Scores, aggregates and what they mean, as wide as a terminal bears."""
-    from tiltflow.report.compare.tables import (
-        SIDE_BY_SIDE,
-        aggregate_lines,
-        improvement_rows,
-        left_out_lines,
-        legend,
-        task_lines,
-    )
+    from tiltflow.report.compare import comparison_tables as tables
 
     labels = [column.label for column in comparison.columns]
-    tasks, aggregates = task_lines(comparison), aggregate_lines(comparison, summary)
-    if len(labels) <= SIDE_BY_SIDE:
+    tasks, aggregates = tables.task_lines(comparison), tables.aggregate_lines(comparison, across)
+    if len(labels) <= tables.SIDE_BY_SIDE:
         _print_lines(labels, [*tasks, *aggregates])
-        if rows := improvement_rows(summary):
+        if rows := tables.improvement_rows(across):
             print_table(["probability of improvement", "%", "tasks"], rows)
             print()
     else:
@@ -82,7 +80,7 @@ def print_comparison(comparison: "Comparison", summary: "Summary") -> None:
         print(
             f"Probabilities of improvement, for {comb(len(labels), 2)} pairs of columns, are on the page.\n"
         )
-    print(*legend(comparison), *left_out_lines(comparison), *summary.notes, sep="\n")
+    print(*tables.notes(comparison, across), sep="\n")
     print()
 
 

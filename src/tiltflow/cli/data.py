@@ -10,7 +10,7 @@ import tyro
 from tiltflow.cli.bars import progress_bar
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import UserError
-from tiltflow.tasks import collectable, find_task, list_tasks
+from tiltflow.tasks import find_task, list_tasks
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,13 @@ class DataList:
 
     def run(self) -> None:
         """Print the two tables."""
-        from tiltflow.data.collect import default_episodes
-        from tiltflow.data.locate import data_files, data_folder
+        from tiltflow.data.locate import data_folder, data_places
 
-        names = dict.fromkeys(task.dataset for task in list_tasks() if collectable(task))
-        rows = [(name, f"{default_episodes(name)} episodes") for name in names]
+        made = {task.dataset: task.source.collection(task) for task in list_tasks()}
+        rows = [(name, f"{collection.episodes} episodes") for name, collection in made.items() if collection]
         print_table(("data set to collect", "by default"), rows)
         folder = data_folder()
-        found = data_files(folder) if folder.is_dir() else []
+        found = data_places(folder) if folder.is_dir() else []
         print(f"\n{folder} holds {'these files:' if found else 'no data.'}")
         for path in found:
             print(f"  {path.name}  {path.stat().st_size / 2**20:.1f} MiB")
@@ -80,9 +79,9 @@ class DataAudit:
 
     def run(self) -> None:
         """Print every finding. Raises UserError where one is an error."""
-        from tiltflow.data.load import audit
+        from tiltflow.data.load import audit_path
 
-        findings = audit(self.path)
+        findings = audit_path(self.path)
         for finding in findings:
             print(f"{finding.level}: {finding}")
         errors = sum(finding.level == "error" for finding in findings)
@@ -109,15 +108,14 @@ class DataCollect:
 
     def run(self) -> None:
         """Collect with a progress bar and print the path of the file."""
-        from tiltflow.data.collect import collect, default_episodes
+        from tiltflow.data.collect import collect
 
-        episodes = default_episodes(self.name) if self.episodes is None else self.episodes
         with progress_bar("episodes") as advance:
 
             def progress(done: int, total: int) -> None:
                 advance(f"collecting {self.name}", done, total, "")
 
-            path = collect(self.name, episodes, self.out, self.seed, progress)
+            path = collect(self.name, self.episodes, self.out, self.seed, progress)
         print(path)
 
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tiltflow.agents.configs import BCConfig, CriticConfig, NetworkConfig, QIPOConfig
 from tiltflow.agents.registry import preset
-from tiltflow.cli.results import interval_text, mean_text
-from tiltflow.cli.tables import print_table
+from tiltflow.cli.compare import compare_runs
 from tiltflow.errors import UserError
-from tiltflow.files import read_json
+from tiltflow.model_settings import CriticConfig, NetworkConfig
 from tiltflow.packages import need
+from tiltflow.run_folder import RunFolder
+from tiltflow.settings import diff, diff_text
 from tiltflow.tasks import find_task
-from tiltflow.training.config import TrainConfig, differences, to_dict, with_defaults
+from tiltflow.training.config import TrainConfig, to_dict
 
 if TYPE_CHECKING:
     from tiltflow.training.display import Display
@@ -65,7 +65,7 @@ class Demo:
     """Seeds of each training."""
 
     def run(self) -> None:
-        """Do what is not done yet, then print the scores and the path of the page."""
+        """Do what is not done yet, then print the comparison and the paths of its files."""
         need("gymnasium_robotics", "mujoco", "matplotlib", "jinja2")
         configs = demo_configs(PLAN, self.out, self.seeds)
         runs = [self.out / config.algorithm for config in configs]
@@ -77,12 +77,8 @@ class Demo:
             _collect(self.out / "data", observe)
             for config, run in zip(configs, runs, strict=True):
                 _train(config, run, observe)
-        from tiltflow.report.page import write_demo_report
-
-        page = write_demo_report(runs, self.out / "report.html")
         print()
-        _print_scores(runs)
-        print(f"\n{page}")
+        compare_runs(runs, self.out / "compare")
 
 
 def parse(arguments: Sequence[str]) -> Demo:
@@ -93,7 +89,6 @@ def parse(arguments: Sequence[str]) -> Demo:
 def demo_configs(plan: DemoPlan, out: Path, seeds: int) -> list[TrainConfig]:
     """The trainings of a demo into the folder `out`: behaviour cloning, and QIPO-OT on top of it."""
     qipo = preset("qipo-ot", plan.task)
-    assert isinstance(qipo, QIPOConfig)
     qipo = replace(
         qipo,
         behaviour_steps=plan.behaviour_steps,
@@ -108,7 +103,7 @@ def demo_configs(plan: DemoPlan, out: Path, seeds: int) -> list[TrainConfig]:
     cloning = TrainConfig(
         algorithm="bc-flow",
         task=plan.task,
-        agent=BCConfig(flow=replace(qipo.flow, play_noise=1.0)),
+        agent=replace(preset("bc-flow", plan.task), flow=replace(qipo.flow, play_noise=1.0)),
         data=str(out / "data"),
         seeds=seeds,
         steps=plan.behaviour_steps,
@@ -121,11 +116,11 @@ def demo_configs(plan: DemoPlan, out: Path, seeds: int) -> list[TrainConfig]:
 
 def _check_same(config: TrainConfig, run: Path) -> None:
     """Raise UserError where `run` was begun with other settings."""
-    if (run / "config.json").exists():
-        changed = differences(with_defaults(read_json(run / "config.json")), to_dict(config))
+    if RunFolder(run).holds_run:
+        changed = diff(to_dict(RunFolder(run).read_config()), to_dict(config))
         if changed:
             raise UserError(
-                f"{run} was trained with other settings ({'; '.join(changed)}). Give the same options as "
+                f"{run} was trained with other settings ({diff_text(changed)}). Give the same options as "
                 "then, or another folder with --out."
             )
 
@@ -146,12 +141,12 @@ def _collect(folder: Path, observe: "Display") -> None:
 
 
 def _train(config: TrainConfig, run: Path, observe: "Display") -> None:
-    if (run / "result.json").exists():
+    if RunFolder(run).finished:
         observe(_message(f"{run} is trained already"))
         return
     from tiltflow.training.run import resume, train
 
-    if (run / "config.json").exists():
+    if RunFolder(run).holds_run:
         observe(_message(f"{run} is continued from its last checkpoint"))
         resume(run, observe)
     else:
@@ -160,18 +155,3 @@ def _train(config: TrainConfig, run: Path, observe: "Display") -> None:
 
 def _message(text: str) -> dict[str, Any]:
     return {"event": "message", "level": "info", "text": text}
-
-
-def _print_scores(runs: list[Path]) -> None:
-    results = [read_json(run / "result.json") for run in runs]
-    rows = [
-        (
-            result["algorithm"],
-            mean_text(result),
-            interval_text(result),
-            f"{result['seeds']} × {result['episodes']}",
-            f"{result['train_seconds']:.0f} s",
-        )
-        for result in results
-    ]
-    print_table(("algorithm", results[0]["metric"], "95 % interval", "seeds × episodes", "training"), rows)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from tiltflow.cli.results import describe_run, score_text
+from tiltflow.cli.results import describe_run, result_text
 from tiltflow.errors import UserError
 from tiltflow.settings import GuidanceName
 
@@ -66,7 +66,7 @@ class Evaluate:
             guidance = Guidance(self.guidance, tuple(map(float, settings)), self.critic)
         with show_progress() as observe:
             result = evaluate(self.folder, self.episodes, observe, guidance, self.noise)
-        print(score_text(result))
+        print(result_text(result))
         if guidance is not None:
             print(_choice_text(result))
         print(result["file"])

@@ -27,7 +27,7 @@ class Export:
         if self.out is not None and self.out.exists() and not self.out.is_dir():
             raise UserError(f"--out {self.out} is a file; give a folder, new or not.")
         from tiltflow.training.display import show_progress
-        from tiltflow.training.export import export_run
+        from tiltflow.training.policy_files import export_run
 
         with show_progress() as observe:
             paths = export_run(self.folder, self.out, observe)

@@ -1,7 +1,7 @@
 """`tiltflow guide`: new samples of the user's own data, tilted towards low energy or high score."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,11 +9,12 @@ import tyro
 
 from tiltflow.cli.bars import progress_bar
 from tiltflow.errors import UserError
-from tiltflow.guidance.configs import METHODS, FitConfig, find_method, unread_settings
-from tiltflow.settings import MethodName, TransformName
+from tiltflow.guidance.contract import FitConfig, Method
+from tiltflow.guidance.methods import METHODS, find_method, installed_methods
+from tiltflow.settings import TransformName
 
 if TYPE_CHECKING:
-    from tiltflow.guidance.problem import Fitted
+    from tiltflow.guidance.fitted import Fitted
 
 _PROGRAM = "tiltflow guide"
 
@@ -30,7 +31,7 @@ class Guide:
     """Energy of each row, low is good: a file of one column, or a column (npz: an array) of DATA."""
     score: Annotated[str | None, tyro.conf.arg(metavar="FILE|COLUMN")] = None
     """Score of each row in the place of --energy, high is good: E = −score."""
-    method: MethodName = "efm"
+    method: str = "efm"
     """Method; docs/guide.md says how to choose."""
     beta: float | None = None
     """Inverse temperature β ≥ 0, in 1/unit of the energy. Without it --target-ess chooses."""
@@ -52,7 +53,8 @@ class Guide:
     held_out: float = 0.05
     """Share of the rows, drawn by the seed and at most 2,000, that is kept from training to judge the samples
     by; 0: none, and no verdict. Nothing is held out for resample or with --condition."""
-    config: FitConfig = FitConfig()
+    config: tyro.conf.Suppress[FitConfig | None] = None
+    """Those of the method, of its own class: `parse` puts it here."""
 
     def run(self) -> None:
         """Read, train with a progress bar, sample, write the files, print what came out."""
@@ -77,19 +79,29 @@ class Guide:
 
 
 def parse(arguments: Sequence[str]) -> Guide:
-    """Read the arguments behind `tiltflow guide`; the method decides on the defaults of its settings.
+    """Read the arguments behind `tiltflow guide`; the method decides which settings there are.
 
-    Raises UserError for an unknown method, SystemExit for bad usage.
+    Raises UserError for an unknown method or a setting of another one, SystemExit for bad usage.
     """
     method = find_method(_peek(arguments))
-    missing: Any = tyro.MISSING
-    default = Guide(data=missing, out=missing, method=method.name, config=method.config)  # type: ignore[arg-type]
-    methods = "\n".join(f"  {m.name:<9} {m.description}" for m in METHODS.values())
+    _check_settings(method, arguments)
+    names = [*METHODS, *(name for name in installed_methods() if name not in METHODS)]
+    settings = f"Settings of {method.name}."
+    form = make_dataclass(
+        "Guide",
+        [
+            ("method", Annotated[str, tyro.conf.arg(metavar="{" + ",".join(names) + "}")], method.name),
+            ("config", Annotated[type(method.config), tyro.conf.arg(help=settings)], method.config),
+        ],
+        bases=(Guide,),
+        frozen=True,
+        kw_only=True,
+    )
+    described = "\n".join(f"  {m.name:<{max(map(len, METHODS))}} {m.description}" for m in METHODS.values())
     return tyro.cli(
-        Guide,
+        form,
         prog=_PROGRAM,
-        description=f"{Guide.__doc__}\n\n{methods}\n\nDefaults are those of {method.name}.",
-        default=default,
+        description=f"{Guide.__doc__}\n\n{described}\n\nDefaults are those of {method.name}.",
         args=arguments,
         config=(tyro.conf.FlagConversionOff, tyro.conf.OmitArgPrefixes),
     )
@@ -104,17 +116,35 @@ def _peek(arguments: Sequence[str]) -> str:
     return "efm"
 
 
+def _check_settings(method: Method, arguments: Sequence[str]) -> None:
+    """Raise UserError for a setting that another method has and this one has not."""
+    own = _options(method.config)
+    others = {option for other in METHODS.values() for option in _options(other.config)}
+    given = [argument.partition("=")[0].replace("_", "-") for argument in arguments]
+    unread = [option for option in given if option in others and option not in own]
+    if not method.uses_labels and "--labels" in given:
+        unread.append("--labels")
+    if unread:
+        raise UserError(
+            f"{', '.join(unread)}: --method {method.name} does not read that. Leave it out. The settings of "
+            f"{method.name} are {', '.join(own)}."
+        )
+
+
+def _options(config: Any) -> list[str]:
+    """The options of a config's fields and of its parts' fields."""
+    found: list[str] = []
+    for field in fields(config):
+        value = getattr(config, field.name)
+        found += _options(value) if is_dataclass(value) else ["--" + field.name.replace("_", "-")]
+    return found
+
+
 def _check_usage(guide: Guide) -> None:
     if guide.energy is not None and guide.score is not None:
         raise UserError("Give --energy (low is good) or --score (high is good), not both.")
-    if guide.energy is None and guide.score is None and guide.method != "unguided":
+    if guide.energy is None and guide.score is None and find_method(guide.method).tilts:
         raise UserError("Give --energy FILE|COLUMN (low is good) or --score FILE|COLUMN (high is good).")
-    unread = unread_settings(find_method(guide.method), guide.config)
-    if guide.labels is not None and guide.method not in ("cg", "cfg"):
-        unread.append("labels")
-    if unread:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in unread)
-        raise UserError(f"{options}: --method {guide.method} does not read that. Leave it out.")
     if guide.beta is not None and guide.target_ess is not None:
         raise UserError("Give --beta or --target-ess, not both: each determines the other.")
     if (guide.condition is None) != (guide.at is None):
@@ -155,7 +185,8 @@ def _read(guide: Guide) -> tuple[Any, Any, Any]:
     points = table.join()
     energy = columns["energy"] if columns["score"] is None else -columns["score"]
     beta, target = guide.beta, guide.target_ess
-    if guide.method == "unguided":
+    method = find_method(guide.method)
+    if not method.tilts:
         energy, beta, target = np.zeros(len(points)), 0.0, None
     elif beta is None and target is None:
         target = 0.1
@@ -164,7 +195,7 @@ def _read(guide: Guide) -> tuple[Any, Any, Any]:
     given["transform"] = guide.transform
     at = None if guide.at is None else _conditions(guide.at)
     whole = make_problem(**arrays, **given)  # what is wrong with the files is told with their own row numbers
-    if guide.method == "resample" or at is not None or int(guide.held_out * len(points)) == 0:
+    if not method.new_points or at is not None or int(guide.held_out * len(points)) == 0:
         return whole, at, None
     kept, out = split(len(points), guide.held_out, guide.seed)
     held = HeldOut(points[out], np.reshape(energy, -1)[out])

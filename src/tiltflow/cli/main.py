@@ -10,9 +10,10 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from tiltflow import __version__
+from tiltflow.agents import plugged
 from tiltflow.cli.failures import exit_code, paragraph
 from tiltflow.errors import UserError, nearest
-from tiltflow.training.stopping import stopping_at_once
+from tiltflow.processes.stopping import stopping_at_once
 from tiltflow.trust import trusting
 
 
@@ -53,8 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug, trust = "--debug" in arguments, "--trust" in arguments
     try:
-        with stopping_at_once(), trusting() if trust else nullcontext():
-            _dispatch([argument for argument in arguments if argument not in ("--debug", "--trust")])
+        arguments, plugins = _take_plugins([word for word in arguments if word not in ("--debug", "--trust")])
+        with stopping_at_once(), trusting() if trust else nullcontext(), plugged(*plugins):
+            _dispatch(arguments)
         sys.stdout.flush()
         return 0
     except SystemExit as stop:  # the parser has said what is wrong, or printed its help
@@ -67,6 +69,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(paragraph(error), file=sys.stderr)
         return exit_code(error)
+
+
+def _take_plugins(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The arguments without `--plugin FILE`, and the files."""
+    rest, plugins = list[str](), list[str]()
+    words = iter(arguments)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option != "--plugin":
+            rest.append(word)
+        elif not (file := value if equals else next(words, "")):
+            raise UserError("--plugin needs a file: --plugin FILE.py.")
+        else:
+            plugins.append(file)
+    return rest, plugins
 
 
 def _dispatch(arguments: list[str]) -> None:
@@ -104,5 +121,7 @@ options:
   --debug     show the traceback of an error; may stand anywhere
   --trust     run code that a data set or run folder names, and read what unpacks to many times its size;
               may stand anywhere
+  --plugin FILE.py
+              run a file of yours that registers algorithms (docs/own-agent.md); may stand anywhere
 
 exit codes: 0 done, 1 diverged or failed, 2 bad usage or input, 130 interrupted"""

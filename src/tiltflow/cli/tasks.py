@@ -1,17 +1,16 @@
 """`tiltflow tasks`: what `--task` takes, and what is known of one task: its presets and published scores."""
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from tiltflow.agents.presets import find_preset
-from tiltflow.agents.registry import ALGORITHMS, has_published, named_preset
+from tiltflow.agents.registry import has_published, known_algorithms, named_preset
 from tiltflow.cli.tables import print_table
-from tiltflow.errors import UserError
-from tiltflow.tasks import OPEN, Task, collectable, find_task, list_tasks
+from tiltflow.settings import diff
+from tiltflow.tasks import Task, collectable, find_task, list_tasks
 
 
 @dataclass(frozen=True)
@@ -28,14 +27,10 @@ class Tasks:
 
     def run(self) -> None:
         """Print the table. Raises UserError where no task is left."""
-        own = self.text.startswith(("minari/", "file/"))
-        if own or any(task.name == self.text for task in list_tasks()):
+        tasks = [task for task in list_tasks() if self.text in task.name]
+        if not tasks or any(task.name == self.text for task in tasks):
             _describe(find_task(self.text))
             return
-        tasks = [task for task in list_tasks() if self.text in task.name]
-        if not tasks:
-            find_task(self.text)
-            raise UserError(f"No task has {self.text!r} in its name.")
         print_table(("task", "score", "horizon", "data"), _rows(tasks))
 
 
@@ -45,16 +40,14 @@ def parse(arguments: Sequence[str]) -> Tasks:
 
 
 def _rows(tasks: Sequence[Task]) -> list[tuple[str, str, str, str]]:
-    """One row a task; the five tasks of an OGBench data set share the row of its default task."""
-    rows: dict[str, tuple[str, str, str, str]] = {}
+    """One row for the tasks that their source lists by the same name, as its first task has it."""
+    first: dict[str, Task] = {}
     for task in tasks:
-        name = task.name
-        if task.family == "ogbench":
-            place = name.partition("-singletask")[0]
-            name = f"{place}-singletask[-task1…5]-v0"
-        source = "collect" if collectable(task) else "file or folder"
-        rows.setdefault(name, (name, _score(task), f"{task.horizon} steps", source))
-    return list(rows.values())
+        first.setdefault(task.source.listed(task), task)
+    return [
+        (name, _score(task), f"{task.horizon} steps", "collect" if collectable(task) else "file or folder")
+        for name, task in first.items()
+    ]
 
 
 def _score(task: Task) -> str:
@@ -63,17 +56,17 @@ def _score(task: Task) -> str:
 
 def _describe(task: Task) -> None:
     """Print what a task is, the preset of each algorithm on it, and what others have published."""
-    from tiltflow.evaluation.published import published
+    from tiltflow.evaluation.published_scores import published
 
-    own = "the environment's own limit of steps, or " if task.family in OPEN else ""
+    own = "the environment's own limit of steps, or " if task.source.open_task else ""
     print(f"{task.name}: {task.description}; {_score(task)}, {own}{task.horizon} steps\n")
     print("Presets, where they differ from the algorithm's defaults (train ALGORITHM --task TASK --help):")
     rows = []
-    for algorithm in ALGORITHMS.values():
+    for algorithm in known_algorithms().values():
         preset = find_preset(algorithm.name, algorithm.config, task.name)
         changed = ", ".join(
             f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"
-            for key, value in _changes(algorithm.config, preset.config)
+            for key, (_, value) in diff(algorithm.config, preset.config).items()
         )
         rows.append((algorithm.name, changed or "–", ("found: " if preset.found else "") + preset.source))
         if has_published(algorithm.name):
@@ -82,11 +75,7 @@ def _describe(task: Task) -> None:
             source = ("found: " if entry.found else "") + entry.source
             rows.append((f"{algorithm.name} published", how, source))
     print_table(("algorithm", "preset", "source"), rows)
-    if task.family == "ogbench":
-        print("\nFQL's code, where presets were found, has networks of 4×512, takes observations as they are")
-        print("and trains for 1,000,000 steps. Here none of it is so unless it is given: --network 512x4")
-        print("(benchmark) or --set. (train), --normalize-observations False, --steps 1000000.")
-    print()
+    print(f"\n{task.source.note}\n" if task.source.note else "")
     entries = published(task.name)
     scores = [(entry.algorithm, f"{entry.score:g}", entry.protocol, entry.source) for entry in entries]
     if not scores:
@@ -96,13 +85,3 @@ def _describe(task: Task) -> None:
     print_table(("algorithm", task.unit, "protocol", "source"), scores)
     for note in dict.fromkeys(f"{entry.source}: {entry.note}" for entry in entries if entry.note):
         print(f"\n{note}")
-
-
-def _changes(default: Any, config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted fields in which a config differs from the default, with their values."""
-    for field in dataclasses.fields(default):
-        before, after = getattr(default, field.name), getattr(config, field.name)
-        if dataclasses.is_dataclass(before):
-            yield from _changes(before, after, f"{prefix}{field.name}.")
-        elif before != after:
-            yield f"{prefix}{field.name}", after

@@ -11,15 +11,16 @@ import tyro
 from tiltflow.cli.bars import progress_bar
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import Interrupted, ProcessFailed
-from tiltflow.figures2d.plan import Plan
+from tiltflow.figures2d.figure_plan import FigurePlan
 from tiltflow.packages import need
-from tiltflow.settings import MethodName, SetName
+from tiltflow.settings import SetName
 
-_DEFAULT = Plan()
+_DEFAULT = FigurePlan()
+_METHODS = f"{{{','.join(_DEFAULT.methods)}}} […]"
 
 
 @dataclass(frozen=True)
-class Toy:
+class ToyFigures:
     """Sample the tilt of six 2-D sets with every method: figures, distances to the truth, a page.
 
     Reproduces Figures 1 to 3 of arXiv 2503.04975 and measures its Table 1; with flowq among the methods also
@@ -29,7 +30,7 @@ class Toy:
 
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder for report.html, figures/, table.csv, .md and .json, and cells/, which holds what is done."""
-    method: tuple[MethodName, ...] = _DEFAULT.methods  # type: ignore[assignment]
+    method: Annotated[tuple[str, ...], tyro.conf.arg(metavar=_METHODS)] = _DEFAULT.methods
     """Methods, one or several."""
     data: tuple[SetName, ...] = _DEFAULT.data  # type: ignore[assignment]
     """Sets, one or several."""
@@ -53,12 +54,12 @@ class Toy:
         """
         plan = self.plan()
         need("matplotlib", "jinja2")
-        from tiltflow.figures2d.run import compute
+        from tiltflow.figures2d.compute import compute
 
         try:
             with progress_bar("cells") as advance:
                 results = compute(plan, self.out, advance, lambda text: print(text, file=sys.stderr))
-        except KeyboardInterrupt as stop:
+        except (KeyboardInterrupt, Interrupted) as stop:
             raise Interrupted(
                 f"Interrupted. What is done is kept in {self.out}: the same command continues."
             ) from stop
@@ -70,9 +71,9 @@ class Toy:
                 f"The others are in {self.out}: the same command computes what is missing."
             )
 
-    def plan(self) -> Plan:
+    def plan(self) -> FigurePlan:
         """What is to be computed. Raises UserError for values that cannot be."""
-        return Plan(
+        return FigurePlan(
             data=self.data,
             methods=self.method,
             betas=self.beta,
@@ -83,16 +84,15 @@ class Toy:
             points=self.points,
         )
 
-    def _write(self, plan: Plan, numbers: dict, failures: dict) -> None:
+    def _write(self, plan: FigurePlan, numbers: dict, failures: dict) -> None:
         from tiltflow.figures2d import table
-        from tiltflow.figures2d.figures import Grid, Picture, draw_grid
+        from tiltflow.figures2d.drawing import Grid, Picture, draw_grid
+        from tiltflow.figures2d.figures_page import write_page
         from tiltflow.figures2d.grids import Gallery
-        from tiltflow.figures2d.page import write_page
         from tiltflow.figures2d.schedules import cases, trace_all
         from tiltflow.figures2d.trajectories import draw_schedules
 
         rows = table.table_rows(plan, numbers)
-        summaries = table.summarise(plan, rows)
         table.write_tables(self.out, rows)
         gallery = Gallery(plan, self.out / "cells", numbers).grids()
         grids: list[Grid | Picture] = [*gallery]
@@ -105,24 +105,19 @@ class Toy:
                 traced = trace_all(cases(plan.steps), self.out / "cells", advance)
             grids.append(draw_schedules(traced, self.out / "figures"))
         notes = [f"{cell.name} failed: {text}" for cell, text in failures.items()]
-        page = write_page(
-            self.out, plan, grids, summaries, rows, notes, figures=self.out / "figures", style=_style()
-        )
+        page = write_page(self.out, plan, grids, rows, notes, figures=self.out / "figures", style=_style())
         print("Distance to the truth / that of an exact sample, median over the sets: 1 is exact.\n")
-        print_table(table.summary_columns(plan), [table.summary_cells(summary) for summary in summaries])
+        print_table(*table.summary_table(plan, rows))
         print(f"\n{page}")
 
 
 def _style() -> str:
     """The style sheet of all pages."""
-    import jinja2
+    from tiltflow.report.html import render
 
-    from tiltflow.report.svg import COLOURS
-
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("tiltflow.report"), autoescape=False)
-    return environment.get_template("style.css.j2").render(colours=COLOURS)
+    return render("style.css.j2")
 
 
-def parse(arguments: Sequence[str]) -> Toy:
+def parse(arguments: Sequence[str]) -> ToyFigures:
     """Read the arguments behind `tiltflow toy`."""
-    return tyro.cli(Toy, prog="tiltflow toy", args=arguments)
+    return tyro.cli(ToyFigures, prog="tiltflow toy", args=arguments)

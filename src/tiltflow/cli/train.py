@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import tyro
 
 from tiltflow.agents.presets import Preset
-from tiltflow.agents.registry import ALGORITHMS, PRESETS, find_algorithm, named_preset
+from tiltflow.agents.registry import PRESETS, find_algorithm, known_algorithms, named_preset
 from tiltflow.cli.results import describe_run
 from tiltflow.errors import UserError
+from tiltflow.run_folder import RunFolder
 from tiltflow.settings import Count, RefusedSetting
 from tiltflow.tasks import find_task
 from tiltflow.training.config import TrainConfig
-from tiltflow.training.stopping import LOCK
 
 _PROGRAM = "tiltflow train"
 _OUT_HELP = "Run folder, new or empty; without it runs/ALGORITHM[-PRESET]-TASK-SEEDS."
@@ -152,7 +152,10 @@ def _form(algorithm: str, preset: Preset, name: str) -> Any:
 def _overview_form() -> Any:
     """The same where no algorithm is named: enough to show the help, or to say that one is missing."""
     return _extended(
-        ("algorithm", _argument(tyro.conf.Positional[str], metavar="ALGORITHM", help=", ".join(ALGORITHMS))),
+        (
+            "algorithm",
+            _argument(tyro.conf.Positional[str], metavar="ALGORITHM", help=", ".join(known_algorithms())),
+        ),
         ("agent", _hidden(object), None),
         ("preset", _argument(str, metavar="{" + ",".join(PRESETS) + "}", help=_PRESET_HELP), PRESETS[0]),
         ("out", _argument(Path | None, metavar="RUN", help=_OUT_HELP), None),
@@ -174,8 +177,9 @@ def _hidden(kind: Any) -> Any:
 
 
 def _overview() -> str:
-    width = max(map(len, ALGORITHMS))
-    lines = [f"  {name:<{width}}  {algorithm.description}" for name, algorithm in ALGORITHMS.items()]
+    known = known_algorithms()
+    width = max(map(len, known))
+    lines = [f"  {name:<{width}}  {algorithm.description}" for name, algorithm in known.items()]
     return "\n".join(
         [
             "Train an algorithm on a task, or resume a run.",
@@ -197,12 +201,12 @@ def default_out(config: TrainConfig, preset: str = PRESETS[0]) -> Path:
 
 def _check_out(out: Path) -> None:
     """Raise UserError where `out` holds something already, or cannot be written."""
-    if (out / "config.json").exists():
+    if RunFolder(out).holds_run:
         raise UserError(
             f"{out} holds a run already. Continue it with: {_PROGRAM} --resume {out}; "
             "or choose another folder with --out."
         )
-    if out.exists() and (not out.is_dir() or any(path.name != LOCK for path in out.iterdir())):
+    if not RunFolder(out).is_empty:
         raise UserError(f"{out} exists and is not an empty folder. Choose another one with --out.")
     there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     try:

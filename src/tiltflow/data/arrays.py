@@ -8,26 +8,17 @@ from tiltflow.data.audit import Finding
 from tiltflow.data.hdf5 import read_hdf5
 from tiltflow.errors import UserError
 from tiltflow.files import atomic_file
-from tiltflow.npz import Problem, read_npz
+from tiltflow.npz import ArrayFault, read_npz
 from tiltflow.packages import require
 
 # Every key that any of the formats uses; others (infos/…, metadata) are left unread.
-KEYS = (
-    "observations",
-    "actions",
-    "rewards",
-    "next_observations",
-    "terminations",
-    "ends",
-    "terminals",
-    "timeouts",
-    "qpos",
-    "qvel",
-    "button_states",
-)
+_KEYS = (
+    "observations", "actions", "rewards", "next_observations", "terminations", "ends", "terminals",
+    "timeouts", "qpos", "qvel", "button_states",
+)  # fmt: skip
 
 
-def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], list[Finding]]:
+def read_array_file(path: Path) -> tuple[dict[str, np.ndarray], list[Finding]]:
     """Read the known keys of an npz or HDF5 file (told apart by content) and what is wrong with the file.
 
     Raises UserError where there is no such file.
@@ -37,12 +28,12 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], list[Finding]]:
     with path.open("rb") as file:
         start = file.read(8)
     if start.startswith(b"PK"):
-        arrays, problems = read_npz(path, KEYS)
+        arrays, faults = read_npz(path, _KEYS)
     elif start == b"\x89HDF\r\n\x1a\n":
-        arrays, problems = read_hdf5(path, KEYS)
+        arrays, faults = read_hdf5(path, _KEYS)
     else:
-        arrays, problems = {}, [Problem(None, "is neither an npz nor an HDF5 file.")]
-    return arrays, [Finding("error", str(path), key, None, text) for key, text in problems]
+        arrays, faults = {}, [ArrayFault(None, "is neither an npz nor an HDF5 file.")]
+    return arrays, [Finding("error", str(path), key, None, text) for key, text in faults]
 
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:

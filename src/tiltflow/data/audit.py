@@ -6,12 +6,13 @@ from typing import Literal
 
 import numpy as np
 
+from tiltflow.data.formats import REQUIRED, FileColumns, Layout
 from tiltflow.errors import UserError
 
-Level = Literal["error", "warning"]
+_Level = Literal["error", "warning"]
 
 # Rounding in the recording policy; anything beyond is another action space.
-ACTION_TOLERANCE = 1e-3
+_ACTION_TOLERANCE = 1e-3
 FLAGS = ("terminations", "ends", "terminals", "timeouts")
 
 
@@ -19,7 +20,7 @@ FLAGS = ("terminations", "ends", "terminals", "timeouts")
 class Finding:
     """One fault of a data set. Errors stop a load; warnings are shown and kept with the run."""
 
-    level: Level
+    level: _Level
     file: str
     key: str | None
     row: int | None
@@ -39,49 +40,51 @@ def refuse_errors(findings: Iterable[Finding]) -> None:
         raise UserError(f"The data cannot be used. {errors[0]}{others}")
 
 
-def audit_columns(file: str, columns: dict[str, np.ndarray]) -> list[Finding]:
+def audit_recording(file: str, columns: FileColumns, layout: Layout) -> list[Finding]:
+    """Everything that is wrong with the columns of one file: keys, values and the ends of episodes."""
+    text = f"is missing. The file has to hold {', '.join(REQUIRED[layout])}."
+    missing = [Finding("error", file, key, None, text) for key in REQUIRED[layout] if key not in columns]
+    return missing + audit_columns(file, columns) + _audit_ends(file, columns, layout)
+
+
+def audit_columns(file: str, columns: FileColumns) -> list[Finding]:
     """Check the columns of one file: types, shapes, lengths, finite values, bounds of actions, rewards.
 
     `columns` may hold any of the keys of `Transitions` and of the D4RL and OGBench formats, [N] or [N, d].
     """
-
-    def finding(level: Level, key: str, text: str, row: int | None = None) -> Finding:
-        return Finding(level, file, key, row, text)
-
-    findings = []
+    faults: list[tuple[str, int | None, str]] = []
     sound = {}
     for key, column in columns.items():
-        if column.dtype.kind not in "biuf":
-            text = f"has the dtype {column.dtype}, which is not a number. Save it as float32."
-            findings.append(finding("error", key, text))
-        elif key == "actions" and column.dtype.kind != "f":
-            text = f"has the dtype {column.dtype}: only continuous actions (float32 in [−1, 1]) can be used."
-            findings.append(finding("error", key, text))
-        elif column.ndim != _dimensions(key):
-            text = f"has the shape {column.shape}, but {_dimensions(key)} dimension(s) are expected."
-            findings.append(finding("error", key, text))
+        if fault := _kind_fault(key, column):
+            faults.append((key, None, fault))
         else:
             sound[key] = column
     rows = {key: len(column) for key, column in sound.items()}
     if len(set(rows.values())) > 1:
-        reference = rows.get("observations", max(rows.values()))
-        wrong = next(key for key, count in rows.items() if count != reference)
-        text = f"has {rows[wrong]} rows, but 'observations' has {reference}."
-        findings.append(finding("error", wrong, text, min(rows[wrong], reference)))
+        expected = rows.get("observations", max(rows.values()))
+        key, count = next((key, count) for key, count in rows.items() if count != expected)
+        faults.append((key, min(count, expected), f"has {count} rows, but 'observations' has {expected}."))
     elif 0 in rows.values():
-        findings.append(finding("error", next(iter(rows)), "holds no rows."))
-    if "next_observations" in sound and "observations" in sound:
-        sizes = sound["next_observations"].shape[1], sound["observations"].shape[1]
-        if sizes[0] != sizes[1]:
-            text = f"has {sizes[0]} columns, but 'observations' has {sizes[1]}."
-            findings.append(finding("error", "next_observations", text))
-    for key, column in sound.items():
-        findings += _audit_values(file, key, column)
-    return findings
+        faults.append((next(iter(rows)), None, "holds no rows."))
+    if {"next_observations", "observations"} <= sound.keys():
+        size, expected = (sound[key].shape[1] for key in ("next_observations", "observations"))
+        if size != expected:
+            text = f"has {size} columns, but 'observations' has {expected}."
+            faults.append(("next_observations", None, text))
+    findings = [Finding("error", file, *fault) for fault in faults]
+    return findings + [found for key in sound for found in _audit_values(file, key, sound[key])]
 
 
-def _dimensions(key: str) -> int:
-    return 1 if key in ("rewards", *FLAGS) else 2
+def _kind_fault(key: str, column: np.ndarray) -> str:
+    """What is wrong with the type or the dimensions of a column; empty where nothing is."""
+    if column.dtype.kind not in "biuf":
+        return f"has the dtype {column.dtype}, which is not a number. Save it as float32."
+    if key == "actions" and column.dtype.kind != "f":
+        return f"has the dtype {column.dtype}: only continuous actions (float32 in [−1, 1]) can be used."
+    dimensions = 1 if key in ("rewards", *FLAGS) else 2
+    if column.ndim != dimensions:
+        return f"has the shape {column.shape}, but {dimensions} dimension(s) are expected."
+    return ""
 
 
 def _audit_values(file: str, key: str, column: np.ndarray) -> list[Finding]:
@@ -93,8 +96,8 @@ def _audit_values(file: str, key: str, column: np.ndarray) -> list[Finding]:
         value = column[row][bad[row]].flat[0] if column.ndim > 1 else column[row]
         text = f"is {value} ({int(bad.reshape(len(column), -1).any(axis=1).sum())} such rows)."
         return [Finding("error", file, key, row, text)]
-    if key in FLAGS and not np.isin(column, (0, 1)).all():
-        row = _first_row(~np.isin(column, (0, 1)))
+    if key in FLAGS and (bad := ~np.isin(column, (0, 1))).any():
+        row = _first_row(bad)
         return [Finding("error", file, key, row, f"is {column[row]}, but only 0 and 1 mean anything here.")]
     if key == "actions":
         return _audit_actions(file, column)
@@ -110,13 +113,31 @@ def _audit_actions(file: str, actions: np.ndarray) -> list[Finding]:
     worst = float(excess.max())
     if worst <= 0:
         return []
-    row = _first_row(excess > (ACTION_TOLERANCE if worst > ACTION_TOLERANCE else 0))
+    row = _first_row(excess > (_ACTION_TOLERANCE if worst > _ACTION_TOLERANCE else 0))
     count = int((excess > 0).any(axis=1).sum())
     where = f"{count} rows have actions outside [−1, 1]; the largest is {worst + 1:.7g} in size"
-    if worst > ACTION_TOLERANCE:
+    if worst > _ACTION_TOLERANCE:
         text = f"{where}. Scale (or clip) the actions to [−1, 1]; the environment's bounds are mapped to ±1."
         return [Finding("error", file, "actions", row, text)]
     return [Finding("warning", file, "actions", row, f"{where}: clipped.")]
+
+
+def _audit_ends(file: str, columns: FileColumns, layout: Layout) -> list[Finding]:
+    """Warn of an episode that the end of the file cuts, and of episodes that never end."""
+    keys = [key for key in ("ends", "terminals", "timeouts", "terminations") if key in columns]
+    flags = [columns[key] for key in keys if columns[key].ndim == 1 and len(columns[key])]
+    if not flags or len({len(flag) for flag in flags}) > 1:
+        return []
+    ends = np.logical_or.reduce([flag.astype(bool) for flag in flags])
+    if not ends.any():
+        steps = "each: true ends in 'terminals', time limits in 'timeouts'"
+        how = steps if layout == "steps" else "each episode, time limits included"
+        text = f"no row ends an episode. Mark the last row of {how}."
+        return [Finding("warning", file, keys[0], None, text)]
+    if not ends[-1]:
+        text = "the last episode has no end; the last row is taken for one."
+        return [Finding("warning", file, keys[0], len(ends) - 1, text)]
+    return []
 
 
 def _first_row(bad: np.ndarray) -> int:

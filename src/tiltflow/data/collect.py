@@ -1,86 +1,75 @@
 """Making data sets without a download, by the published protocols, every episode from its own seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from tiltflow.data.arrays import write_npz
-from tiltflow.data.formats import Columns
+from tiltflow.data.formats import FileColumns
 from tiltflow.errors import UserError, nearest
-from tiltflow.tasks import Task, collectable, list_tasks
+from tiltflow.tasks import Collection, Task, list_tasks
 
-Progress = Callable[[int, int], None]
+OGBENCH_STEPS = 1001
+"""Rows of an episode of OGBench's data."""
 
-# Training episodes of the published OGBench data sets, where they are not 1000.
-_EPISODES = {"cube-triple": 3000, "cube-quadruple": 5000, "puzzle-4x5": 3000, "puzzle-4x6": 5000}
-
-
-class CollectionProtocol(Protocol):
-    """How the episodes of one data set are made."""
-
-    def episode(self, random: np.random.Generator) -> Columns: ...
+_Progress = Callable[[int, int], None]
 
 
-def default_episodes(name: str) -> int:
-    """How many training episodes the published data set has, or a useful number for a point maze."""
-    task = collectable_task(name)
-    if task.family == "pointmaze":
-        return 200
-    return _EPISODES.get("-".join(task.dataset.split("-")[:2]), 1000)
+def collect(
+    name: str, episodes: int | None, out: Path, seed: int = 0, progress: _Progress | None = None
+) -> Path:
+    """Make the data set `name` (of the data set or of a task) and return the npz written.
 
-
-def collectable_task(name: str) -> Task:
-    """A task whose data set is `name` (of the data set or of the task). Raises UserError for others."""
-    tasks = [task for task in list_tasks() if collectable(task)]
-    for task in tasks:
-        if name in (task.dataset, task.name):
-            return task
-    names = {task.dataset for task in tasks} | {task.name for task in tasks if task.family == "pointmaze"}
-    raise UserError(
-        f"The data set {name!r} cannot be collected.{nearest(name, names)} `tiltflow data list` lists those "
-        "that can; all others come from a file or folder given with --data."
-    )
-
-
-def collect(name: str, episodes: int, out: Path, seed: int = 0, progress: Progress | None = None) -> Path:
-    """Make `episodes` episodes (and a tenth as many for OGBench's -val file) and return the npz written.
-
-    Episode i is a function of (name, seed, i), so a longer collection begins with a shorter one; equal
-    arguments give equal bytes. `progress` is called with (episodes done, episodes in all).
+    `episodes` are those of training, by default as many as the source says; OGBench's -val file gets a tenth
+    as many. Episode i is a function of (name, seed, i), so a longer collection begins with a shorter one;
+    equal arguments give equal bytes. `progress` is called with (episodes done, episodes in all).
+    Raises UserError where the data set cannot be collected.
     """
+    task, collection = _find(name)
+    episodes = collection.episodes if episodes is None else episodes
     if episodes < 1:
         raise UserError(f"--episodes {episodes}: at least one episode has to be collected.")
-    task = collectable_task(name)
-    protocol = _protocol(task)
-    validation = max(1, episodes // 10) if task.family == "ogbench" else 0
-    path = out / f"{task.dataset}.npz"
+    protocol = collection.protocol(task)
+    parts = {out / f"{task.dataset}.npz": episodes}
+    if task.source.states:
+        parts[out / f"{task.dataset}-val.npz"] = max(1, episodes // 10)
     done = 0
-    for part, (count, file) in enumerate(
-        [(episodes, path), (validation, path.with_name(f"{task.dataset}-val.npz"))]
-    ):
+    for part, (file, count) in enumerate(parts.items()):
         collected = []
         for index in range(count):
             collected.append(protocol.episode(np.random.default_rng([seed, part, index])))
             done += 1
             if progress:
-                progress(done, episodes + validation)
-        if collected:
-            keys = collected[0]
-            write_npz(file, {key: np.concatenate([one[key] for one in collected]) for key in keys})
-    return path
+                progress(done, sum(parts.values()))
+        write_npz(file, {key: np.concatenate([one[key] for one in collected]) for key in collected[0]})
+    return out / f"{task.dataset}.npz"
 
 
-def _protocol(task: Task) -> CollectionProtocol:
-    if task.family == "pointmaze":
-        from tiltflow.data.collect_pointmaze import PointMazeProtocol
+def ogbench_columns(rows: Sequence[tuple[np.ndarray, np.ndarray, dict]]) -> FileColumns:
+    """OGBench's columns of one episode, of the state, the action and the info after it at every step.
 
-        return PointMazeProtocol(task)
-    if "-navigate" in task.dataset:
-        from tiltflow.data.collect_navigate import NavigateProtocol
+    The last row only supplies the next observation.
+    """
+    states, actions, infos = zip(*rows, strict=True)
+    columns = {
+        "observations": np.array(states, np.float32),
+        "actions": np.array(actions, np.float32),
+        "terminals": np.arange(len(rows)) == len(rows) - 1,
+        "qpos": np.array([info["prev_qpos"] for info in infos], np.float32),
+        "qvel": np.array([info["prev_qvel"] for info in infos], np.float32),
+    }
+    if len(infos[0].get("prev_button_states", ())):
+        columns["button_states"] = np.array([info["prev_button_states"] for info in infos], np.int64)
+    return columns
 
-        return NavigateProtocol(task)
-    from tiltflow.data.collect_manipulation import ManipulationProtocol
 
-    return ManipulationProtocol(task)
+def _find(name: str) -> tuple[Task, Collection]:
+    made = [(task, collection) for task in list_tasks() if (collection := task.source.collection(task))]
+    for task, collection in made:
+        if name in (task.dataset, task.name):
+            return task, collection
+    raise UserError(
+        f"The data set {name!r} cannot be collected.{nearest(name, {task.dataset for task, _ in made})} "
+        "`tiltflow data list` lists those that can; all others come from a file or folder given with --data."
+    )

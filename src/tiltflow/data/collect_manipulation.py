@@ -12,12 +12,12 @@ from typing import Any, final
 
 import numpy as np
 
-from tiltflow.data.formats import Columns
+from tiltflow.data.collect import OGBENCH_STEPS, ogbench_columns
+from tiltflow.data.formats import FileColumns
 from tiltflow.environments import lend_global_random, make_ogbench
 from tiltflow.tasks import Task
 
-EPISODE_STEPS = 1001
-NOISE = 0.1
+_NOISE = 0.1
 _NOISE_SHAPE = np.array([1.0, 1.0, 1.0, 3.0, 10.0])
 # Bounds of the probability, drawn per episode, that a cube is to be put on another.
 _STACKING = {"cube-single": (0.0, 0.0), "cube-double": (0.0, 0.25), "cube-triple": (0.05, 0.35)}
@@ -27,9 +27,9 @@ _DEFAULT_STACKING = (0.5, 0.5)
 
 @final
 class ManipulationProtocol:
-    """Collects episodes in OGBench's columns: observations, actions, terminals, qpos, qvel, button_states."""
+    """Collects episodes in OGBench's columns."""
 
-    def __init__(self, task: Task, steps: int = EPISODE_STEPS):
+    def __init__(self, task: Task, steps: int = OGBENCH_STEPS):
         self._steps = steps
         self._place, _, self._kind = task.dataset.removesuffix("-v0").rpartition("-")
         self._environment = make_ogbench(
@@ -38,43 +38,31 @@ class ManipulationProtocol:
         self._random_actions = 0.0 if self._kind == "play" else 0.2 if "puzzle" in self._place else 0.1
         self._oracles = self._make_oracles()
 
-    def episode(self, random: np.random.Generator) -> Columns:
-        """One episode; its last row only supplies the next observation."""
+    def episode(self, random: np.random.Generator) -> FileColumns:
+        """One episode; a function of the generator's state."""
         with lend_global_random(np.random.RandomState(int(random.integers(2**31)))):
             while True:
                 columns = self._attempt(random)
                 if not self._place.startswith("scene") or _cube_in_sight(columns["qpos"]):
                     return columns
 
-    def _attempt(self, random: np.random.Generator) -> Columns:
+    def _attempt(self, random: np.random.Generator) -> FileColumns:
         state, info = self._environment.reset(seed=int(random.integers(2**31)))
         stacking = random.uniform(*_STACKING.get(self._place, _DEFAULT_STACKING))
-        level = random.uniform(0.0, NOISE)
+        level = random.uniform(0.0, _NOISE)
         oracle = self._oracles[info["privileged/target_task"]]
         oracle.reset(state, info)
         rows = []
         for _ in range(self._steps):
             action = self._action(random, oracle, state, info, level)
             following, _, _, _, info = self._environment.step(action)
-            rows.append(
-                (state, action, info["prev_qpos"], info["prev_qvel"], info.get("prev_button_states", ()))
-            )
+            rows.append((state, action, info))
             if oracle.done:
                 following, info = self._environment.set_new_target(p_stack=stacking)
                 oracle = self._oracles[info["privileged/target_task"]]
                 oracle.reset(following, info)
             state = following
-        observations, actions, qpos, qvel, buttons = zip(*rows, strict=True)
-        columns = {
-            "observations": np.array(observations, np.float32),
-            "actions": np.array(actions, np.float32),
-            "terminals": np.arange(self._steps) == self._steps - 1,
-            "qpos": np.array(qpos, np.float32),
-            "qvel": np.array(qvel, np.float32),
-        }
-        if len(buttons[0]):
-            columns["button_states"] = np.array(buttons, np.int64)
-        return columns
+        return ogbench_columns(rows)
 
     def _action(
         self, random: np.random.Generator, oracle: Any, state: np.ndarray, info: dict, level: float
@@ -96,7 +84,7 @@ class ManipulationProtocol:
         module = importlib.import_module(f"ogbench.manipspace.oracles.{style}.{target}_{style}")
         oracle = getattr(module, f"{target.capitalize()}{style.capitalize()}Oracle")
         arguments: dict[str, Any] = (
-            {"noise": NOISE, "noise_smoothing": 0.5} if style == "plan" else {"min_norm": 0.4}
+            {"noise": _NOISE, "noise_smoothing": 0.5} if style == "plan" else {"min_norm": 0.4}
         )
         if place == "puzzle":
             arguments["gripper_always_closed"] = True

@@ -9,13 +9,12 @@ from typing import final
 
 import numpy as np
 
-from tiltflow.data.formats import Columns
-from tiltflow.data.shortest_paths import Cell, free_cells, next_cells
-from tiltflow.environments import make_gymnasium
+from tiltflow.data.formats import FileColumns
+from tiltflow.data.shortest_paths import MazeCell, free_cells, next_cells
 from tiltflow.tasks import Task
 
-POSITION_GAIN, VELOCITY_GAIN, NOISE = 10.0, -1.0, 0.5
-ARRIVED = 0.25
+_POSITION_GAIN, _VELOCITY_GAIN, _NOISE = 10.0, -1.0, 0.5
+_ARRIVED = 0.25
 
 
 @final
@@ -23,23 +22,23 @@ class PointMazeProtocol:
     """Collects episodes of a `pointmaze/` task with the rewards of its evaluation goal."""
 
     def __init__(self, task: Task):
-        self._environment = make_gymnasium(task)
+        self._environment = task.source.environment(task, None)
         self._horizon = task.horizon
         self._maze = self._environment.maze
         self._walls = np.array(self._maze.maze_map) == 1
         self._cells = free_cells(self._walls)
         self._ways = {cell: next_cells(self._walls, cell) for cell in self._cells}
 
-    def episode(self, random: np.random.Generator) -> Columns:
+    def episode(self, random: np.random.Generator) -> FileColumns:
         """One episode in the columns of `Transitions`; a function of the generator's state."""
         state, _ = self._environment.reset(seed=int(random.integers(2**31)))
         goal_cell, goal = self._draw_goal(random)
         observations, actions, rewards = [state], [], []
-        for noise in random.normal(0.0, NOISE, (self._horizon, 2)):
-            if np.hypot(*(state[:2] - goal)) < ARRIVED:
+        for noise in random.normal(0.0, _NOISE, (self._horizon, 2)):
+            if np.hypot(*(state[:2] - goal)) < _ARRIVED:
                 goal_cell, goal = self._draw_goal(random)
-            force = POSITION_GAIN * (self._waypoint(state, goal_cell, goal) - state[:2])
-            action = np.clip(force + VELOCITY_GAIN * state[2:] + noise, -1.0, 1.0).astype(np.float32)
+            force = _POSITION_GAIN * (self._waypoint(state, goal_cell, goal) - state[:2])
+            action = np.clip(force + _VELOCITY_GAIN * state[2:] + noise, -1.0, 1.0).astype(np.float32)
             state, reward, *_ = self._environment.step(action)
             observations.append(state)
             actions.append(action)
@@ -55,11 +54,11 @@ class PointMazeProtocol:
             "ends": last,
         }
 
-    def _draw_goal(self, random: np.random.Generator) -> tuple[Cell, np.ndarray]:
+    def _draw_goal(self, random: np.random.Generator) -> tuple[MazeCell, np.ndarray]:
         cell = self._cells[random.integers(len(self._cells))]
         return cell, self._maze.cell_rowcol_to_xy(cell) + random.uniform(-0.25, 0.25, 2)
 
-    def _waypoint(self, state: np.ndarray, goal_cell: Cell, goal: np.ndarray) -> np.ndarray:
+    def _waypoint(self, state: np.ndarray, goal_cell: MazeCell, goal: np.ndarray) -> np.ndarray:
         row, column = self._maze.cell_xy_to_rowcol(state[:2])
         cell = (int(row), int(column))
         # A point squeezed against a wall may be just across the border of its cell.

@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from tiltflow.data.audit import Finding
-from tiltflow.data.formats import Columns, from_steps, from_transitions, layout_of
-from tiltflow.data.load import read_file
-from tiltflow.data.locate import data_files
-from tiltflow.data.minari_folder import is_minari, read_minari
+from tiltflow.data.formats import FileColumns, layout_of, to_transitions
+from tiltflow.data.load import read_recording
+from tiltflow.data.locate import data_places
 from tiltflow.data.transitions import Transitions
 from tiltflow.tasks import Task
 
@@ -38,24 +37,20 @@ def describe(data: Transitions, task: Task | None = None) -> Lines:
 
 def describe_path(path: Path) -> list[tuple[str, Lines]]:
     """For each file of a path, or a Minari folder: its keys, transitions (if it has rewards) and faults."""
-    if is_minari(path):
-        return [(str(path), _describe_columns(*read_minari(path)))]
-    return [(str(file), _describe_columns(*read_file(file))) for file in data_files(path)]
+    read = [(place, *read_recording(place)) for place in data_places(path)]
+    return [(str(place), _describe_columns(columns, found)) for place, (_, columns), found in read]
 
 
-def _describe_columns(columns: Columns, findings: list[Finding]) -> Lines:
+def _describe_columns(columns: FileColumns, findings: list[Finding]) -> Lines:
     lines = [
         (key, f"{'×'.join(map(str, column.shape))} {column.dtype}, {_range(column)}")
         for key, column in columns.items()
     ]
-    layout = layout_of(columns)
-    sound = not any(finding.level == "error" for finding in findings)
-    if sound and layout == "states":
-        lines.append(("episodes", f"{int(columns['terminals'].sum()):,}"))
-    elif sound and layout == "transitions":
-        lines += describe(from_transitions(columns))
-    elif sound:
-        lines += describe(from_steps(columns, horizon=len(columns["rewards"])))
+    if not any(finding.level == "error" for finding in findings):
+        if layout_of(columns) == "states":
+            lines.append(("episodes", f"{int(columns['terminals'].sum()):,}"))
+        else:
+            lines += describe(to_transitions(columns, None, horizon=len(columns["rewards"])))
     return lines + [(finding.level, str(finding)) for finding in findings]
 
 

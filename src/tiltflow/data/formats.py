@@ -1,14 +1,12 @@
 """The three layouts of columns, told apart by their keys, and how each becomes transitions."""
 
-from dataclasses import replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from tiltflow.data.audit import Finding
 from tiltflow.data.transitions import Transitions
 
-Columns = dict[str, np.ndarray]
+FileColumns = dict[str, np.ndarray]
 Layout = Literal["transitions", "steps", "states"]
 
 # transitions: our own. steps: D4RL. states: OGBench, without rewards, or with those of one task in columns
@@ -20,39 +18,47 @@ REQUIRED: dict[Layout, tuple[str, ...]] = {
 }
 
 
-def has_rewards(columns: Columns) -> bool:
+class Recording(NamedTuple):
+    """The columns of one file (or folder), by its name."""
+
+    file: str
+    columns: FileColumns
+
+
+def has_rewards(columns: FileColumns) -> bool:
     """Whether columns in the OGBench layout hold the rewards of a task, so that no simulator is needed."""
     return {"terminals", "rewards", "terminations"} <= columns.keys()
 
 
-def layout_of(columns: Columns) -> Layout:
-    """The layout that the keys of a file suggest."""
-    if has_rewards(columns):
+def layout_of(columns: FileColumns, states: bool | None = None) -> Layout:
+    """The layout that the keys suggest; `states` says whether it is that of OGBench, where this is known."""
+    if states or (states is None and has_rewards(columns)):
         return "states"
-    if "terminations" in columns or "ends" in columns:
+    if not has_rewards(columns) and ("terminations" in columns or "ends" in columns):
         return "transitions"
-    if "qpos" in columns and "rewards" not in columns:
+    if states is None and "qpos" in columns and "rewards" not in columns:
         return "states"
     return "steps"
 
 
-def missing_keys(file: str, columns: Columns, layout: Layout) -> list[Finding]:
-    """An error for each key that the layout needs and the file does not have."""
-    needs = ", ".join(REQUIRED[layout])
-    return [
-        Finding("error", file, key, None, f"is missing. The file has to hold {needs}.")
-        for key in REQUIRED[layout]
-        if key not in columns
-    ]
+def to_transitions(columns: FileColumns, states: bool | None, horizon: int) -> Transitions:
+    """The transitions of sound columns in any of the layouts; `states` as in `layout_of`."""
+    match layout_of(columns, states):
+        case "transitions":
+            return from_transitions(columns)
+        case "steps":
+            return from_steps(columns, horizon)
+        case "states":
+            return from_states(columns)
 
 
-def from_transitions(columns: Columns) -> Transitions:
+def from_transitions(columns: FileColumns) -> Transitions:
     """Our own layout: the columns as they are, but that the last row ends an episode."""
-    transitions = _transitions(**{key: columns[key] for key in REQUIRED["transitions"]})
-    return replace(transitions, ends=np.append(transitions.ends[:-1], True))
+    *rest, ends = (columns[key] for key in REQUIRED["transitions"])
+    return _transitions(*rest, np.append(ends[:-1], True))
 
 
-def from_steps(columns: Columns, horizon: int) -> Transitions:
+def from_steps(columns: FileColumns, horizon: int) -> Transitions:
     """The D4RL layout: `terminals` are true ends, `timeouts` time limits.
 
     With `next_observations` every row is a transition. Without, the next row supplies them, as in D4RL's
@@ -62,40 +68,25 @@ def from_steps(columns: Columns, horizon: int) -> Transitions:
     terminals = columns["terminals"].astype(bool)
     timeouts = columns["timeouts"].astype(bool) if "timeouts" in columns else _timeouts(terminals, horizon)
     if "next_observations" in columns:
-        ends = terminals | timeouts
-        ends[-1] = True
-        return _transitions(
-            columns["observations"], columns["actions"], columns["rewards"], columns["next_observations"],
-            terminals, ends,
-        )  # fmt: skip
-    kept = np.flatnonzero(~timeouts[:-1])
-    following = kept + 1
-    ends = terminals[kept] | timeouts[following] | (following == len(terminals) - 1)
-    return _transitions(
-        columns["observations"][kept], columns["actions"][kept], columns["rewards"][kept],
-        columns["observations"][following], terminals[kept], ends,
-    )  # fmt: skip
+        kept = [columns[key] for key in ("observations", "actions", "rewards", "next_observations")]
+        return _transitions(*kept, terminals, np.append((terminals | timeouts)[:-1], True))
+    rows = np.flatnonzero(~timeouts[:-1])
+    ends = terminals[rows] | timeouts[rows + 1] | (rows + 1 == len(terminals) - 1)
+    return _with_next_rows(columns, rows, terminals[rows], ends)
+
+
+def from_states(columns: FileColumns) -> Transitions:
+    """The OGBench layout with the rewards of a task; an episode's last row only supplies its last successor.
+
+    The recording goes on after a termination, so here a termination need not be an end.
+    """
+    rows = state_rows(columns["terminals"])
+    return _with_next_rows(columns, rows, columns["terminations"][rows], ~np.isin(rows + 1, rows))
 
 
 def state_rows(terminals: np.ndarray) -> np.ndarray:
     """Rows of the OGBench layout that begin a transition: all but the last row of each episode."""
-    final = terminals.astype(bool).copy()
-    final[-1] = True
-    return np.flatnonzero(~final)
-
-
-def from_states(columns: Columns, rewards: np.ndarray, terminations: np.ndarray) -> Transitions:
-    """The OGBench layout: the last row of an episode only supplies the next observation.
-
-    `rewards` and `terminations` [n] belong to `state_rows`. The recording goes on after a termination, so
-    here a termination need not be an end.
-    """
-    rows = state_rows(columns["terminals"])
-    ends = ~np.isin(rows + 1, rows)
-    return _transitions(
-        columns["observations"][rows], columns["actions"][rows], rewards, columns["observations"][rows + 1],
-        terminations, ends,
-    )  # fmt: skip
+    return np.flatnonzero(~np.append(terminals[:-1].astype(bool), True))
 
 
 def _timeouts(terminals: np.ndarray, horizon: int) -> np.ndarray:
@@ -107,19 +98,18 @@ def _timeouts(terminals: np.ndarray, horizon: int) -> np.ndarray:
     return timeouts
 
 
-def _transitions(
-    observations: np.ndarray,
-    actions: np.ndarray,
-    rewards: np.ndarray,
-    next_observations: np.ndarray,
-    terminations: np.ndarray,
-    ends: np.ndarray,
+def _with_next_rows(
+    columns: FileColumns, rows: np.ndarray, terminations: np.ndarray, ends: np.ndarray
 ) -> Transitions:
-    return Transitions(
-        np.ascontiguousarray(observations, np.float32),
-        np.clip(np.ascontiguousarray(actions, np.float32), -1.0, 1.0),
-        np.ascontiguousarray(rewards, np.float32),
-        np.ascontiguousarray(next_observations, np.float32),
-        np.ascontiguousarray(terminations).astype(bool),
-        np.ascontiguousarray(ends).astype(bool),
+    observations, actions, rewards = (columns[key] for key in ("observations", "actions", "rewards"))
+    return _transitions(
+        observations[rows], actions[rows], rewards[rows], observations[rows + 1], terminations, ends
     )
+
+
+def _transitions(*columns: np.ndarray) -> Transitions:
+    """The columns in the order and the types of `Transitions`, with actions clipped to [−1, 1]."""
+    numbers = [np.ascontiguousarray(column, np.float32) for column in columns[:4]]
+    flags = [np.ascontiguousarray(column).astype(bool) for column in columns[4:]]
+    numbers[1] = np.clip(numbers[1], -1.0, 1.0)
+    return Transitions(*numbers, *flags)

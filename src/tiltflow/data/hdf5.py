@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 
 from tiltflow.errors import UserError
-from tiltflow.npz import Problem
+from tiltflow.npz import ArrayFault
 from tiltflow.packages import require
 from tiltflow.sizes import excess
 
 _ELSEWHERE = "Only arrays that lie in the file itself are read."
 
 
-def read_hdf5(path: Path, keys: Sequence[str]) -> tuple[dict[str, np.ndarray], list[Problem]]:
+def read_hdf5(path: Path, keys: Sequence[str]) -> tuple[dict[str, np.ndarray], list[ArrayFault]]:
     """The arrays of these names that the file has at its root, and what is wrong with it."""
     h5py = require("h5py")
-    arrays, problems = dict[str, np.ndarray](), list[Problem]()
+    arrays, faults = dict[str, np.ndarray](), list[ArrayFault]()
     try:
         with h5py.File(path, "r") as file:
             there = dict[str, Any]()
@@ -29,18 +29,18 @@ def read_hdf5(path: Path, keys: Sequence[str]) -> tuple[dict[str, np.ndarray], l
                 if key not in file.keys():  # noqa: SIM118  (`in file` follows links)
                     continue
                 if (fault := _link_fault(file, key)) or (fault := _array_fault(file[key])):
-                    problems.append(Problem(key, fault))
+                    faults.append(ArrayFault(key, fault))
                 else:
                     there[key] = file[key]
             if fault := excess(sum(_bytes(array) for array in there.values()), path.stat().st_size):
-                return {}, [Problem(None, fault)]
+                return {}, [ArrayFault(None, fault)]
             for key, array in there.items():
                 arrays[key] = _values(array)
     except UserError:
         raise
     except Exception as error:  # whatever the library throws, the file is what it cannot read
-        return {}, [Problem(None, f"is cut off or damaged ({error}). Copy or make it again.")]
-    return arrays, problems
+        return {}, [ArrayFault(None, f"is cut off or damaged ({error}). Copy or make it again.")]
+    return arrays, faults
 
 
 def check_hdf5(path: Path) -> None:

@@ -3,47 +3,48 @@
 Its metadata names an environment by an entry point, "module:callable", and wrappers likewise. Gymnasium
 imports and calls whatever is named, and Minari asks it to while a data set without spaces is opened. Here an
 environment is only built by its id, as the installed packages have registered it, with plain arguments and
-the wrappers of WRAPPERS; anything else needs the user's word (`--trust`).
+wrappers that only change numbers; anything else needs the user's word (`--trust`).
 """
 
 import json
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tiltflow.data.hdf5 import check_hdf5
+from tiltflow.environments import import_robotics
 from tiltflow.errors import UserError, nearest
 from tiltflow.files import read_object
 from tiltflow.packages import require
 from tiltflow.trust import trusted
 
-WRAPPERS = (
+# Of Gymnasium's own: those that only change numbers.
+_WRAPPERS = (
     "DelayObservation", "DtypeObservation", "FilterObservation", "FlattenObservation",
     "FrameStackObservation", "RescaleAction", "RescaleObservation", "ReshapeObservation", "StickyAction",
     "TimeAwareObservation",
 )  # fmt: skip
-"""Of Gymnasium's own: those that only change numbers."""
-_TAKEN = ("id", "max_episode_steps", "disable_env_checker")
 _LARGEST_SPACE = 10**6
+_TAKEN = ("id", "max_episode_steps", "disable_env_checker")
 _ASK = "If you trust where the data are from, repeat the command with --trust."
 
 
 @dataclass(frozen=True)
-class EnvironmentSpec:
+class _EnvironmentSpec:
     """An environment by its id, with the arguments that a data set gives it."""
 
     id: str
     max_episode_steps: int | None
     arguments: dict[str, Any]
     wrappers: tuple[tuple[str, dict[str, Any]], ...]
-    dropped: tuple[str, ...] = field(default=())
+    dropped: tuple[str, ...]
     """Entry points of wrappers that are left out."""
 
 
-def check_minari(folder: Path) -> dict[str, Any]:
-    """The metadata of a Minari data set that Minari may open. `folder` holds its metadata.json.
+def check_metadata(folder: Path) -> dict[str, Any]:
+    """The metadata of a data set that Minari's library may open.
 
     Raises UserError where opening or reading it would run code, leave the folder or exhaust memory.
     """
@@ -68,7 +69,38 @@ def check_minari(folder: Path) -> dict[str, Any]:
     return metadata
 
 
-def environment_spec(folder: Path, metadata: dict[str, Any]) -> EnvironmentSpec | None:
+def environment_faults(folder: Path, metadata: dict[str, Any]) -> list[str]:
+    """What keeps the environment from being built without the user's word, and what is left out of it."""
+    spec = _spec(folder, metadata)
+    if spec is None:
+        return []
+    fault = _fault(spec, import_robotics())
+    dropped = [f"names the wrapper {name}, which is left out." for name in spec.dropped]
+    return [fault, *dropped] if fault else dropped
+
+
+def build_environment(folder: Path, metadata: dict[str, Any]) -> Any:
+    """The environment that is named, as it is registered here. Raises UserError where it cannot be built."""
+    spec = _spec(folder, metadata)
+    if spec is None:
+        raise UserError(f"The Minari data set {folder} names no environment. Name one with --env.")
+    gymnasium: Any = import_robotics()
+    if fault := _fault(spec, gymnasium):
+        raise UserError(f"The Minari data set {folder} {fault}")
+    limit = {} if spec.max_episode_steps is None else {"max_episode_steps": spec.max_episode_steps}
+    try:
+        environment = gymnasium.make(spec.id, disable_env_checker=True, **limit, **spec.arguments)
+        for name, arguments in spec.wrappers:
+            environment = getattr(gymnasium.wrappers, name)(environment, **arguments)
+    except Exception as error:  # of arguments that the environment does not know, say
+        raise UserError(
+            f"The environment {spec.id!r} that the Minari data set {folder} names cannot be built "
+            f"({type(error).__name__}: {error}). Name one with --env."
+        ) from error
+    return environment
+
+
+def _spec(folder: Path, metadata: dict[str, Any]) -> _EnvironmentSpec | None:
     """The environment that the data set names for evaluation, or else its own; None where it names none."""
     path = folder / "metadata.json"
     key = "eval_env_spec" if metadata.get("eval_env_spec") else "env_spec"
@@ -87,10 +119,10 @@ def environment_spec(folder: Path, metadata: dict[str, Any]) -> EnvironmentSpec 
         else:
             known.append(found)
     steps = limit if isinstance(limit, int) and limit > 0 else None
-    return EnvironmentSpec(name, steps, arguments, tuple(known), tuple(dropped))
+    return _EnvironmentSpec(name, steps, arguments, tuple(known), tuple(dropped))
 
 
-def environment_fault(spec: EnvironmentSpec, gymnasium: Any) -> str:
+def _fault(spec: _EnvironmentSpec, gymnasium: Any) -> str:
     """Why the environment cannot be built without the user's word; empty where it can."""
     if spec.id not in gymnasium.registry:
         return (
@@ -105,23 +137,6 @@ def environment_fault(spec: EnvironmentSpec, gymnasium: Any) -> str:
                 f"file or code. Name an environment with --env. {_ASK}"
             )
     return ""
-
-
-def build_environment(folder: Path, spec: EnvironmentSpec, gymnasium: Any) -> Any:
-    """The environment of a spec, as it is registered here. Raises UserError where it cannot be built."""
-    if fault := environment_fault(spec, gymnasium):
-        raise UserError(f"The Minari data set {folder} {fault}")
-    limit = {} if spec.max_episode_steps is None else {"max_episode_steps": spec.max_episode_steps}
-    try:
-        environment = gymnasium.make(spec.id, disable_env_checker=True, **limit, **spec.arguments)
-        for name, arguments in spec.wrappers:
-            environment = getattr(gymnasium.wrappers, name)(environment, **arguments)
-    except Exception as error:  # of arguments that the environment does not know, say
-        raise UserError(
-            f"The environment {spec.id!r} that the Minari data set {folder} names cannot be built "
-            f"({type(error).__name__}: {error}). Name one with --env."
-        ) from error
-    return environment
 
 
 def _parsed(path: Path, key: str, text: Any) -> dict[str, Any]:
@@ -167,6 +182,6 @@ def _own_wrapper(wrapper: Any) -> tuple[str, dict[str, Any]] | None:
     module, _, name = str(wrapper.get("entry_point")).partition(":")
     arguments = wrapper.get("kwargs") or {}
     ours = module == "gymnasium.wrappers" or module.startswith("gymnasium.wrappers.")
-    if not ours or name not in WRAPPERS or not isinstance(arguments, dict) or not _is_plain(arguments):
+    if not ours or name not in _WRAPPERS or not isinstance(arguments, dict) or not _is_plain(arguments):
         return None
     return name, arguments

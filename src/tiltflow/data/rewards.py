@@ -14,7 +14,7 @@ from tiltflow.data.describe import episodes
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
 
-RETURN_RANGE = 1000.0
+_RETURN_RANGE = 1000.0
 
 
 def rescale_rewards(data: Transitions, rewards: str) -> Transitions:
@@ -35,4 +35,4 @@ def rescale_rewards(data: Transitions, rewards: str) -> Transitions:
             f"critic.rewards = return-range needs episodes of different returns: the data's {len(finished)} "
             f"all have {low:g}. Choose --set.critic.rewards recorded."
         )
-    return replace(data, rewards=(data.rewards * (RETURN_RANGE / (high - low))).astype(np.float32))
+    return replace(data, rewards=(data.rewards * (_RETURN_RANGE / (high - low))).astype(np.float32))

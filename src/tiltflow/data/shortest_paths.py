@@ -4,15 +4,15 @@ from collections import deque
 
 import numpy as np
 
-Cell = tuple[int, int]
+MazeCell = tuple[int, int]
 
 
-def free_cells(walls: np.ndarray) -> list[Cell]:
+def free_cells(walls: np.ndarray) -> list[MazeCell]:
     """The cells that are no wall, row by row; `walls` [rows, columns] is true at walls."""
     return [(int(row), int(column)) for row, column in np.argwhere(~walls)]
 
 
-def next_cells(walls: np.ndarray, goal: Cell) -> dict[Cell, Cell]:
+def next_cells(walls: np.ndarray, goal: MazeCell) -> dict[MazeCell, MazeCell]:
     """For every cell that reaches the goal: the neighbour one step nearer to it (the goal for itself).
 
     Of several such neighbours the first of (up, left, down, right) is taken.
@@ -31,6 +31,6 @@ def next_cells(walls: np.ndarray, goal: Cell) -> dict[Cell, Cell]:
     }
 
 
-def _neighbours(cell: Cell) -> tuple[Cell, Cell, Cell, Cell]:
+def _neighbours(cell: MazeCell) -> tuple[MazeCell, MazeCell, MazeCell, MazeCell]:
     row, column = cell
     return (row - 1, column), (row, column - 1), (row + 1, column), (row, column + 1)

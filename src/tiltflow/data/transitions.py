@@ -1,20 +1,25 @@
 """The one in-memory form of an offline data set."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 
 class Spec(NamedTuple):
-    """What an agent needs to know of a data set: the sizes of an observation and an action.
+    """What an agent needs to know of a data set: what its networks see, and the size of an action.
 
-    Observations are float32 and unbounded; actions are float32 in [−1, 1].
+    Features are float32 and unbounded; actions are float32 in [−1, 1].
     """
 
     observation_size: int
+    """Features of an observation."""
     action_size: int
+    encode: Callable[[Any], Any] | None = None
+    """(observations, a tree of arrays [n, …]) -> features [n, observation_size]; None: they are the features.
+    It has no parameters that are trained."""
 
 
 @dataclass(frozen=True)

@@ -12,21 +12,21 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-Scores = Sequence[Float[np.ndarray, "*batch seeds"]]
+TaskScores = Sequence[Float[np.ndarray, "*batch seeds"]]
 BLOCK = 1000
 
 
-def mean(scores: Scores) -> Float[np.ndarray, "*batch"]:
+def mean(scores: TaskScores) -> Float[np.ndarray, "*batch"]:
     """Mean over tasks of each task's mean over seeds."""
     return np.mean(_task_means(scores), axis=0)
 
 
-def median(scores: Scores) -> Float[np.ndarray, "*batch"]:
+def median(scores: TaskScores) -> Float[np.ndarray, "*batch"]:
     """Median over tasks of each task's mean over seeds."""
     return np.median(_task_means(scores), axis=0)
 
 
-def interquartile_mean(scores: Scores) -> Float[np.ndarray, "*batch"]:
+def interquartile_mean(scores: TaskScores) -> Float[np.ndarray, "*batch"]:
     """Mean of the middle half of all seeds of all tasks (section 4.3); of one task, `statistics.iqm`.
 
     Where tasks have different numbers of seeds, each score is repeated until all have as many.
@@ -34,18 +34,20 @@ def interquartile_mean(scores: Scores) -> Float[np.ndarray, "*batch"]:
     return stats.trim_mean(_balanced(scores), 0.25, axis=-1)
 
 
-def optimality_gap(scores: Scores, gamma: float = 100.0) -> Float[np.ndarray, "*batch"]:
+def optimality_gap(scores: TaskScores, gamma: float = 100.0) -> Float[np.ndarray, "*batch"]:
     """How far scores fall short of `gamma` on average, where what lies above counts as `gamma`."""
     return gamma - mean([np.minimum(task, gamma) for task in scores])
 
 
-def performance_profile(scores: Scores, thresholds: Float[np.ndarray, " n"]) -> Float[np.ndarray, "*batch n"]:
+def performance_profile(
+    scores: TaskScores, thresholds: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "*batch n"]:
     """Share in [0, 1] of seeds that score above each threshold, averaged over tasks (score distribution)."""
     above = [(np.asarray(task)[..., None] > thresholds).mean(axis=-2) for task in scores]
     return np.mean(above, axis=0)
 
 
-def probability_of_improvement(one: Scores, other: Scores) -> Float[np.ndarray, "*batch"]:
+def probability_of_improvement(one: TaskScores, other: TaskScores) -> Float[np.ndarray, "*batch"]:
     """Chance that a seed of `one` scores above a seed of `other` on the same task, averaged over tasks.
 
     On each task the Mann–Whitney statistic over its maximum: ties count half. It depends on the order of
@@ -58,7 +60,7 @@ def probability_of_improvement(one: Scores, other: Scores) -> Float[np.ndarray, 
 
 def stratified_interval(
     statistic: Callable[..., Float[np.ndarray, "..."]],
-    *samples: Scores,
+    *samples: TaskScores,
     confidence: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
@@ -81,11 +83,11 @@ def stratified_interval(
     return low, high
 
 
-def _task_means(scores: Scores) -> Float[np.ndarray, "tasks *batch"]:
+def _task_means(scores: TaskScores) -> Float[np.ndarray, "tasks *batch"]:
     return np.array([np.mean(task, axis=-1) for task in scores])
 
 
-def _balanced(scores: Scores) -> Float[np.ndarray, "*batch n"]:
+def _balanced(scores: TaskScores) -> Float[np.ndarray, "*batch n"]:
     counts = [np.shape(task)[-1] for task in scores]
     most = math.lcm(*counts)
     repeated = [np.repeat(task, most // count, axis=-1) for task, count in zip(scores, counts, strict=True)]

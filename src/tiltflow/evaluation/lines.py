@@ -1,4 +1,4 @@
-"""The lines of evaluations.jsonl as a run folder must have them."""
+"""The lines of a run's logs: what they must hold, and how the logs of several groups of seeds are joined."""
 
 from pathlib import Path
 from typing import Any
@@ -6,15 +6,26 @@ from typing import Any
 from tiltflow.errors import UserError
 from tiltflow.files import read_json_lines
 
+Line = dict[str, Any]
+"""One line of a log, of the gradient step line["step"]."""
+
 EPISODE_KEYS = ("returns", "successes", "lengths")
 
 
-def read_evaluations(folder: Path, seeds: int) -> list[dict[str, Any]]:
-    """The evaluations of a run of that many seeds, none where it has not been evaluated.
+def read_log(path: Path) -> list[Line]:
+    """The lines of a log. Raises UserError naming one that does not say of which step it is."""
+    lines = read_json_lines(path)
+    for number, line in enumerate(lines, start=1):
+        if not isinstance(line.get("step"), int):
+            raise UserError(f"{path}, line {number}, is damaged: it has no 'step'. Delete the line.")
+    return lines
+
+
+def read_evaluations(path: Path, seeds: int) -> list[Line]:
+    """The evaluations of that many seeds, none where there is no file.
 
     Raises UserError naming the file where a line lacks a key or does not have the episodes of each seed.
     """
-    path = folder / "evaluations.jsonl"
     records = read_json_lines(path)
     for number, record in enumerate(records, start=1):
         if fault := _fault(record, seeds):
@@ -45,3 +56,25 @@ def _fault(record: object, seeds: int) -> str:
         if not isinstance(values, list) or [len(r) if isinstance(r, list) else 0 for r in values] != shape:
             return f"{key!r} and 'returns' are not of the same episodes"
     return ""
+
+
+def join_logs(logs: list[list[Line]]) -> list[Line]:
+    """One log of several groups of seeds: the lines of every step that all have logged, seeds in order."""
+    by_step = [{line["step"]: line for line in log} for log in logs]
+    steps = sorted(set.intersection(*(set(log) for log in by_step)))
+    return [_join_lines([log[step] for log in by_step]) for step in steps]
+
+
+def _join_lines(lines: list[Line]) -> Line:
+    """Lists are per seed and follow each other; seconds are the slowest group's; the rest agrees."""
+    joined = dict(lines[0])
+    for key, value in joined.items():
+        if isinstance(value, list):
+            joined[key] = [entry for line in lines for entry in line[key]]
+        elif isinstance(value, dict):
+            joined[key] = {name: [entry for line in lines for entry in line[key][name]] for name in value}
+    if "seconds" in joined:
+        joined["seconds"] = max(line["seconds"] for line in lines)
+    if "steps_per_second" in joined:
+        joined["steps_per_second"] = min(line["steps_per_second"] for line in lines)
+    return joined

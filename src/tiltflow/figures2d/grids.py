@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from tiltflow.datasets2d import sample_toy
-from tiltflow.figures2d.figures import Grid, Panel, nearest_label
-from tiltflow.figures2d.plan import TRUTH, Cell, Plan
-from tiltflow.figures2d.store import read_arrays
+from tiltflow.datasets2d import sample_2d
+from tiltflow.figures2d.drawing import Grid, PointsPanel, nearest_label
+from tiltflow.figures2d.figure_plan import TRUTH, FigureCell, FigurePlan
+from tiltflow.figures2d.store import read_cell
 from tiltflow.figures2d.table import ratio_text
 from tiltflow.figures2d.truth import sample_class
-from tiltflow.guidance.configs import METHODS
+from tiltflow.guidance.methods import METHODS
 
 _COMPARED = ("cfg", "ed", "efm")
 _LABELLED_ROWS = 50_000
@@ -19,10 +19,10 @@ _CLASS_SEED, _LABEL_SEED = 2, 3
 class Gallery:
     """Makes grids of one plan's finished cells; of several seeds it shows the first."""
 
-    def __init__(self, plan: Plan, folder: Path, numbers: dict[Cell, dict[str, Any]]):
+    def __init__(self, plan: FigurePlan, folder: Path, numbers: dict[FigureCell, dict[str, Any]]):
         self._plan, self._folder, self._numbers = plan, folder, numbers
         self._labels = {
-            name: nearest_label(*sample_toy(name, _LABELLED_ROWS, _LABEL_SEED)) for name in plan.data
+            name: nearest_label(*sample_2d(name, _LABELLED_ROWS, _LABEL_SEED)) for name in plan.data
         }
         self._betas = [f"β = {beta:g}" for beta in plan.betas]
 
@@ -61,18 +61,18 @@ class Gallery:
         title = f"Figure 3. {method}: {METHODS[method].description}"
         return Grid(f"figure3-{method}", title, self._plan.data, self._betas, panels)
 
-    def _panel(self, data: str, method: str, beta: float) -> Panel | None:
-        cell = Cell(data, method, beta, 0)
+    def _panel(self, data: str, method: str, beta: float) -> PointsPanel | None:
+        cell = FigureCell(data, method, beta, 0)
         if cell not in self._numbers:
             return None
-        arrays = read_arrays(self._folder, cell)
+        arrays = read_cell(self._folder, cell)
         points = arrays["points"][: self._plan.points]
         if method == TRUTH:
-            return Panel(points, arrays["labels"][: self._plan.points])
+            return PointsPanel(points, arrays["labels"][: self._plan.points])
         floor = self._numbers[cell._replace(method=TRUTH)]["floor"]
         note = f"{ratio_text(self._numbers[cell]['distance'] / floor)} ×"
-        return Panel(points, self._labels[data](points), note)
+        return PointsPanel(points, self._labels[data](points), note)
 
-    def _posterior(self, data: str, in_class: bool) -> Panel:
+    def _posterior(self, data: str, in_class: bool) -> PointsPanel:
         points = sample_class(data, self._plan.points, in_class, _CLASS_SEED)
-        return Panel(points, self._labels[data](points))
+        return PointsPanel(points, self._labels[data](points))

@@ -17,16 +17,18 @@ from jaxtyping import Float
 
 from tiltflow.files import atomic_file, read_json, write_json
 from tiltflow.flow import Generator
-from tiltflow.guidance.configs import METHODS, FitConfig
+from tiltflow.guidance.contract import FlowFitConfig
 from tiltflow.guidance.fitting import fit_problem
 from tiltflow.guidance.guided_paths import FixedSchedule
+from tiltflow.guidance.methods import METHODS
+from tiltflow.guidance.methods.flowq import FlowQFitConfig
 from tiltflow.guidance.problem import make_problem
 from tiltflow.npz import load_npz
 from tiltflow.solvers import integrate
 
-BETA, MODES, SPREAD, DISTANCE = 1.0, 2.0, 0.3, 4.0
-ROWS, DRAWN, TRACED = 100_000, 10_000, 60
-FORMAT = 1
+_BETA, _MODES, _SPREAD, _DISTANCE = 1.0, 2.0, 0.3, 4.0
+_ROWS, _DRAWN, _TRACED = 100_000, 10_000, 60
+_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Case:
     name: str
     title: str
     method: str | None = None
-    config: FitConfig | None = None
+    config: FlowFitConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,12 @@ def cases(steps: int | None) -> list[Case]:
 
     def case(name: str, title: str, method: str = "flowq", **changes: Any) -> Case:
         config = METHODS[method].config
+        assert isinstance(config, FlowFitConfig)
         config = replace(config, steps=config.steps if steps is None else steps, **changes)
         return Case(name, title, method, config)
 
-    last = float(FixedSchedule("rational", 1 - 1 / METHODS["flowq"].config.num_steps).h(jnp.ones(())))
-    sizes = {"linear": DISTANCE, "quadratic": DISTANCE, "rational": DISTANCE / last}
+    last = float(FixedSchedule("rational", 1 - 1 / FlowQFitConfig().num_steps).h(jnp.ones(())))
+    sizes = {"linear": _DISTANCE, "quadratic": _DISTANCE, "rational": _DISTANCE / last}
     symbols = {"linear": "t", "quadratic": "t²", "rational": "t²/(1 − t)", "learned": "learned"}
     velocity = [
         case(f"velocity-{name}", f"flowq, velocity, h = {symbol}", reading="velocity", schedule=name)
@@ -109,31 +112,31 @@ def trace_all(
 
 def _settings(case: Case) -> dict[str, Any]:
     config = None if case.config is None else asdict(case.config)
-    return {"format": FORMAT, "method": case.method, "config": config, "rows": ROWS, "drawn": DRAWN}
+    return {"format": _FORMAT, "method": case.method, "config": config, "rows": _ROWS, "drawn": _DRAWN}
 
 
 def _modes(n: int, upper: float, mean: float, seed: int) -> Float[np.ndarray, "n 2"]:
     rng = np.random.default_rng(seed)
-    centre = np.where(rng.random(n) < upper, MODES, -MODES) + mean
-    return rng.standard_normal((n, 2)) * SPREAD + np.stack([np.zeros(n), centre], axis=1)
+    centre = np.where(rng.random(n) < upper, _MODES, -_MODES) + mean
+    return rng.standard_normal((n, 2)) * _SPREAD + np.stack([np.zeros(n), centre], axis=1)
 
 
 def _compute(case: Case) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "times m 2"]]:
     nothing = np.zeros((0, 0, 2), np.float32)
-    if case.method is None:
+    if case.method is None or case.config is None:
         # exp(x₂) moves each mode by its variance and weights it by exp of its mean.
-        odds = np.exp(2 * MODES * BETA) if case.name == "truth" else 1.0
-        shift = BETA * SPREAD**2 if case.name == "truth" else 0.0
-        return _modes(DRAWN, odds / (1 + odds), shift, seed=1).astype(np.float32), nothing
-    rows = _modes(ROWS, 0.5, 0.0, seed=0)
-    problem = make_problem(rows, lambda x: -x[:, 1], BETA, standardise=False)
+        odds = np.exp(2 * _MODES * _BETA) if case.name == "truth" else 1.0
+        shift = _BETA * _SPREAD**2 if case.name == "truth" else 0.0
+        return _modes(_DRAWN, odds / (1 + odds), shift, seed=1).astype(np.float32), nothing
+    rows = _modes(_ROWS, 0.5, 0.0, seed=0)
+    problem = make_problem(rows, lambda x: -x[:, 1], _BETA, standardise=False)
     fitted = fit_problem(case.method, problem, case.config)
-    return fitted.sample(DRAWN), np.asarray(_ways(fitted.model, fitted.config.num_steps))
+    return fitted.sample(_DRAWN), np.asarray(_ways(fitted.model, case.config.num_steps))
 
 
 def _ways(flow: Generator, num_steps: int) -> Float[np.ndarray, "times m 2"]:
     """Points on the way of a few samples, at every step of the solver."""
-    noise = jax.random.normal(jax.random.key(2), (TRACED, 2))
+    noise = jax.random.normal(jax.random.key(2), (_TRACED, 2))
 
     def steps(x: jax.Array) -> Iterator[jax.Array]:
         yield x

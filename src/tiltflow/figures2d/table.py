@@ -5,31 +5,16 @@ import io
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from tiltflow.figures2d.plan import TRUTH, Cell, Plan
+from tiltflow.figures2d.figure_plan import TRUTH, FigureCell, FigurePlan
 from tiltflow.files import write_json, write_text
-from tiltflow.guidance.configs import METHODS
+from tiltflow.guidance.methods import METHODS
 
-COLUMNS = (
-    "set",
-    "method",
-    "beta",
-    "seed",
-    "distance",
-    "low",
-    "high",
-    "floor",
-    "floor_std",
-    "ratio",
-    "exact",
-    "auxiliary",
-    "parameters",
-    "evaluations",
-    "train_seconds",
-    "sample_seconds",
-    "effective_rows",
-)
+TABLE_COLUMNS = (
+    "set", "method", "beta", "seed", "distance", "low", "high", "floor", "floor_std", "ratio", "exact",
+    "auxiliary", "parameters", "evaluations", "train_seconds", "sample_seconds", "effective_rows",
+)  # fmt: skip
 MEANING = {
     "distance": "sliced Wasserstein-2 distance between the samples and the truth, in the points' unit",
     "low, high": "95 % bootstrap interval of the distance",
@@ -45,25 +30,13 @@ MEANING = {
 }
 
 
-class Summary(NamedTuple):
-    """A method over all sets and seeds: texts, with the median ratio of each β."""
-
-    method: str
-    exact: str
-    auxiliary: str
-    parameters: str
-    train_seconds: str
-    sample_seconds: str
-    ratios: tuple[str, ...]
-
-
-def table_rows(plan: Plan, numbers: dict[Cell, dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row for every finished cell of a method, with the columns COLUMNS."""
+def table_rows(plan: FigurePlan, numbers: dict[FigureCell, dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for every finished cell of a method, with the columns TABLE_COLUMNS."""
     rows = []
     for cell in plan.cells():
         if cell not in numbers:
             continue
-        truth = numbers[Cell(cell.data, TRUTH, cell.beta, 0)]
+        truth = numbers[FigureCell(cell.data, TRUTH, cell.beta, 0)]
         method = METHODS[cell.method]
         row = {
             "set": cell.data,
@@ -74,57 +47,38 @@ def table_rows(plan: Plan, numbers: dict[Cell, dict[str, Any]]) -> list[dict[str
             "exact": _yes(method.exact),
             "auxiliary": _yes(method.auxiliary),
         }
-        rows.append({column: row[column] for column in COLUMNS})
+        rows.append({column: row[column] for column in TABLE_COLUMNS})
     return rows
 
 
-def summarise(plan: Plan, rows: Sequence[dict[str, Any]]) -> list[Summary]:
-    """The methods in the order of the plan: medians over sets and seeds, of times and sizes also over β."""
-    found = []
+def summary_table(
+    plan: FigurePlan, rows: Sequence[dict[str, Any]]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Heads, and a line for each method: medians over sets and seeds, of times and sizes also over β."""
+    betas = (f"β = {beta:g}" for beta in plan.betas)
+    heads = ("method", *betas, "exact", "2nd model", "parameters", "training, s", "10⁴ samples, s")
+    forms = {"parameters": ",.0f", "train_seconds": ".3g", "sample_seconds": ".2g"}
+    lines = []
     for method in plan.methods:
         mine = [row for row in rows if row["method"] == method]
         if not mine:
             continue
         ratios = ([row["ratio"] for row in mine if row["beta"] == beta] for beta in plan.betas)
-
-        def median(column: str, mine: list[dict[str, Any]] = mine) -> float:
-            return statistics.median(row[column] for row in mine)
-
-        found.append(
-            Summary(
-                method,
-                mine[0]["exact"],
-                mine[0]["auxiliary"],
-                f"{median('parameters'):,.0f}",
-                f"{median('train_seconds'):.3g}",
-                f"{median('sample_seconds'):.2g}",
-                tuple(ratio_text(statistics.median(values)) if values else "–" for values in ratios),
-            )
-        )
-    return found
-
-
-def summary_columns(plan: Plan) -> tuple[str, ...]:
-    """The heads of the summary, in the order of `summary_cells`."""
-    betas = (f"β = {beta:g}" for beta in plan.betas)
-    return ("method", *betas, "exact", "2nd model", "parameters", "training, s", "10⁴ samples, s")
-
-
-def summary_cells(summary: Summary) -> tuple[str, ...]:
-    """A line of the summary."""
-    method, *rest, ratios = summary
-    return (method, *ratios, *rest)
+        medians = (ratio_text(statistics.median(values)) if values else "–" for values in ratios)
+        costs = (format(statistics.median(row[key] for row in mine), form) for key, form in forms.items())
+        lines.append((method, *medians, mine[0]["exact"], mine[0]["auxiliary"], *costs))
+    return heads, lines
 
 
 def write_tables(out: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write DIR/table.csv, table.md and table.json: the same numbers three times."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, TABLE_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(out / "table.csv", text.getvalue())
     write_json(out / "table.json", {"columns": MEANING, "rows": list(rows)})
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *(texts(row) for row in rows)]
+    lines = [TABLE_COLUMNS, ["---"] * len(TABLE_COLUMNS), *(texts(row) for row in rows)]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     meaning = "\n".join(f"- {name}: {text}" for name, text in MEANING.items())
     write_text(out / "table.md", f"{table}\n\n{meaning}\n")

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
-from tiltflow.datasets2d import Labels, Toy, class_posterior, draw_classes, sample_toy
+from tiltflow.datasets2d import Dataset2D, Labels, class_posterior, draw_classes, sample_2d
 from tiltflow.errors import UserError
 
 _BLOCK = 100_000
@@ -24,18 +24,18 @@ def energies(labels: Labels) -> Labels:
 
 
 @lru_cache(maxsize=16)
-def sample_truth(name: str, n: int, beta: float, seed: int) -> Toy:
+def sample_truth(name: str, n: int, beta: float, seed: int) -> Dataset2D:
     """n independent points of the tilt with their labels; equal arguments give equal bits.
 
     Raises UserError where β is so large that hardly a row of the data is kept.
     """
-    kept: list[Toy] = []
+    kept: list[Dataset2D] = []
     found = rows = 0
     while found < n:
-        block = sample_toy(name, _BLOCK, _mixed(seed, len(kept)))
+        block = sample_2d(name, _BLOCK, _mixed(seed, len(kept)))
         chance = np.random.default_rng([seed, len(kept), 1]).random(_BLOCK)
         chosen = chance < np.exp(-beta * energies(block.labels).astype(np.float64))
-        kept.append(Toy(block.points[chosen], block.labels[chosen]))
+        kept.append(Dataset2D(block.points[chosen], block.labels[chosen]))
         found, rows = found + int(chosen.sum()), rows + _BLOCK
         if n * rows > _MOST_ROWS * max(found, 1):
             raise UserError(
@@ -43,12 +43,12 @@ def sample_truth(name: str, n: int, beta: float, seed: int) -> Toy:
                 f"so an exact sample of {n:,} points takes too long. Give a smaller β or fewer samples."
             )
     points, labels = (np.concatenate(parts)[:n] for parts in zip(*kept, strict=True))
-    return Toy(points, labels)
+    return Dataset2D(points, labels)
 
 
 def sample_class(name: str, n: int, in_class: bool, seed: int) -> Float[np.ndarray, "n 2"]:
     """n points of p(x | c = 1) or of p(x | c = 0)."""
-    rows = sample_toy(name, 10 * n + 1000, _mixed(seed, 0))
+    rows = sample_2d(name, 10 * n + 1000, _mixed(seed, 0))
     # Classes of a seed of their own: with that of the rows they would follow the points' own randomness.
     return rows.points[draw_classes(rows.labels, _mixed(seed, 1)) == in_class][:n]
 

@@ -10,14 +10,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tiltflow.guidance.contract import Method
+    from tiltflow.guidance.fitted import Fitted
     from tiltflow.guidance.fitting import fit
-    from tiltflow.guidance.problem import Fitted, Problem, make_problem
+    from tiltflow.guidance.methods import register
+    from tiltflow.guidance.problem import Problem, make_problem
 
-__all__ = ["Fitted", "Problem", "fit", "make_problem"]
+__all__ = ["Fitted", "Method", "Problem", "fit", "make_problem", "register"]
+
+_HOMES = {
+    "Fitted": "fitted",
+    "Method": "contract",
+    "Problem": "problem",
+    "fit": "fitting",
+    "make_problem": "problem",
+    "register": "methods",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import JAX only when something of it is asked for: the command line's help reads the settings alone."""
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("tiltflow.guidance." + ("fitting" if name == "fit" else "problem")), name)
+    return getattr(import_module(f"tiltflow.guidance.{_HOMES[name]}"), name)

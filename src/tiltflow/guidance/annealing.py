@@ -8,28 +8,28 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, PRNGKeyArray
 from scipy.spatial import cKDTree
 
 from tiltflow.flow import Flow
-from tiltflow.guidance.configs import FitConfig
-from tiltflow.guidance.energies import Energy, evaluate
+from tiltflow.guidance.contract import FlowFitConfig
+from tiltflow.guidance.effective_rows import row_weights
+from tiltflow.guidance.energies import PointEnergy, energies_at
+from tiltflow.guidance.outcome import draw_points
 from tiltflow.guidance.problem import Problem
-from tiltflow.guidance.sampling import draw
-from tiltflow.tilting import tilt_weights
 
 Step = Callable[[Problem, PRNGKeyArray, str], Flow]
 """Train one tilt of a problem; the text says which of them it is, for the progress display."""
 
 
-def anneal(problem: Problem, energy: Energy, config: FitConfig, key: PRNGKeyArray, step: Step) -> Flow:
-    """The model of the last of `config.anneal` steps; one step is `step` itself.
+def anneal(
+    problem: Problem, energy: PointEnergy, config: FlowFitConfig, count: int, key: PRNGKeyArray, step: Step
+) -> Flow:
+    """The model of the last of `count` steps; one step is `step` itself.
 
     Every step trains on as many points as the data have, each with `config.steps` gradient steps.
     """
-    count = config.anneal
     if count == 1:
         return step(problem, key, "")
     now = _at(problem, problem.beta / count)
@@ -37,10 +37,9 @@ def anneal(problem: Problem, energy: Energy, config: FitConfig, key: PRNGKeyArra
         step_key, draw_key = jax.random.split(jax.random.fold_in(key, number))
         flow = step(now, step_key, f", β {number}/{count}")
         if number < count:
-            points = draw(
-                flow, problem.points.shape[1], config, draw_key, len(problem.points), problem.condition
-            )
-            energies = evaluate(energy, points, problem.condition)
+            n = len(problem.points)
+            points = draw_points(flow, problem.size, config, draw_key, n, problem.condition)
+            energies = energies_at(energy, points, problem.condition)
             if problem.energy is not None and problem.level is not None:
                 energies = energies - problem.level
             energies = np.where(_excluded(problem, points), np.inf, energies)
@@ -61,5 +60,4 @@ def _excluded(problem: Problem, points: Float[np.ndarray, "n d"]) -> Bool[np.nda
 
 
 def _at(problem: Problem, beta: float) -> Problem:
-    weights = np.asarray(tilt_weights(jnp.asarray(problem.energies), beta))
-    return replace(problem, beta=beta, weights=weights)
+    return replace(problem, beta=beta, weights=row_weights(problem.energies, beta))

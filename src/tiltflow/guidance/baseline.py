@@ -21,19 +21,20 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.spatial import cKDTree
 
-from tiltflow.guidance.configs import FitConfig
-from tiltflow.guidance.fit_loop import Progress, descend
-from tiltflow.guidance.problem import Problem, choose_beta
+from tiltflow.guidance.contract import FitConfig
+from tiltflow.guidance.effective_rows import beta_for_share, row_weights
+from tiltflow.guidance.fit_loop import FitProgress, Trainer
+from tiltflow.guidance.problem import Problem
 from tiltflow.networks import MLP
 from tiltflow.optimize import Columns
-from tiltflow.tilting import effective_sample_size, tilt_weights
+from tiltflow.tilting import effective_sample_size
 
-STEPS, WIDTH, DEPTH = 2_000, 64, 2
-CUT = 10.0
-NEIGHBOURS, PLACES = 100, 1_000
+_STEPS, _WIDTH, _DEPTH = 2_000, 64, 2
+_CUT = 10.0
+_NEIGHBOURS, _PLACES = 100, 1_000
 
 
-class Level(eqx.Module):
+class _Level(eqx.Module):
     """b(c) in units of the energies' spread."""
 
     network: MLP
@@ -43,10 +44,10 @@ class Level(eqx.Module):
 
 
 @dataclass(frozen=True)
-class LevelRegression:
+class _LevelRegression:
     """Mean squared error of the level."""
 
-    def __call__(self, model: Level, batch: Columns, key: PRNGKeyArray) -> Float[Array, ""]:
+    def __call__(self, model: _Level, batch: Columns, key: PRNGKeyArray) -> Float[Array, ""]:
         return jnp.mean((model(batch["condition"]) - batch["energies"]) ** 2)
 
 
@@ -60,7 +61,9 @@ class WithinConditions(NamedTuple):
     """Of the worst tenth of the conditions, the best."""
 
 
-def with_baseline(problem: Problem, config: FitConfig, key: PRNGKeyArray, progress: Progress) -> Problem:
+def with_baseline(
+    problem: Problem, config: FitConfig, key: PRNGKeyArray, progress: FitProgress | None = None
+) -> Problem:
     """The problem whose energies are E − b(c), and whose β keeps the wanted share of the rows of these.
 
     As it is without a condition, with `baseline = "none"`, at β = 0, and with fewer than four finite energies
@@ -74,7 +77,7 @@ def with_baseline(problem: Problem, config: FitConfig, key: PRNGKeyArray, progre
     spread = 1.4826 * np.median(np.abs(energies[finite] - centre)) or np.std(energies[finite])
     if spread == 0:
         return problem
-    wanted = np.clip((energies - centre) / spread, -CUT, CUT).astype(np.float32)
+    wanted = np.clip((energies - centre) / spread, -_CUT, _CUT).astype(np.float32)
     level = _out_of_fold(problem, wanted, finite, config, key, progress)
     varies = np.var(level[finite]) > 0
     slope = np.cov(level[finite], wanted[finite])[0, 1] / np.var(level[finite], ddof=1) if varies else 0.0
@@ -83,9 +86,14 @@ def with_baseline(problem: Problem, config: FitConfig, key: PRNGKeyArray, progre
     residual = (residual - residual[finite].min()).astype(np.float32)
     beta = problem.beta
     if problem.target_ess is not None:
-        beta = choose_beta(residual, problem.target_ess)
-    weights = np.asarray(tilt_weights(jnp.asarray(residual), beta))
-    return replace(problem, energies=residual, beta=beta, weights=weights, level=level.astype(np.float32))
+        beta = beta_for_share(residual, problem.target_ess)
+    return replace(
+        problem,
+        energies=residual,
+        beta=beta,
+        weights=row_weights(residual, beta),
+        level=level.astype(np.float32),
+    )
 
 
 def _out_of_fold(
@@ -94,7 +102,7 @@ def _out_of_fold(
     finite: np.ndarray,
     config: FitConfig,
     key: PRNGKeyArray,
-    progress: Progress,
+    progress: FitProgress | None,
 ) -> Float[np.ndarray, " n"]:
     """The level of every row, each by the network that has not seen it."""
     assert problem.condition is not None
@@ -102,22 +110,20 @@ def _out_of_fold(
     key, fold_key = jax.random.split(key)
     fold = np.zeros(len(wanted), np.int32)
     fold[finite] = np.asarray(jax.random.permutation(fold_key, np.arange(len(finite)) % 2))
-    settings = replace(config, steps=min(config.steps, STEPS))
+    trainer = Trainer(replace(config, steps=min(config.steps, _STEPS)), progress)
     level = np.zeros(len(wanted))
     for number in range(2):
         init_key, step_key = jax.random.split(jax.random.fold_in(key, number))
-        network = MLP(init_key, problem.condition.shape[1], 1, width=WIDTH, depth=DEPTH)
+        network = MLP(init_key, problem.condition_size, 1, width=_WIDTH, depth=_DEPTH)
         rows = {"": jnp.asarray(finite[fold[finite] != number], jnp.int32)}
         what = f"baseline of the condition, {number + 1}/2"
-        model, _ = descend(
-            Level(network), LevelRegression(), columns, rows, settings, step_key, progress, what
-        )
+        model = trainer.descend(what, _Level(network), _LevelRegression(), columns, rows, step_key)
         level = np.where(fold == number, np.asarray(_levels(model, columns["condition"])), level)
     return level
 
 
 @jax.jit
-def _levels(model: Level, condition: Array) -> Array:
+def _levels(model: _Level, condition: Array) -> Array:
     return model(condition)
 
 
@@ -130,8 +136,8 @@ def within_conditions(problem: Problem) -> WithinConditions | None:
     if problem.condition is None:
         return None
     n = len(problem.condition)
-    count = min(NEIGHBOURS, n)
-    places = problem.condition[np.linspace(0, n - 1, min(n, PLACES)).astype(int)]
+    count = min(_NEIGHBOURS, n)
+    places = problem.condition[np.linspace(0, n - 1, min(n, _PLACES)).astype(int)]
     _, near = cKDTree(problem.condition).query(places, k=count)
     weights = problem.weights[np.reshape(near, (len(places), count))]
     shares = np.asarray(effective_sample_size(jnp.asarray(weights))) / count

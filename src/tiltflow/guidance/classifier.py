@@ -16,16 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.guidance.configs import FitConfig, Method
-from tiltflow.guidance.energy_weighted import columns_of, train_unguided
-from tiltflow.guidance.fit_loop import Progress, descend, uniform_rows
+from tiltflow.guidance.fit_loop import Trainer, columns_of, uniform_rows
+from tiltflow.guidance.methods.cg import CGConfig
 from tiltflow.guidance.problem import Problem
-from tiltflow.guidance.sampling import Outcome, outcome, with_notes
-from tiltflow.guidance.score_shift import Guided, Potential, init_potential
+from tiltflow.guidance.score_shift import Potential, init_potential
 from tiltflow.optimize import Columns
-from tiltflow.paths import PATHS
 
-RARE = 0.01
+_RARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -37,55 +34,33 @@ class CrossEntropy:
         return jnp.mean(jax.nn.softplus(logit) - batch["labels"] * logit)
 
 
-def class_probabilities(problem: Problem, config: FitConfig) -> Float[np.ndarray, " n"]:
+def class_probabilities(problem: Problem, temperature: float) -> Float[np.ndarray, " n"]:
     """p(c | x) of every row: the labels where they are given, else exp(−(E − min E)/τ)."""
     if problem.labels is not None:
         return problem.labels
-    return np.exp(-problem.energies / np.float32(config.class_temperature))
+    return np.exp(-problem.energies / np.float32(temperature))
 
 
-def strength(problem: Problem, config: FitConfig) -> float:
+def strength(problem: Problem, temperature: float) -> Float[Array, ""]:
     """The power of p(c | x) in the tilt: β·τ, or β where the labels are given."""
-    return problem.beta * (1.0 if problem.labels is not None else config.class_temperature)
+    return jnp.asarray(problem.beta * (1.0 if problem.labels is not None else temperature), jnp.float32)
 
 
-def rare_note(problem: Problem, config: FitConfig) -> str | None:
-    """A warning where hardly any row is in the class."""
-    share = float(np.mean(class_probabilities(problem, config)))
-    if share >= RARE:
-        return None
-    return (
-        f"Only a share of {share:.2g} of the rows is in the class, p(c | x) = exp(−(E − min E)/τ): it is "
-        "learned from few. Raise class_temperature "
-        f"(τ = {config.class_temperature:g}) towards the energies' spread."
-    )
-
-
-def train(
-    method: Method,
-    problem: Problem,
-    config: FitConfig,
-    key: PRNGKeyArray,
-    progress: Progress,
-    previous: Guided | None = None,
-) -> Outcome:
-    """Fit `cg`: an unguided generative model, then the classifier.
-
-    Neither depends on β: both are taken from `previous` if given.
-    """
-    base_key, init_key, class_key = jax.random.split(key, 3)
-    networks = {}
-    if previous is None:
-        base, networks["generative model"] = train_unguided(problem, config, base_key, progress)
-        classifier = init_potential(init_key, problem, config, 1.0, classifier=True)
-        columns = columns_of(problem) | {"labels": jnp.asarray(class_probabilities(problem, config))}
-        rows = uniform_rows(problem)
-        classifier, networks["classifier"] = descend(
-            classifier, CrossEntropy(), columns, rows, config, class_key, progress, "classifier"
+def note_rare_class(problem: Problem, temperature: float, trainer: Trainer) -> None:
+    """Warn where hardly any row is in the class."""
+    share = float(np.mean(class_probabilities(problem, temperature)))
+    if share < _RARE:
+        trainer.notes.append(
+            f"Only a share of {share:.2g} of the rows is in the class, p(c | x) = exp(−(E − min E)/τ): it is "
+            f"learned from few. Raise class_temperature (τ = {temperature:g}) towards the energies' spread."
         )
-    else:
-        base, classifier = previous.base, previous.potential
-    scale = jnp.asarray(strength(problem, config), jnp.float32)
-    guided = Guided(base=base, potential=classifier, scale=scale, path=PATHS[config.path])
-    done = outcome(guided, problem.points.shape[1], config, networks, networks=2)
-    return with_notes(done, rare_note(problem, config))
+
+
+def train_classifier(
+    problem: Problem, config: CGConfig, init_key: PRNGKeyArray, key: PRNGKeyArray, trainer: Trainer
+) -> Potential:
+    """The classifier, of a network as large as the generative one."""
+    start = init_potential(init_key, problem, config, 1.0, classifier=True)
+    labels = class_probabilities(problem, config.class_temperature)
+    columns = columns_of(problem) | {"labels": jnp.asarray(labels)}
+    return trainer.descend("classifier", start, CrossEntropy(), columns, uniform_rows(problem), key)

@@ -13,18 +13,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.flow import Flow, Generator, matching_loss
-from tiltflow.guidance.classifier import class_probabilities, rare_note, strength
-from tiltflow.guidance.configs import FitConfig, Method
-from tiltflow.guidance.energy_weighted import columns_of, init_flow
-from tiltflow.guidance.fit_loop import Progress, descend, uniform_rows
+from tiltflow.flow import Flow, Generator, matching_loss, new_flow
+from tiltflow.guidance.classifier import class_probabilities
+from tiltflow.guidance.fit_loop import Trainer, columns_of, uniform_rows
+from tiltflow.guidance.methods.cfg import CFGConfig
 from tiltflow.guidance.problem import Problem
-from tiltflow.guidance.sampling import Outcome, outcome, with_notes
 from tiltflow.optimize import Columns
-from tiltflow.paths import PATHS, Path
+from tiltflow.paths import Path
 from tiltflow.settings import Prediction
 
-CLASS_ENTRIES = 2
+_CLASS_ENTRIES = 2
 
 
 def with_class(
@@ -72,29 +70,11 @@ class ClassifierFree(Generator):
         return without + self.scale * (given - without)
 
 
-def train(
-    method: Method,
-    problem: Problem,
-    config: FitConfig,
-    key: PRNGKeyArray,
-    progress: Progress,
-    previous: ClassifierFree | None = None,
-) -> Outcome:
-    """Fit `cfg`; the network does not depend on β: it is that of `previous` if given."""
+def train_with_class(problem: Problem, config: CFGConfig, key: PRNGKeyArray, trainer: Trainer) -> Flow:
+    """The network with and without the class."""
     init_key, key = jax.random.split(key)
-    networks = {}
-    if previous is None:
-        flow = init_flow(init_key, problem, config, extra=CLASS_ENTRIES)
-        columns = columns_of(problem) | {"labels": jnp.asarray(class_probabilities(problem, config))}
-        loss = ClassMatching(config.unconditional_share)
-        rows = uniform_rows(problem)
-        flow, networks["generative model"] = descend(
-            flow, loss, columns, rows, config, key, progress, "generative model"
-        )
-    else:
-        flow = previous.base
-    generator = ClassifierFree(
-        base=flow, scale=jnp.asarray(strength(problem, config), jnp.float32), path=PATHS[config.path]
-    )
-    done = outcome(generator, problem.points.shape[1], config, networks, networks=2)
-    return with_notes(done, rare_note(problem, config))
+    flow = new_flow(init_key, problem.size, problem.condition_size + _CLASS_ENTRIES, config)
+    labels = class_probabilities(problem, config.class_temperature)
+    columns = columns_of(problem) | {"labels": jnp.asarray(labels)}
+    loss = ClassMatching(config.unconditional_share)
+    return trainer.descend("generative model", flow, loss, columns, uniform_rows(problem), key)

@@ -1,6 +1,7 @@
 """The energy as something to differentiate: the user's function, or a network fitted to its values."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import equinox as eqx
@@ -10,14 +11,14 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.errors import UserError
-from tiltflow.guidance.configs import FitConfig
-from tiltflow.guidance.fit_loop import Progress, descend, finite_rows
+from tiltflow.guidance.contract import FlowFitConfig
+from tiltflow.guidance.fit_loop import Trainer, columns_of, finite_rows
 from tiltflow.guidance.problem import Problem
 from tiltflow.networks import MLP
 from tiltflow.optimize import Columns
 
-ERROR_ROWS = 10_000
-BLOCK = 1 << 16
+_ERROR_ROWS = 10_000
+_BLOCK = 1 << 16
 
 
 class FunctionEnergy(eqx.Module):
@@ -43,35 +44,36 @@ class NetworkEnergy(eqx.Module):
         return jax.lax.stop_gradient(self.unit) * self.network(inputs)[..., 0]
 
 
-Energy = FunctionEnergy | NetworkEnergy
+PointEnergy = FunctionEnergy | NetworkEnergy
+"""E at any points in the networks' units, each at its condition."""
 
 
-def with_condition(energy: Energy, condition: Array | None) -> Callable[[Array], Array]:
+def with_condition(energy: PointEnergy, condition: Array | None) -> Callable[[Array], Array]:
     """The energy of points alone, each at its condition."""
     return lambda x: energy(x, condition)
 
 
-def evaluate(
-    energy: Energy, points: Float[np.ndarray, "n d"], condition: Float[np.ndarray, "n c"] | None
+def energies_at(
+    energy: PointEnergy, points: Float[np.ndarray, "n d"], condition: Float[np.ndarray, "n c"] | None
 ) -> Float[np.ndarray, " n"]:
     """The energy at any number of points, a block at a time; not a number counts as +∞, as excluded."""
     parts = []
-    for first in range(0, len(points), BLOCK):
-        given = None if condition is None else jnp.asarray(condition[first : first + BLOCK])
-        parts.append(np.asarray(_evaluate(energy, jnp.asarray(points[first : first + BLOCK]), given)))
+    for first in range(0, len(points), _BLOCK):
+        given = None if condition is None else jnp.asarray(condition[first : first + _BLOCK])
+        parts.append(np.asarray(_energies(energy, jnp.asarray(points[first : first + _BLOCK]), given)))
     values = np.concatenate(parts)
     return np.where(np.isnan(values), np.inf, values)
 
 
 @jax.jit
-def _evaluate(energy: Energy, points: Array, condition: Array | None) -> Array:
+def _energies(energy: PointEnergy, points: Array, condition: Array | None) -> Array:
     return energy(points, condition)
 
 
 def differentiable_energy(
-    problem: Problem, config: FitConfig, key: PRNGKeyArray, progress: Progress
-) -> tuple[Energy, dict[str, list[float]], str | None]:
-    """The energy of a problem, the losses of its fit, and a note where it was fitted.
+    problem: Problem, config: FlowFitConfig, key: PRNGKeyArray, trainer: Trainer
+) -> PointEnergy:
+    """The energy of a problem as a function of new points; fitted to its values where it is given by them.
 
     Raises UserError for a function that JAX cannot differentiate.
     """
@@ -82,27 +84,17 @@ def differentiable_energy(
             jnp.asarray(problem.scale, jnp.float32),
         )
         _try(energy, problem)
-        return energy, {}, None
+        return energy
     init_key, key = jax.random.split(key)
     rows = finite_rows(problem)
     finite = np.asarray(rows[""])
     unit = float(np.std(problem.energies[finite], dtype=np.float64)) or 1.0
-    size = problem.points.shape[1] + (0 if problem.condition is None else problem.condition.shape[1])
-    network = MLP(
-        init_key,
-        size,
-        1,
-        width=config.network.width,
-        depth=config.network.depth,
-        activation=config.network.activation,
-        layer_norm=config.network.layer_norm,
-    )
-    columns = {"points": jnp.asarray(problem.points), "energies": jnp.asarray(problem.energies)}
-    if problem.condition is not None:
-        columns["condition"] = jnp.asarray(problem.condition)
+    network = MLP(init_key, problem.size + problem.condition_size, 1, **asdict(config.network))
     start = NetworkEnergy(network, jnp.asarray(unit, jnp.float32))
-    fitted, losses = descend(start, _squared_error, columns, rows, config, key, progress, "energy network")
-    return fitted, {"energy network": losses}, _error_note(fitted, problem, finite)
+    columns = columns_of(problem) | {"energies": jnp.asarray(problem.energies)}
+    fitted = trainer.descend("energy network", start, _squared_error, columns, rows, key)
+    trainer.notes.append(_error_note(fitted, problem, finite))
+    return fitted
 
 
 def _hashable(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -133,7 +125,7 @@ def _try(energy: FunctionEnergy, problem: Problem) -> None:
 
 
 def _error_note(energy: NetworkEnergy, problem: Problem, finite: np.ndarray) -> str:
-    rows = finite[:: max(1, len(finite) // ERROR_ROWS)]
+    rows = finite[:: max(1, len(finite) // _ERROR_ROWS)]
     condition = None if problem.condition is None else jnp.asarray(problem.condition[rows])
     truth = problem.energies[rows].astype(np.float64)
     error = np.asarray(energy(jnp.asarray(problem.points[rows]), condition), np.float64) - truth

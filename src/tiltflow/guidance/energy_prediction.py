@@ -17,7 +17,7 @@ Departs from the paper:
   as support points of one condition.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -25,18 +25,16 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.errors import UserError
-from tiltflow.guidance.configs import FitConfig, Method
-from tiltflow.guidance.energy_weighted import columns_of, train_unguided
-from tiltflow.guidance.fit_loop import Loss, Progress, descend, random_rows, uniform_rows, weighted_rows
+from tiltflow.guidance.fit_loop import Loss, Trainer, columns_of, random_rows, uniform_rows, weighted_rows
+from tiltflow.guidance.methods.cep import CEPConfig
 from tiltflow.guidance.problem import Problem
-from tiltflow.guidance.sampling import Outcome, outcome, with_notes
-from tiltflow.guidance.score_shift import Guided, Potential, init_potential
+from tiltflow.guidance.score_shift import Potential, init_potential
 from tiltflow.optimize import Columns
-from tiltflow.paths import PATHS, interpolate
+from tiltflow.paths import interpolate
 
-TIMES = 4
-LARGEST_EXPONENT = 4.0
-LARGEST_UNIT = 1.0
+_TIMES = 4
+_LARGEST_EXPONENT = 4.0
+_LARGEST_UNIT = 1.0
 
 
 def contrast(f: Float[Array, "groups rows"], weights: Float[Array, "groups rows"]) -> Float[Array, ""]:
@@ -81,7 +79,7 @@ class Regression:
         energies = batch["energies"]
         f = model.noised_logit(key, batch["points"], batch.get("condition"))
         if self.exponential:
-            return jnp.mean((jnp.exp(jnp.minimum(f, LARGEST_EXPONENT)) - jnp.exp(-energies)) ** 2)
+            return jnp.mean((jnp.exp(jnp.minimum(f, _LARGEST_EXPONENT)) - jnp.exp(-energies)) ** 2)
         return jnp.mean((f + energies) ** 2)
 
 
@@ -94,45 +92,25 @@ def _grouped(
 ) -> Float[Array, "groups rows"]:
     """f at the noised points, in groups of one time each; the times follow from `key` alone."""
     n = len(points)
-    groups = TIMES if n % TIMES == 0 and n >= 8 * TIMES else 1
+    groups = _TIMES if n % _TIMES == 0 and n >= 8 * _TIMES else 1
     t = jax.random.uniform(key, (groups,), minval=model.path.start, maxval=model.path.end)
     t = jnp.repeat(t, n // groups)
     noise = jax.random.normal(jax.random.fold_in(key, 0) if noise_key is None else noise_key, points.shape)
     return model.logit(t, interpolate(model.path, points, noise, t), condition).reshape(groups, -1)
 
 
-def train(
-    method: Method,
-    problem: Problem,
-    config: FitConfig,
-    key: PRNGKeyArray,
-    progress: Progress,
-    previous: Guided | None = None,
-) -> Outcome:
-    """Fit `cep`: an unguided generative model, that of `previous` if given, then the energy network."""
-    base_key, init_key, energy_key = jax.random.split(key, 3)
-    networks = {}
-    if previous is None:
-        base, networks["generative model"] = train_unguided(problem, config, base_key, progress)
-    else:
-        base = previous.base
-    potential, networks["energy network"] = train_energy(problem, config, init_key, energy_key, progress)
-    guided = Guided(base=base, potential=potential, scale=jnp.ones(()), path=PATHS[config.path])
-    done = outcome(guided, problem.points.shape[1], config, networks, networks=2)
-    return with_notes(done, _error_note(potential, problem))
-
-
 def train_energy(
-    problem: Problem, config: FitConfig, init_key: PRNGKeyArray, key: PRNGKeyArray, progress: Progress
-) -> tuple[Potential, list[float]]:
-    """The energy network alone; at β = 0 its unit is 0, and it guides nowhere."""
+    problem: Problem, config: CEPConfig, init_key: PRNGKeyArray, key: PRNGKeyArray, trainer: Trainer
+) -> Potential:
+    """The energy network; at β = 0 its unit is 0, and it guides nowhere. Raises UserError for mse with +∞."""
     energies = problem.beta * problem.energies
     if config.contrast == "mse" and not np.all(np.isfinite(energies)):
         raise UserError("contrast = mse needs finite energies; contrastive and emse also take +∞.")
-    unit = float(min(np.std(energies[np.isfinite(energies)], dtype=np.float64), LARGEST_UNIT))
-    potential = init_potential(init_key, problem, config, unit, classifier=False)
+    unit = float(min(np.std(energies[np.isfinite(energies)], dtype=np.float64), _LARGEST_UNIT))
+    start = init_potential(init_key, problem, config, unit, classifier=False)
     columns = columns_of(problem)
     rows = uniform_rows(problem)
+    batch_size = config.batch_size
     loss: Loss
     if config.contrast != "contrastive":
         loss = Regression(exponential=config.contrast == "emse")
@@ -140,11 +118,13 @@ def train_energy(
     elif config.weights == "sampled":
         loss = SampledContrastive()
         rows = {"": weighted_rows(problem, seed=0), "p_": random_rows(problem, seed=0)}
-        config = replace(config, batch_size=max(1, config.batch_size // 2))
+        batch_size = max(1, batch_size // 2)
     else:
         loss = Contrastive(config.weights == "batch")
         columns["weights"] = jnp.asarray(problem.weights)
-    return descend(potential, loss, columns, rows, config, key, progress, "energy network")
+    potential = trainer.descend("energy network", start, loss, columns, rows, key, batch_size=batch_size)
+    trainer.notes.append(_error_note(potential, problem))
+    return potential
 
 
 def _error_note(potential: Potential, problem: Problem) -> str:

@@ -14,20 +14,18 @@ set (`"data"`) gives 2.2. The published form, a softmax over each batch (Algorit
 minimiser is off by O(1/batch). Learning rate, averaging and sizes are our choice.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.flow import Flow, matching_loss
-from tiltflow.guidance.configs import FitConfig, Method
-from tiltflow.guidance.fit_loop import Progress, descend, uniform_rows, weighted_rows
+from tiltflow.flow import Flow, matching_loss, new_flow
+from tiltflow.guidance.contract import FlowFitConfig
+from tiltflow.guidance.fit_loop import Trainer, columns_of, uniform_rows, weighted_rows
 from tiltflow.guidance.problem import Problem
-from tiltflow.guidance.sampling import Outcome, outcome
-from tiltflow.networks import TimeNetwork
 from tiltflow.optimize import Columns
-from tiltflow.paths import PATHS
+from tiltflow.settings import RowWeights
 
 
 @dataclass(frozen=True)
@@ -45,62 +43,41 @@ class WeightedMatching:
         return matching_loss(model, key, batch["points"], batch.get("condition"), weights)
 
 
-def init_flow(key: PRNGKeyArray, problem: Problem, config: FitConfig, *, extra: int = 0) -> Flow:
-    """A fresh generative model of the problem's points; its condition has `extra` further entries."""
-    size = problem.points.shape[1]
-    condition = (0 if problem.condition is None else problem.condition.shape[1]) + extra
-    network = TimeNetwork(key, size, condition, **asdict(config.network))
-    return Flow(network=network, path=PATHS[config.path], prediction=config.prediction)
-
-
-def columns_of(problem: Problem) -> dict[str, Array]:
-    """Points, and their conditions where there are any."""
-    columns = {"points": jnp.asarray(problem.points)}
-    if problem.condition is not None:
-        columns["condition"] = jnp.asarray(problem.condition)
-    return columns
-
-
 def train_unguided(
-    problem: Problem, config: FitConfig, key: PRNGKeyArray, progress: Progress
-) -> tuple[Flow, list[float]]:
+    problem: Problem,
+    config: FlowFitConfig,
+    key: PRNGKeyArray,
+    trainer: Trainer,
+    what: str = "generative model",
+) -> Flow:
     """Plain matching of p: the generative model that guided methods start from."""
     init_key, key = jax.random.split(key)
-    flow = init_flow(init_key, problem, config)
-    rows = uniform_rows(problem)
-    loss = WeightedMatching(over_batch=False)
-    return descend(flow, loss, columns_of(problem), rows, config, key, progress, "generative model")
+    flow = new_flow(init_key, problem.size, problem.condition_size, config)
+    loss, rows = WeightedMatching(over_batch=False), uniform_rows(problem)
+    return trainer.descend(what, flow, loss, columns_of(problem), rows, key)
 
 
 def train_weighted(
-    problem: Problem, config: FitConfig, key: PRNGKeyArray, progress: Progress, which: str = ""
-) -> tuple[Flow, list[float]]:
-    """Matching of the rows by their weights: L_CEFM or L_CED. `which` is said in the progress display."""
+    problem: Problem,
+    config: FlowFitConfig,
+    key: PRNGKeyArray,
+    trainer: Trainer,
+    weights: RowWeights,
+    which: str = "",
+) -> Flow:
+    """Matching of the rows by their weights: L_CEFM or L_CED. `which` is said in the progress display.
+
+    At β = 0, where all weights are alike, it is plain matching.
+    """
+    if problem.beta == 0:
+        return train_unguided(problem, config, key, trainer)
     init_key, key = jax.random.split(key)
-    flow = init_flow(init_key, problem, config)
+    flow = new_flow(init_key, problem.size, problem.condition_size, config)
     columns = columns_of(problem)
     rows = uniform_rows(problem)
-    if config.weights == "sampled":
+    if weights == "sampled":
         rows = {"": weighted_rows(problem, seed=0)}
     else:
         columns["weights"] = jnp.asarray(problem.weights)
-    loss = WeightedMatching(over_batch=config.weights == "batch")
-    return descend(flow, loss, columns, rows, config, key, progress, f"generative model{which}")
-
-
-def train(
-    method: Method,
-    problem: Problem,
-    config: FitConfig,
-    key: PRNGKeyArray,
-    progress: Progress,
-    previous: Flow | None = None,
-) -> Outcome:
-    """Fit `efm`, `ed` or `unguided`, which does not depend on β: it is `previous` if given."""
-    if method.name == "unguided" and previous is not None:
-        return outcome(previous, problem.points.shape[1], config, {})
-    if method.name == "unguided" or problem.beta == 0:
-        flow, losses = train_unguided(problem, config, key, progress)
-    else:
-        flow, losses = train_weighted(problem, config, key, progress)
-    return outcome(flow, problem.points.shape[1], config, {"generative model": losses})
+    loss = WeightedMatching(over_batch=weights == "batch")
+    return trainer.descend(f"generative model{which}", flow, loss, columns, rows, key)

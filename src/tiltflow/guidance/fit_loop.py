@@ -12,31 +12,31 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from tiltflow.errors import TrainingDiverged
-from tiltflow.guidance.configs import FitConfig
+from tiltflow.guidance.contract import FitConfig
 from tiltflow.guidance.problem import Problem
 from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step, run_steps
 
-CHUNKS = 50
-POOL = 1 << 22
+_CHUNKS = 50
+_POOL = 1 << 22
 
 Rows = Mapping[str, Int[Array, " r"]]
 """Row numbers to draw batches from, by the prefix of the columns that they give."""
 
-Progress = Callable[[str, int, int, float], None]
+FitProgress = Callable[[str, int, int, float], None]
 """(what is trained, steps done, steps in all, mean loss of the last of them)"""
 
 
 class Loss(Protocol):
     """A loss of a model on a batch. Losses are frozen dataclasses: equal ones share one compilation.
 
-    Where `descend` is given other models that stay as they are, they are a fourth argument.
+    Where `descend` is given other models that stay as they are, they are further arguments.
     """
 
     def __call__(self, model: Any, batch: Columns, key: PRNGKeyArray, *given: Any) -> Float[Array, ""]: ...
 
 
 @dataclass(frozen=True)
-class Descent:
+class _Descent:
     """What of a config the compiled steps depend on."""
 
     steps: int
@@ -52,44 +52,63 @@ class Descent:
         return optax.adam(optax.cosine_decay_schedule(self.learning_rate, self.steps))
 
 
-def silent(what: str, done: int, total: int, loss: float) -> None:
-    """Show no progress."""
+class Trainer:
+    """Trains the networks of one fit with its settings, and keeps their losses and what is to be told."""
+
+    def __init__(self, config: FitConfig, progress: FitProgress | None = None):
+        self._config, self._progress = config, progress
+        self.losses: dict[str, list[float]] = {}
+        """Mean loss of each chunk of steps, by network."""
+        self.notes: list[str] = []
+        """What the user should know."""
+
+    def descend(
+        self,
+        what: str,
+        model: Any,
+        loss: Loss,
+        columns: Columns,
+        rows: Rows,
+        key: PRNGKeyArray,
+        *given: Any,
+        batch_size: int | None = None,
+    ) -> Any:
+        """Train `model`, called `what` in progress and losses; returns its averaged parameters.
+
+        A batch holds `columns` at numbers drawn uniformly from `rows`; several such lists, of equal length,
+        are given by a prefix for the columns' names each. Raises TrainingDiverged.
+        """
+        config = self._config
+        settings = _Descent(
+            config.steps, batch_size or config.batch_size, config.learning_rate, config.decay, config.ema
+        )
+        state = (_start(settings, model), jnp.zeros((), jnp.int32))
+        length = -(-config.steps // _CHUNKS)
+        history = self.losses[what] = []
+        done = 0
+        while done < config.steps:
+            count = min(length, config.steps - done)
+            state, losses = _chunk(loss, settings, count, state, columns, rows, key, jnp.int32(done), given)
+            mean = float(jnp.mean(losses))
+            done += count
+            if not np.isfinite(mean):
+                raise TrainingDiverged(
+                    f"Training diverged: the loss of the {what} became {mean} within steps "
+                    f"{done - count + 1} to {done}. Lower the learning rate ({config.learning_rate:g}) or "
+                    "beta."
+                )
+            history.append(mean)
+            if self._progress is not None:
+                self._progress(what, done, config.steps, mean)
+        return state[0].ema
 
 
-def descend(
-    model: Any,
-    loss: Loss,
-    columns: Columns,
-    rows: Rows,
-    config: FitConfig,
-    key: PRNGKeyArray,
-    progress: Progress,
-    what: str,
-    *given: Any,
-) -> tuple[Any, list[float]]:
-    """Train `model`; returns its averaged parameters and the mean loss of each chunk.
-
-    A batch holds `columns` at numbers drawn uniformly from `rows`; several such lists, of equal length, are
-    given by a prefix for the columns' names each. Raises TrainingDiverged.
-    """
-    settings = Descent(config.steps, config.batch_size, config.learning_rate, config.decay, config.ema)
-    state = (_start(settings, model), jnp.zeros((), jnp.int32))
-    length = -(-config.steps // CHUNKS)
-    history: list[float] = []
-    done = 0
-    while done < config.steps:
-        count = min(length, config.steps - done)
-        state, losses = _chunk(loss, settings, count, state, columns, rows, key, jnp.int32(done), given)
-        mean = float(jnp.mean(losses))
-        done += count
-        if not np.isfinite(mean):
-            raise TrainingDiverged(
-                f"Training diverged: the loss of the {what} became {mean} within steps {done - count + 1} to "
-                f"{done}. Lower the learning rate ({config.learning_rate:g}) or beta."
-            )
-        history.append(mean)
-        progress(what, done, config.steps, mean)
-    return state[0].ema, history
+def columns_of(problem: Problem) -> dict[str, Array]:
+    """Points, and their conditions where there are any."""
+    columns = {"points": jnp.asarray(problem.points)}
+    if problem.condition is not None:
+        columns["condition"] = jnp.asarray(problem.condition)
+    return columns
 
 
 def uniform_rows(problem: Problem) -> Rows:
@@ -105,7 +124,7 @@ def finite_rows(problem: Problem) -> Rows:
 def random_rows(problem: Problem, seed: int) -> Int[Array, " r"]:
     """As many independent uniform draws as `weighted_rows` gives."""
     rng = np.random.default_rng([seed, 1])
-    return jnp.asarray(rng.integers(len(problem.points), size=POOL, dtype=np.int32))
+    return jnp.asarray(rng.integers(len(problem.points), size=_POOL, dtype=np.int32))
 
 
 def weighted_rows(problem: Problem, seed: int) -> Int[Array, " r"]:
@@ -114,20 +133,20 @@ def weighted_rows(problem: Problem, seed: int) -> Int[Array, " r"]:
     Systematic resampling: row i is there r·w_i/n times, rounded up or down by one common random offset.
     """
     cumulative = np.cumsum(problem.weights.astype(np.float64))
-    ticks = (np.arange(POOL) + np.random.default_rng(seed).random()) / POOL
+    ticks = (np.arange(_POOL) + np.random.default_rng(seed).random()) / _POOL
     rows = np.searchsorted(cumulative / cumulative[-1], ticks, side="right")
     return jnp.asarray(np.minimum(rows, len(cumulative) - 1), jnp.int32)
 
 
 @partial(jax.jit, static_argnums=0)
-def _start(settings: Descent, model: Any) -> TrainState:
+def _start(settings: _Descent, model: Any) -> TrainState:
     return begin(model, settings.optimizer)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
 def _chunk(
     loss: Loss,
-    settings: Descent,
+    settings: _Descent,
     length: int,
     state: tuple[TrainState, Array],
     columns: Columns,

@@ -1,20 +1,23 @@
 """One call for every method: check the data, train, return something that samples."""
 
 import time
-from importlib import import_module
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from tiltflow.errors import UserError
 from tiltflow.guidance.baseline import with_baseline
-from tiltflow.guidance.configs import FitConfig, find_method
-from tiltflow.guidance.fit_loop import Progress, silent
-from tiltflow.guidance.problem import Fitted, Problem, ess_note, make_problem
-from tiltflow.guidance.sampling import Outcome
+from tiltflow.guidance.contract import FitConfig, FlowFitConfig
+from tiltflow.guidance.effective_rows import few_rows_note
+from tiltflow.guidance.energies import FunctionEnergy, PointEnergy, differentiable_energy
+from tiltflow.guidance.fit_loop import FitProgress, Trainer
+from tiltflow.guidance.fitted import Fitted
+from tiltflow.guidance.methods import find_method
+from tiltflow.guidance.problem import Problem, make_problem
 from tiltflow.settings import TransformName
 
-BASELINE = 0xBA5E
+_BASELINE = 0xBA5E
 """Folded into the key of a fit, so that its other networks do not depend on whether there is a baseline."""
 
 
@@ -30,7 +33,7 @@ def fit(
     transform: TransformName = "none",
     config: FitConfig | None = None,
     seed: int = 0,
-    progress: Progress = silent,
+    progress: FitProgress | None = None,
 ) -> Fitted:
     """Learn to sample q(x) ∝ p(x)·exp(−β·E(x)) from samples of p.
 
@@ -60,7 +63,7 @@ def fit_problem(
     problem: Problem,
     config: FitConfig | None = None,
     seed: int = 0,
-    progress: Progress = silent,
+    progress: FitProgress | None = None,
     previous: Fitted | None = None,
 ) -> Fitted:
     """`fit` for a problem that is checked already.
@@ -70,26 +73,38 @@ def fit_problem(
     """
     found = find_method(method)
     config = found.config if config is None else config
+    if type(config) is not type(found.config):
+        raise UserError(
+            f"The method {method} takes a {type(found.config).__name__}, not a {type(config).__name__}: each "
+            "method has settings of its own."
+        )
     if previous is not None and (previous.method, previous.config) != (found, config):
         raise UserError(f"The previous fit is of {previous.method.name} or of other settings: give none.")
     start = time.perf_counter()
-    lent = None if previous is None else previous.model
-    train = import_module(found.module).train
     key = jax.random.key(seed)
-    if found.name != "unguided" and problem.labels is None:
-        problem = with_baseline(problem, config, jax.random.fold_in(key, BASELINE), progress)
-    done: Outcome = train(found, problem, config, key, progress, lent)
-    warning = ess_note(problem) if found.name != "unguided" else None
-    return Fitted(
-        method=found,
-        config=config,
-        problem=problem,
-        sampler=done.sampler,
-        parameters=done.parameters,
-        evaluations=done.evaluations,
-        seconds=time.perf_counter() - start,
-        losses=done.losses,
-        notes=((warning,) if warning else ()) + done.notes,
-        log_density=done.log_density,
-        model=done.model,
-    )
+    trainer = Trainer(config, progress)
+    if found.tilts and problem.labels is None:
+        problem = with_baseline(problem, config, jax.random.fold_in(key, _BASELINE), progress)
+    if found.tilts and (note := few_rows_note(problem.energies, problem.beta, problem.ess)):
+        trainer.notes.append(note)
+    declared: dict[str, Any] = {}
+    if found.shares:
+        declared["previous"] = None if previous is None else previous.model
+    if found.needs_energy:
+        energy_key, key = jax.random.split(key)
+        declared["energy"] = _energy(problem, config, energy_key, trainer)
+    outcome = found.fit(problem, config, key, trainer, **declared)
+    seconds = time.perf_counter() - start
+    return Fitted(found, config, problem, outcome, seconds, trainer.losses, tuple(trainer.notes))
+
+
+def _energy(problem: Problem, config: FitConfig, key: Any, trainer: Trainer) -> PointEnergy:
+    """The energy of the problem at new points; at β = 0, where it has no part in the law, that is 0."""
+    if problem.beta == 0:
+        return FunctionEnergy(_nothing, jnp.zeros(problem.size), jnp.ones(problem.size))
+    assert isinstance(config, FlowFitConfig)
+    return differentiable_energy(problem, config, key, trainer)
+
+
+def _nothing(points: Any) -> Any:
+    return jnp.zeros(len(points))

@@ -24,15 +24,30 @@ from tiltflow.networks import MLP, time_features
 from tiltflow.settings import FixedScheduleName, VelocityFactor
 
 Energy = Callable[[Float[Array, "*batch d"]], Float[Array, "*batch"]]
-Times = Float[Array, "*batch"]
-Points = Float[Array, "*batch d"]
+_Times = Float[Array, "*batch"]
+_Points = Float[Array, "*batch d"]
 
 
-class Schedule(Protocol):
+class EnergySchedule(Protocol):
     """h(t), the share of the energy that is felt at time t; `c` is h(t)·(1 − t)/t, finite at both ends."""
 
-    def h(self, t: Times) -> Times: ...
-    def c(self, t: Times) -> Times: ...
+    def h(self, t: _Times) -> _Times: ...
+    def c(self, t: _Times) -> _Times: ...
+
+
+def _rational(t: _Times, last: float) -> _Times:
+    t = jnp.minimum(t, last)
+    return t**2 / (1.0 - t)
+
+
+FIXED_SCHEDULES: dict[
+    FixedScheduleName, tuple[Callable[[_Times, float], _Times], Callable[[_Times], _Times]]
+] = {
+    "linear": (lambda t, last: t, lambda t: 1.0 - t),
+    "quadratic": (lambda t, last: t**2, lambda t: t * (1.0 - t)),
+    "rational": (_rational, lambda t: t),
+}
+"""h(t), up to a last time where it has no end at t = 1, and c(t)."""
 
 
 class FixedSchedule(eqx.Module):
@@ -45,20 +60,11 @@ class FixedSchedule(eqx.Module):
     kind: FixedScheduleName = eqx.field(static=True)
     last: float = eqx.field(static=True, default=0.95)
 
-    def h(self, t: Times) -> Times:
-        if self.kind == "rational":
-            t = jnp.minimum(t, self.last)
-            return t**2 / (1.0 - t)
-        return t if self.kind == "linear" else t**2
+    def h(self, t: _Times) -> _Times:
+        return FIXED_SCHEDULES[self.kind][0](t, self.last)
 
-    def c(self, t: Times) -> Times:
-        match self.kind:
-            case "linear":
-                return 1.0 - t
-            case "quadratic":
-                return t * (1.0 - t)
-            case "rational":
-                return t
+    def c(self, t: _Times) -> _Times:
+        return FIXED_SCHEDULES[self.kind][1](t)
 
 
 class LearnedSchedule(eqx.Module):
@@ -73,43 +79,43 @@ class LearnedSchedule(eqx.Module):
         features = time_features(jnp.zeros(())).shape[-1]
         self.network = MLP(key, features, 1, width=32, depth=2, output_scale=0.1)
 
-    def _ratio(self, t: Times) -> Times:
+    def _ratio(self, t: _Times) -> _Times:
         def size(t: Array) -> Array:
             return jax.nn.softplus(self.network(time_features(t))[..., 0])
 
         return size(t) / size(jnp.ones((1,), t.dtype))[0]
 
-    def h(self, t: Times) -> Times:
+    def h(self, t: _Times) -> _Times:
         return t * self._ratio(t)
 
-    def c(self, t: Times) -> Times:
+    def c(self, t: _Times) -> _Times:
         return (1.0 - t) * self._ratio(t)
 
 
-class Guided(NamedTuple):
+class GuidedPoint(NamedTuple):
     """A point of a guided path, and the velocity that a network is to match there."""
 
-    x: Points
-    velocity: Points
+    x: _Points
+    velocity: _Points
 
 
-def gradient(energy: Energy) -> Callable[[Points], Points]:
+def gradient(energy: Energy) -> Callable[[_Points], _Points]:
     """∇E at each of a batch of points."""
     return jax.grad(lambda x: jnp.sum(energy(x)))
 
 
 def guided_path(
     energy: Energy,
-    schedule: Schedule,
-    data: Points,
-    noise: Points,
-    jitter: Points,
-    t: Times,
+    schedule: EnergySchedule,
+    data: _Points,
+    noise: _Points,
+    jitter: _Points,
+    t: _Times,
     *,
     strength: float | Array,
     sigma: float,
     hessian: bool = True,
-) -> Guided:
+) -> GuidedPoint:
     """The reading `path`: x_t = m_t − λ·h(t)·∇E(m_t) + σ·jitter, and its derivative along t as the target:
 
         m_t = t·data + (1 − t)·√(1 − σ²)·noise,      x_t' = m_t' − λ·h'(t)·∇E(m_t) − λ·h(t)·∇²E(m_t)·m_t'.
@@ -126,19 +132,19 @@ def guided_path(
     velocity = direction - strength * h_slope[..., None] * slope
     if hessian:
         velocity = velocity - strength * h[..., None] * curvature
-    return Guided(x, velocity)
+    return GuidedPoint(x, velocity)
 
 
 def guided_velocity(
     energy: Energy,
-    schedule: Schedule,
-    data: Points,
-    noise: Points,
-    t: Times,
+    schedule: EnergySchedule,
+    data: _Points,
+    noise: _Points,
+    t: _Times,
     *,
     strength: float | Array,
     factor: VelocityFactor = "score",
-) -> Guided:
+) -> GuidedPoint:
     """The reading `velocity`: the unguided x_t = t·data + (1 − t)·noise with the target
 
         data − noise − λ·c(t)·∇E(x_t),
@@ -148,19 +154,19 @@ def guided_velocity(
     """
     x = t[..., None] * data + (1.0 - t)[..., None] * noise
     c = schedule.c(t) if factor == "score" else schedule.h(t)
-    return Guided(x, data - noise - strength * c[..., None] * gradient(energy)(x))
+    return GuidedPoint(x, data - noise - strength * c[..., None] * gradient(energy)(x))
 
 
 def schedule_residual(
     energy: Energy,
-    schedule: Schedule,
-    unguided: Callable[[Times, Points], Points],
-    data: Points,
-    noise: Points,
-    t: Times,
+    schedule: EnergySchedule,
+    unguided: Callable[[_Times, _Points], _Points],
+    data: _Points,
+    noise: _Points,
+    t: _Times,
     *,
     strength: float | Array,
-) -> Points:
+) -> _Points:
     """u_t(x | data) − (v_p(x, t) − λ·c(t)·∇E(x)), whose mean square over tilted data fits c.
 
     The minimiser c*(t) = E_{q_t}[(u_p − u_q)·∇E] / (λ·E_{q_t}|∇E|²) is the best schedule there is of the
@@ -172,8 +178,8 @@ def schedule_residual(
 
 
 def propose(
-    energy: Energy, key: PRNGKeyArray, z: Points, *, beta: float | Array, sigma: float | Array
-) -> tuple[Points, Float[Array, "*batch"]]:
+    energy: Energy, key: PRNGKeyArray, z: _Points, *, beta: float | Array, sigma: float | Array
+) -> tuple[_Points, Float[Array, "*batch"]]:
     """Draw x ~ N(z − βσ²∇E(z), σ²I) and give its log weight:
 
         log w = −βE(x) + β∇E(z)·(x − z) + β²σ²|∇E(z)|²/2,

@@ -11,101 +11,83 @@ Points are drawn in rounds until N·(effective share) is as large as the number 
 at new points: as a function, or else a network is fitted to its values, which is told with its error.
 """
 
-from functools import partial
+from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from tiltflow.errors import UserError
 from tiltflow.flow import Flow
-from tiltflow.guidance.configs import FitConfig, Method
-from tiltflow.guidance.energies import Energy, differentiable_energy, evaluate
-from tiltflow.guidance.energy_weighted import train_unguided
-from tiltflow.guidance.fit_loop import Progress
+from tiltflow.guidance.effective_rows import effective_rows, row_weights
+from tiltflow.guidance.energies import PointEnergy, energies_at
+from tiltflow.guidance.methods.flow_is import FlowISConfig
+from tiltflow.guidance.outcome import draw_points
 from tiltflow.guidance.problem import Problem
-from tiltflow.guidance.resampling import draw_rows
-from tiltflow.guidance.sampling import Outcome, draw, outcome, with_notes
-from tiltflow.tilting import effective_sample_size, tilt_weights
+from tiltflow.guidance.resampling import resample_rows
 
-ROUND = 1 << 16
-FEWEST = 64
-NOTHING = "The energy is not finite at any point that the model of p gives: nothing is left."
+_ROUND = 1 << 16
+_FEWEST = 64
+NOTHING_LEFT = "The energy is not finite at any point that the model of p gives: nothing is left."
 
 
-def train(
-    method: Method,
+def sample_resampled(
     problem: Problem,
-    config: FitConfig,
-    key: PRNGKeyArray,
-    progress: Progress,
-    previous: Flow | None = None,
-) -> Outcome:
-    """Fit p without guidance, and an energy where it was given by its values."""
-    energy_key, key = jax.random.split(key)
-    energy, networks, note = differentiable_energy(problem, config, energy_key, progress)
-    if previous is None:
-        flow, networks["generative model"] = train_unguided(problem, config, key, progress)
-    else:  # p does not depend on β
-        flow = previous
-    done = outcome(flow, problem.points.shape[1], config, networks)
-    sampler = partial(_sample, problem, energy, flow, config)
-    return with_notes(
-        Outcome(sampler, done.parameters, done.evaluations, networks, done.notes, None, flow), note
-    )
-
-
-def _sample(
-    problem: Problem,
-    energy: Energy,
+    energy: PointEnergy,
     flow: Flow,
-    config: FitConfig,
+    config: FlowISConfig,
     key: PRNGKeyArray,
     n: int,
     condition: Float[np.ndarray, "n c"] | None,
 ) -> Float[np.ndarray, "n d"]:
-    if problem.beta == 0:
-        return draw(flow, problem.points.shape[1], config, key, n, condition)
+    """n points of the flow, drawn again by their weights; each from points of its own at its condition.
+
+    Raises UserError where the energy is finite at no point.
+    """
     draw_key, choice_key = jax.random.split(key)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(choice_key)))
+
+    def one_each(
+        key: PRNGKeyArray, rows: Float[np.ndarray, "m c"], each: int
+    ) -> Float[np.ndarray, "groups d"]:
+        points = draw_points(flow, problem.size, config, key, len(rows), rows)
+        energies = energies_at(energy, points, rows).reshape(-1, each)
+        chosen = [resample_rows(rng, _weights(of_one, problem.beta), 1)[0] for of_one in energies]
+        return points[each * np.arange(len(energies)) + chosen]
+
     if condition is not None:
-        return _at_conditions(problem, energy, flow, config, draw_key, rng, condition)
+        return at_each_condition(draw_key, condition, config.pool, one_each)
     points, energies = [], []
-    for number in range(-(-max(config.pool, n) // ROUND)):
+    for number in range(-(-max(config.pool, n) // _ROUND)):
         round_key = jax.random.fold_in(draw_key, number)
-        points.append(draw(flow, problem.points.shape[1], config, round_key, ROUND, None))
-        energies.append(evaluate(energy, points[-1], None))
+        points.append(draw_points(flow, problem.size, config, round_key, _ROUND, None))
+        energies.append(energies_at(energy, points[-1], None))
         weights = _weights(np.concatenate(energies), problem.beta)
-        if effective_sample_size(weights) >= n:
+        if effective_rows(weights) >= n:
             break
-    return np.concatenate(points)[draw_rows(rng, np.asarray(weights), n)]
+    return np.concatenate(points)[resample_rows(rng, weights, n)]
 
 
-def _at_conditions(
-    problem: Problem,
-    energy: Energy,
-    flow: Flow,
-    config: FitConfig,
+def at_each_condition(
     key: PRNGKeyArray,
-    rng: np.random.Generator,
     condition: Float[np.ndarray, "n c"],
+    pool: int,
+    one_each: Callable[[PRNGKeyArray, Float[np.ndarray, "m c"], int], Float[np.ndarray, "groups d"]],
 ) -> Float[np.ndarray, "n d"]:
-    n, each = len(condition), max(FEWEST, config.pool // len(condition))
-    chosen = np.empty((n, problem.points.shape[1]), np.float32)
-    block = max(1, ROUND // each)
-    for number, first in enumerate(range(0, n, block)):
+    """A point at each of n conditions, selected from `pool`/n of its own, at least 64, a block at a time.
+
+    `one_each(key, rows, each)` gives the points of a block; its conditions stand in `rows`, `each` times.
+    """
+    each = max(_FEWEST, pool // len(condition))
+    block = max(1, _ROUND // each)
+    parts = []
+    for number, first in enumerate(range(0, len(condition), block)):
         rows = np.repeat(condition[first : first + block], each, axis=0)
-        block_key = jax.random.fold_in(key, number)
-        points = draw(flow, problem.points.shape[1], config, block_key, len(rows), rows)
-        energies = evaluate(energy, points, rows).reshape(-1, each)
-        for place, of_one in enumerate(energies):
-            weights = np.asarray(_weights(of_one, problem.beta))
-            chosen[first + place] = points[place * each + int(draw_rows(rng, weights, 1)[0])]
-    return chosen
+        parts.append(one_each(jax.random.fold_in(key, number), rows, each))
+    return np.concatenate(parts)
 
 
-def _weights(energies: Float[np.ndarray, " n"], beta: float) -> Float[jax.Array, " n"]:
-    if beta > 0 and not np.any(np.isfinite(energies)):
-        raise UserError(NOTHING)
-    return tilt_weights(jnp.asarray(energies), beta)
+def _weights(energies: Float[np.ndarray, " n"], beta: float) -> Float[np.ndarray, " n"]:
+    if not np.any(np.isfinite(energies)):
+        raise UserError(NOTHING_LEFT)
+    return row_weights(energies, beta)

@@ -3,38 +3,22 @@
 The yardstick of every learned method: what the data themselves can give.
 """
 
-from functools import partial
-
 import jax
 import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray
 
 from tiltflow.errors import UserError
-from tiltflow.guidance.configs import FitConfig, Method
-from tiltflow.guidance.fit_loop import Progress
 from tiltflow.guidance.problem import Problem
-from tiltflow.guidance.sampling import Outcome
 
 
-def train(
-    method: Method,
-    problem: Problem,
-    config: FitConfig,
-    key: PRNGKeyArray,
-    progress: Progress,
-    previous: object = None,
-) -> Outcome:
-    """Nothing is trained."""
-    return Outcome(partial(_sample, problem), parameters=0, evaluations=0)
-
-
-def _sample(
+def sample_rows(
     problem: Problem, key: PRNGKeyArray, n: int, condition: Float[np.ndarray, "n c"] | None
 ) -> Float[np.ndarray, "n d"]:
+    """n rows of the data, of those with its condition. Raises UserError for a condition that no row has."""
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     if condition is None:
-        return problem.points[draw_rows(rng, problem.weights, n)]
-    drawn = np.empty((n, problem.points.shape[1]), np.float32)
+        return problem.points[resample_rows(rng, problem.weights, n)]
+    drawn = np.empty((n, problem.size), np.float32)
     distinct, group = np.unique(condition, axis=0, return_inverse=True)
     for index, wanted in enumerate(distinct):
         assert problem.condition is not None
@@ -45,11 +29,13 @@ def _sample(
                 "the condition that is asked for."
             )
         asked = np.flatnonzero(group.reshape(-1) == index)
-        drawn[asked] = problem.points[rows[draw_rows(rng, problem.weights[rows], len(asked))]]
+        drawn[asked] = problem.points[rows[resample_rows(rng, problem.weights[rows], len(asked))]]
     return drawn
 
 
-def draw_rows(rng: np.random.Generator, weights: Float[np.ndarray, " n"], n: int) -> Int[np.ndarray, " n"]:
+def resample_rows(
+    rng: np.random.Generator, weights: Float[np.ndarray, " n"], n: int
+) -> Int[np.ndarray, " n"]:
     """n row numbers with probabilities in proportion to the weights."""
     shares = weights.astype(np.float64)
     return rng.choice(len(shares), size=n, p=shares / shares.sum())

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.flow import Flow, Generator
-from tiltflow.guidance.configs import FitConfig
+from tiltflow.guidance.contract import FlowFitConfig
 from tiltflow.guidance.problem import Problem
 from tiltflow.networks import TimeNetwork
 from tiltflow.paths import PATHS, Path, coefficients, interpolate
@@ -61,12 +61,11 @@ class Potential(eqx.Module):
 
 
 def init_potential(
-    key: PRNGKeyArray, problem: Problem, config: FitConfig, unit: float, *, classifier: bool
+    key: PRNGKeyArray, problem: Problem, config: FlowFitConfig, unit: float, *, classifier: bool
 ) -> Potential:
     """A fresh potential, of a network as large as the generative one; it starts near zero."""
-    condition = 0 if problem.condition is None else problem.condition.shape[1]
-    size = problem.points.shape[1]
-    network = TimeNetwork(key, size, condition, outputs=1, output_scale=0.1, **asdict(config.network))
+    sizes = problem.size, problem.condition_size
+    network = TimeNetwork(key, *sizes, outputs=1, output_scale=0.1, **asdict(config.network))
     return Potential(network, jnp.asarray(unit, jnp.float32), PATHS[config.path], classifier)
 
 

@@ -31,76 +31,42 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from tiltflow.errors import UserError
 from tiltflow.flow import Flow
-from tiltflow.guidance.configs import FitConfig, Method
-from tiltflow.guidance.energies import Energy, differentiable_energy, evaluate
-from tiltflow.guidance.energy_weighted import train_unguided
-from tiltflow.guidance.fit_loop import Progress
-from tiltflow.guidance.importance import FEWEST, NOTHING, ROUND
+from tiltflow.guidance.energies import PointEnergy, energies_at
+from tiltflow.guidance.importance import NOTHING_LEFT, at_each_condition
+from tiltflow.guidance.methods.smc import SMCConfig
 from tiltflow.guidance.problem import Problem
-from tiltflow.guidance.sampling import Outcome, draw, outcome, with_notes
 from tiltflow.paths import Path
-from tiltflow.solvers import EVALUATIONS, integrate
+from tiltflow.solvers import integrate
 
-BLOCK = 1 << 13
+_BLOCK = 1 << 13
 
 
-def train(
-    method: Method,
+def sample_steered(
     problem: Problem,
-    config: FitConfig,
-    key: PRNGKeyArray,
-    progress: Progress,
-    previous: Flow | None = None,
-) -> Outcome:
-    """Fit p without guidance, and an energy where it was given by its values.
-
-    Raises UserError for dpm-solver++, which cannot start in the middle of a path.
-    """
-    if config.solver == "dpm-solver++":
-        raise UserError(
-            "solver = dpm-solver++ cannot start in the middle of a path: choose midpoint for smc."
-        )
-    energy_key, key = jax.random.split(key)
-    energy, networks, note = differentiable_energy(problem, config, energy_key, progress)
-    if previous is None:
-        flow, networks["generative model"] = train_unguided(problem, config, key, progress)
-    else:  # p does not depend on β
-        flow = previous
-    done = outcome(flow, problem.points.shape[1], config, networks)
-    sampler = partial(_sample, problem, energy, flow, config)
-    evaluations = config.num_steps * (EVALUATIONS[config.solver] + 1)
-    return with_notes(Outcome(sampler, done.parameters, evaluations, networks, done.notes, None, flow), note)
-
-
-def _sample(
-    problem: Problem,
-    energy: Energy,
+    energy: PointEnergy,
     flow: Flow,
-    config: FitConfig,
+    config: SMCConfig,
     key: PRNGKeyArray,
     n: int,
     condition: Float[np.ndarray, "n c"] | None,
 ) -> Float[np.ndarray, "n d"]:
-    if problem.beta == 0:
-        return draw(flow, problem.points.shape[1], config, key, n, condition)
-    if condition is None:
-        return steer(problem, energy, flow, config, key, 1, max(config.pool, n), n, None)[0]
-    each = max(FEWEST, config.pool // n)
-    block = max(1, ROUND // each)
-    parts = []
-    for number, first in enumerate(range(0, n, block)):
-        rows = condition[first : first + block]
-        given = np.repeat(rows, each, axis=0)
-        block_key = jax.random.fold_in(key, number)
-        parts.append(steer(problem, energy, flow, config, block_key, len(rows), each, 1, given)[:, 0])
-    return np.concatenate(parts)
+    """n points of the particles at the end; each from particles of its own at its condition."""
+
+    def one_each(
+        key: PRNGKeyArray, rows: Float[np.ndarray, "m c"], each: int
+    ) -> Float[np.ndarray, "groups d"]:
+        return steer(problem, energy, flow, config, key, len(rows) // each, each, 1, rows)[:, 0]
+
+    if condition is not None:
+        return at_each_condition(key, condition, config.pool, one_each)
+    return steer(problem, energy, flow, config, key, 1, max(config.pool, n), n, None)[0]
 
 
 def steer(
     problem: Problem,
-    energy: Energy,
+    energy: PointEnergy,
     flow: Flow,
-    config: FitConfig,
+    config: SMCConfig,
     key: PRNGKeyArray,
     groups: int,
     each: int,
@@ -113,7 +79,7 @@ def steer(
     """
     rng = np.random.default_rng(np.asarray(jax.random.key_data(jax.random.fold_in(key, 0))))
     times = np.linspace(flow.path.start, flow.path.end, config.num_steps + 1, dtype=np.float32)
-    size = problem.points.shape[1]
+    size = problem.size
     x = np.asarray(jax.random.normal(jax.random.fold_in(key, 1), (groups * each, size)))
     logs = np.zeros((groups, each))
     before = np.zeros((groups, each))
@@ -121,9 +87,9 @@ def steer(
         span = times[k], times[max(k - 1, 0)], times[k + 1]
         x, clean = _advance(flow, config, jax.random.fold_in(key, k + 2), x, condition, span)
         last = k == config.num_steps - 1
-        after = evaluate(energy, x if last else clean, condition).reshape(groups, each).astype(np.float64)
-        if last and problem.beta > 0 and not np.all(np.any(np.isfinite(after), axis=1)):
-            raise UserError(NOTHING)
+        after = energies_at(energy, x if last else clean, condition).reshape(groups, each).astype(np.float64)
+        if last and not np.all(np.any(np.isfinite(after), axis=1)):
+            raise UserError(NOTHING_LEFT)
         after = after if last else _told(flow.path, times[k + 1]) * _bounded(after)
         logs = logs - problem.beta * (after - before)
         before = after
@@ -173,14 +139,14 @@ def _bounded(energies: Float[np.ndarray, "groups each"]) -> Float[np.ndarray, "g
 
 def _advance(
     flow: Flow,
-    config: FitConfig,
+    config: SMCConfig,
     key: PRNGKeyArray,
     x: Float[np.ndarray, "rows d"],
     condition: Float[np.ndarray, "rows c"] | None,
     times: tuple[float, float, float],
 ) -> tuple[Float[np.ndarray, "rows d"], Float[np.ndarray, "rows d"]]:
     """Particles of the last of the times, and their clean estimates, a block at a time."""
-    block = min(len(x), BLOCK)
+    block = min(len(x), _BLOCK)
     moved, clean = np.empty_like(x), np.empty_like(x)
     for number, first in enumerate(range(0, len(x), block)):
         rows = slice(first, first + block)

@@ -17,14 +17,14 @@ import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray
 from scipy.spatial import cKDTree
 
+from tiltflow.guidance.effective_rows import effective_rows, relative_energies, row_weights
 from tiltflow.guidance.problem import Problem
-from tiltflow.guidance.resampling import draw_rows
+from tiltflow.guidance.resampling import resample_rows
 from tiltflow.metrics import sliced_wasserstein
-from tiltflow.tilting import effective_sample_size, tilt_weights
 
-MOST, COMPARED = 2_000, 2_000
-FEWEST = 20.0
-FAR, NEAR = 2.0, 0.5
+_MOST, _COMPARED = 2_000, 2_000
+_FEWEST = 20.0
+_FAR, _NEAR = 2.0, 0.5
 
 Label = Literal["fine", "under-fitted", "memorised", "not judged"]
 
@@ -68,7 +68,7 @@ class Verdict(NamedTuple):
 
 def split(n: int, share: float, seed: int) -> tuple[Int[np.ndarray, " t"], Int[np.ndarray, " m"]]:
     """Row numbers to train on and to hold out, both in order: a share of n, at most 2,000, by the seed."""
-    held = min(int(share * n), MOST)
+    held = min(int(share * n), _MOST)
     chosen = np.zeros(n, bool)
     chosen[np.random.default_rng([seed, 4]).permutation(n)[:held]] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
@@ -76,18 +76,16 @@ def split(n: int, share: float, seed: int) -> tuple[Int[np.ndarray, " t"], Int[n
 
 def judge(key: PRNGKeyArray, problem: Problem, samples: Float[np.ndarray, "n d"], held: HeldOut) -> Verdict:
     """The verdict on samples in the units of the data."""
-    finite = np.isfinite(held.energies)
-    lowest = held.energies[finite].min() if finite.any() else 0.0
-    relative = np.where(finite, np.minimum(held.energies - lowest, 3e38), np.inf).astype(np.float32)
-    weights = np.asarray(tilt_weights(jnp.asarray(relative), problem.beta)) * (finite | (problem.beta == 0))
-    effective = float(effective_sample_size(jnp.asarray(weights)))
-    if effective < FEWEST or problem.ess < FEWEST:
+    possible = np.isfinite(held.energies) | (problem.beta == 0)
+    weights = row_weights(relative_energies(held.energies), problem.beta) * possible
+    effective = effective_rows(weights)
+    if effective < _FEWEST or problem.ess < _FEWEST:
         return Verdict("not judged", effective, len(weights))
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    count = min(COMPARED, len(samples))
+    count = min(_COMPARED, len(samples))
     units = problem.standardise(held.points)
-    truth = units[draw_rows(rng, weights, count)]
-    known = problem.points[draw_rows(rng, problem.weights, count)]
+    truth = units[resample_rows(rng, weights, count)]
+    known = problem.points[resample_rows(rng, problem.weights, count)]
     drawn = problem.standardise(samples[:count])
 
     def distance(points: Float[np.ndarray, "m d"]) -> float:
@@ -98,5 +96,5 @@ def judge(key: PRNGKeyArray, problem: Problem, samples: Float[np.ndarray, "n d"]
     gaps = [float(np.median(tree.query(points)[0])) for points in (drawn, truth)]
     far = distance(drawn) / max(distance(known), float(np.finfo(np.float32).tiny))
     near = gaps[0] / gaps[1] if gaps[1] > 0 else 1.0  # rows that repeat each other cannot be copied
-    label: Label = "memorised" if near < NEAR else "under-fitted" if far > FAR else "fine"
+    label: Label = "memorised" if near < _NEAR else "under-fitted" if far > _FAR else "fine"
     return Verdict(label, effective, len(weights), far, near)

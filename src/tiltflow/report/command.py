@@ -1,10 +1,11 @@
 """The command line that repeats a run."""
 
 import shlex
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 from tiltflow.agents.registry import PRESETS, has_published, named_preset
+from tiltflow.settings import diff
 from tiltflow.training.config import TrainConfig, with_defaults
 
 
@@ -26,20 +27,9 @@ def _words(config: dict[str, Any], name: str) -> list[str]:
     for key, default in defaults.items():
         if key not in ("algorithm", "task", "agent") and config.get(key, default) != default:
             options[key] = config[key]
-    options |= _changes("set", config["agent"], asdict(preset.config))
+    options |= {f"set.{key}": value for key, (_, value) in diff(preset.config, config["agent"]).items()}
     options.pop("play", None)  # when it was played changes nothing
     words = ["tiltflow", "train", config["algorithm"]]
     for key, value in options.items():
         words += [f"--{key.replace('_', '-')}", str(value)]
     return words
-
-
-def _changes(prefix: str, values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """The leaves of a nested dict that differ from the defaults, by dotted name."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            found |= _changes(f"{prefix}.{name}", value, defaults.get(name, {}))
-        elif name not in defaults or defaults[name] != value:
-            found[f"{prefix}.{name}"] = value
-    return found

@@ -15,12 +15,12 @@ from tiltflow import __version__
 from tiltflow.errors import TrainingDiverged
 from tiltflow.files import atomic_file, write_json
 from tiltflow.guidance.baseline import within_conditions
-from tiltflow.guidance.problem import Fitted
-from tiltflow.guidance.resampling import draw_rows
+from tiltflow.guidance.fitted import Fitted
+from tiltflow.guidance.resampling import resample_rows
 from tiltflow.guidance.verdict import HeldOut, judge
 from tiltflow.metrics import Estimate, sliced_wasserstein
 
-COMPARED = 5_000
+_COMPARED = 5_000
 
 
 def write_results(
@@ -64,7 +64,7 @@ def write_results(
         "tiltflow": __version__,
     }
     first, second = (
-        problem.points[draw_rows(np.random.default_rng([seed, i]), problem.weights, min(n, COMPARED))]
+        problem.points[resample_rows(np.random.default_rng([seed, i]), problem.weights, min(n, _COMPARED))]
         for i in (2, 3)
     )
     within = within_conditions(problem)

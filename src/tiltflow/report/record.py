@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tiltflow.errors import UserError
-from tiltflow.evaluation.lines import read_evaluations
 from tiltflow.evaluation.rollouts import Episodes
 from tiltflow.evaluation.scores import score
 from tiltflow.evaluation.statistics import (
@@ -19,8 +18,8 @@ from tiltflow.evaluation.statistics import (
     last_evaluations,
     result_record,
 )
-from tiltflow.files import read_json_lines, read_object
-from tiltflow.npz import load_npz
+from tiltflow.files import read_object
+from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task, find_task
 from tiltflow.training.config import FORMAT
 
@@ -45,7 +44,7 @@ class Curve(NamedTuple):
         return self.seeds.mean(axis=1)
 
 
-class Stage(NamedTuple):
+class StageRecord(NamedTuple):
     """A stage that has begun: its gradient steps so far, the wall time they took, what was logged."""
 
     name: str
@@ -62,7 +61,7 @@ class Actions(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """The content of a run folder. `result` is of the evaluations so far where the run is not finished."""
 
     name: str
@@ -88,14 +87,14 @@ class Run:
         return self.chunks[-1]["step"] if self.chunks else 0
 
     @cached_property
-    def stages(self) -> list[Stage]:
+    def stages(self) -> list[StageRecord]:
         """The stages that have begun, in order."""
         found = []
         for name in dict.fromkeys(chunk["stage"] for chunk in self.chunks):
             chunks = [chunk for chunk in self.chunks if chunk["stage"] == name]
             metrics = tuple(dict.fromkeys(key for chunk in chunks for key in chunk["metrics"]))
             seconds = sum(chunk["seconds"] for chunk in chunks)
-            found.append(Stage(name, chunks[-1]["stage_step"], seconds, metrics))
+            found.append(StageRecord(name, chunks[-1]["stage_step"], seconds, metrics))
         return found
 
     def stage_start(self, stage: str) -> int:
@@ -148,56 +147,48 @@ def _in_new_words(chunk: dict[str, Any]) -> dict[str, Any]:
     return {**chunk, "metrics": metrics}
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> RunRecord:
     """Read a run folder. Raises UserError where it is none, or where one of its files is damaged."""
-    if not (folder / "config.json").is_file():
-        what = "has no config.json" if folder.is_dir() else "is not a folder"
-        raise UserError(
-            f"{folder} is no run folder: it {what}. Give the folder that `tiltflow train` wrote (its --out)."
-        )
-    config = read_object(folder / "config.json", *CONFIG_KEYS)
+    run = RunFolder(folder)
+    run.refuse_no_run()
+    config = read_object(run.config_file, *CONFIG_KEYS)
     if config["format"] != FORMAT:
         raise UserError(
-            f"{folder / 'config.json'} has format {config['format']!r}; this version of tiltflow reads "
-            f"{FORMAT}."
+            f"{run.config_file} has format {config['format']!r}; this version of tiltflow reads {FORMAT}."
         )
-    chunks = [_in_new_words(chunk) for chunk in read_json_lines(folder / "metrics.jsonl")]
-    evaluations = read_evaluations(folder, config["seeds"])
+    chunks = [_in_new_words(chunk) for chunk in run.metrics()]
+    evaluations = run.evaluations(config["seeds"])
     task = find_task(config["task"], config.get("env"))
-    finished = (folder / "result.json").exists()
-    if finished:
-        result = read_object(folder / "result.json", *RESULT_KEYS)
+    if run.finished:
+        result = read_object(run.result_file, *RESULT_KEYS)
     elif evaluations:
         seconds = sum(chunk["seconds"] for chunk in chunks)
         steps = max(record["step"] for record in [*chunks, *evaluations])
         result = result_record(task, config["algorithm"], evaluations, steps, seconds)
     else:
         result = None
-    path = folder / "environment.json"
-    environment = read_object(path, "data") if path.exists() else {}
-    if not isinstance(environment.get("data", {}), dict):
-        raise UserError(f"{path} is damaged: 'data' holds no JSON object. Restore it from a copy.")
-    return Run(
+    environment = run.read_environment() if run.environment_file.exists() else {}
+    return RunRecord(
         name=folder.resolve().name,
         config=config,
         environment=environment,
         chunks=chunks,
         evaluations=evaluations,
         task=task,
-        finished=finished,
+        finished=run.finished,
         result=result,
-        actions=_read_actions(folder / "actions.npz"),
+        actions=_read_actions(run),
     )
 
 
-def _read_actions(path: Path) -> Actions | None:
-    if not path.exists():
+def _read_actions(run: RunFolder) -> Actions | None:
+    if not run.actions_file.exists():
         return None
     try:
-        arrays = load_npz(path, "data", "policy")
+        arrays = run.read_actions()
         return Actions(arrays["data"].astype(np.float64), arrays["policy"].astype(np.float64))
     except (UserError, ValueError) as error:
         raise UserError(
-            f"{path} cannot be read as the arrays 'data' and 'policy': {error} "
+            f"{run.actions_file} cannot be read as the arrays 'data' and 'policy': {error} "
             "Delete it to write the report without the distribution of actions."
         ) from error

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from tiltflow.files import atomic_file
-from tiltflow.guidance.problem import Fitted
-from tiltflow.guidance.resampling import draw_rows
+from tiltflow.guidance.fitted import Fitted
+from tiltflow.guidance.resampling import resample_rows
 
 SHOWN = 4_000
 _INK, _MUTED, _RULE = "#1c2127", "#59616b", "#dcd8ce"
@@ -19,7 +19,7 @@ def draw_samples(fitted: Fitted, samples: Float[np.ndarray, "n d"], path: Path) 
     problem = fitted.problem
     rng = np.random.default_rng(0)
     data = problem.points[rng.permutation(len(problem.points))[:SHOWN]]
-    tilted = problem.points[draw_rows(rng, problem.weights, min(SHOWN, len(samples)))]
+    tilted = problem.points[resample_rows(rng, problem.weights, min(SHOWN, len(samples)))]
     names = ("data", f"data resampled, β = {fitted.beta:.4g}", f"{fitted.method.name}: samples")
     panels = [problem.in_data_units(data), problem.in_data_units(tilted), samples[:SHOWN]]
     size = panels[0].shape[1]

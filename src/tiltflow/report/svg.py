@@ -34,30 +34,24 @@ RULE = Colour("--rule", "#dcd8ce", "#323a43")
 SHADE = Colour("--shade", "#c9c6be", "#4a535d")
 CARD = Colour("--card", "#ffffff", "#181d23")
 # Okabe and Ito's colours, adjusted to at least 3:1 against either ground.
-LOOKS = (
+_EIGHT = (
     Look(Colour("--series-1", "#0072b2", "#56b4e9"), "-", "o"),
     Look(Colour("--series-2", "#c14f00", "#e69f00"), "--", "s"),
     Look(Colour("--series-3", "#00805d", "#2bc49a"), "-.", "^"),
     Look(Colour("--series-4", "#a04a8c", "#d98cc0"), ":", "D"),
-)
-_MORE = (
     Look(Colour("--series-5", "#15181c", "#f4f1ea"), "-", "v"),
     Look(Colour("--series-6", "#2b8cbe", "#a3c9ff"), "--", "P"),
     Look(Colour("--series-7", "#8a7a00", "#f0e442"), "-.", "X"),
     Look(Colour("--series-8", "#b0002a", "#ff8f70"), ":", "*"),
 )
 # Sixteen for a crowd: each colour comes back once, with another line and a hollow marker.
-MANY_LOOKS = (
-    *LOOKS,
-    *_MORE,
-    *(
-        Look(look.colour, other.line, look.marker, filled=False)
-        for look, other in zip(LOOKS + _MORE, (_MORE[2:] + _MORE[:2]) * 2, strict=True)
-    ),
+LOOKS = _EIGHT + tuple(
+    Look(look.colour, other.line, look.marker, filled=False)
+    for look, other in zip(_EIGHT, _EIGHT[2:] + _EIGHT[:2], strict=True)
 )
-COLOURS = (INK, MUTED, RULE, SHADE, CARD, *(look.colour for look in LOOKS + _MORE))
+PAGE_COLOURS = (INK, MUTED, RULE, SHADE, CARD, *(look.colour for look in _EIGHT))
 
-STYLE: dict[str, Any] = {
+PAGE_STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.size": 11,
     "legend.fontsize": 10.5,
@@ -90,12 +84,12 @@ STYLE: dict[str, Any] = {
 _PIXELS_PER_INCH = 72  # one unit of matplotlib's SVG is one CSS pixel at scale 1
 
 
-def draw(name: str, size: tuple[int, int], paint: Callable[[Axes], None]) -> str:
+def draw_svg(name: str, size: tuple[int, int], paint: Callable[[Axes], None]) -> str:
     """Paint one set of axes of `size` CSS pixels; the same `name` and strokes give the same bytes.
 
     `name` must be unique on a page: it keeps the identifiers of one drawing apart from another's.
     """
-    with matplotlib.style.context(STYLE | {"svg.hashsalt": name}, after_reset=True):
+    with matplotlib.style.context(PAGE_STYLE | {"svg.hashsalt": name}, after_reset=True):
         inches = (size[0] / _PIXELS_PER_INCH, size[1] / _PIXELS_PER_INCH)
         figure = Figure(figsize=inches, dpi=_PIXELS_PER_INCH, layout="constrained")
         paint(figure.subplots())
@@ -120,7 +114,7 @@ def _inline(svg: str) -> str:
     )
     referenced = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in referenced else "", svg)
-    for colour in COLOURS:
+    for colour in PAGE_COLOURS:
         svg = re.sub(colour.light, f"var({colour.variable})", svg, flags=re.IGNORECASE)
     svg = re.sub(r" ?font-family: [^;\"]*;", "", svg)
     return re.sub(r"\n\s*", "\n", svg).strip()

@@ -7,7 +7,6 @@ another state: it is passed over for the one before.
 import hashlib
 import io
 import json
-import re
 import zlib
 from functools import partial
 from operator import itemgetter
@@ -23,10 +22,11 @@ from tiltflow.critics import Ensemble
 from tiltflow.errors import UserError
 from tiltflow.files import atomic_file
 from tiltflow.npz import read_like
-from tiltflow.training.config import differences, with_defaults
+from tiltflow.run_folder import RunFolder, checkpoint_name
+from tiltflow.settings import diff, diff_text
+from tiltflow.training.config import with_defaults
 
-FORMAT = 4
-_NAME = re.compile(r"step-(\d{10})\.ckpt")
+_FORMAT = 4
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "step": int,
     "seconds": (int, float),
@@ -39,25 +39,20 @@ class Damaged(UserError):
     """A checkpoint that cannot be read; the text names the file."""
 
 
-def name(step: int) -> str:
-    """The file name of the checkpoint after `step` gradient steps."""
-    return f"step-{step:010d}.ckpt"
-
-
-def save(folder: Path, state: Any, header: dict[str, Any], *, keep: int) -> Path:
-    """Write `state` (a pytree of arrays) as folder/step-N.ckpt, N = header["step"].
+def save(group: RunFolder, state: Any, header: dict[str, Any], *, keep: int) -> Path:
+    """Write `state` (a pytree of arrays) of a group of seeds as the checkpoint of step header["step"].
 
     Of the older ones the last `keep` − 1 stay, and those whose header says "stage_end" or "to_play".
     """
     payload = io.BytesIO()
     eqx.tree_serialise_leaves(payload, state)
     body = payload.getvalue()
-    path = folder / name(header["step"])
-    head = {"format": FORMAT, **header, "bytes": len(body)}
+    path = group.checkpoint(header["step"])
+    head = {"format": _FORMAT, **header, "bytes": len(body)}
     head["sha256"] = _checksum(head, body)
     with atomic_file(path) as file:
         file.write(json.dumps(head).encode() + b"\n" + body)
-    older = [other for other in found(folder) if other.name < path.name]
+    older = [other for other in group.checkpoints() if other.name < path.name]
     for old in older[: max(len(older) - keep + 1, 0)]:
         head = header_of(old)
         if not (head.get("stage_end") or head.get("to_play")):
@@ -70,13 +65,6 @@ def _checksum(head: dict[str, Any], body: bytes) -> str:
     digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode() + b"\n")
     digest.update(body)
     return digest.hexdigest()
-
-
-def found(folder: Path) -> list[Path]:
-    """The checkpoints of a folder, oldest first."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
 
 
 def header_of(path: Path) -> dict[str, Any]:
@@ -99,8 +87,8 @@ def read(path: Path) -> tuple[dict[str, Any], bytes]:
     if not isinstance(head, dict):
         raise Damaged(f"{path} is not a checkpoint of tiltflow (its header is no JSON object).")
     version = head.get("format")
-    if version not in (2, 3, FORMAT):
-        raise Damaged(f"{path} has checkpoint format {version!r}; this version of tiltflow reads {FORMAT}.")
+    if version not in (2, 3, _FORMAT):
+        raise Damaged(f"{path} has checkpoint format {version!r}; this version of tiltflow reads {_FORMAT}.")
     rest = {key: value for key, value in head.items() if key != "sha256"}
     if version != 2:
         sound = head.get("sha256") == _checksum(rest, body)
@@ -112,7 +100,7 @@ def read(path: Path) -> tuple[dict[str, Any], bytes]:
             "over for the checkpoint before it."
         )
     wrong = [key for key, kind in _KINDS.items() if key in head and not isinstance(head[key], kind)]
-    if wrong or name(head.get("step", -1)) != path.name:
+    if wrong or checkpoint_name(head.get("step", -1)) != path.name:
         raise Damaged(
             f"{path} is damaged: its header is that of another file ({', '.join(wrong) or 'step'})."
         )
@@ -122,12 +110,12 @@ def read(path: Path) -> tuple[dict[str, Any], bytes]:
 def restore(path: Path, like: Any, expected: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The state of a checkpoint, in the structure of `like`, and its header.
 
-    Raises Damaged as `read` does or where its arrays are not those of `like`, UserError as `check` does.
+    Raises Damaged as `read` does or where its arrays are not those of `like`, UserError as `check_same_run`.
     """
     head, body = read(path)
-    check(path, head, expected)
+    check_same_run(path, head, expected)
     file = io.BytesIO(body)
-    layout = like if head["format"] == FORMAT else _members_apart(like)
+    layout = like if head["format"] == _FORMAT else _members_apart(like)
     try:
         state = eqx.tree_deserialise_leaves(file, layout, filter_spec=_read_leaf)
     except Exception as error:  # whatever the decoder throws: these are not the arrays of this state
@@ -179,15 +167,15 @@ def _read_leaf(file: IO[bytes], like: Any) -> Any:
     return eqx.default_deserialise_filter_spec(file, like)
 
 
-def check(path: Path, head: dict[str, Any], expected: dict[str, Any]) -> None:
+def check_same_run(path: Path, head: dict[str, Any], expected: dict[str, Any]) -> None:
     """Raise UserError where the header's "run" differs from `expected` (another config, data or seed).
 
     It names every key that differs.
     """
-    changed = differences(with_defaults(head.get("run", {})), expected)
+    changed = diff(with_defaults(head.get("run", {})), expected)
     if changed:
         raise UserError(
             f"{path} was written by a different run; it cannot be continued with this one. "
-            f"Checkpoint ≠ run in {'; '.join(changed)}. Restore the run's config.json and data, or train "
+            f"Checkpoint ≠ run in {diff_text(changed)}. Restore the run's config.json and data, or train "
             "into a new folder."
         )

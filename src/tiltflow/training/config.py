@@ -3,8 +3,7 @@
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Annotated, Any
 
-from tiltflow.agents.baseline_configs import AgentConfig
-from tiltflow.agents.registry import ALGORITHMS
+from tiltflow.agents.registry import find_algorithm
 from tiltflow.errors import UserError, nearest
 from tiltflow.settings import Bounds, Count, Parallel, check, field_types
 
@@ -17,7 +16,8 @@ class TrainConfig:
 
     algorithm: str
     task: str
-    agent: AgentConfig
+    agent: Any
+    """The settings of the algorithm."""
     data: str | None = None
     """File or folder of the data set; without it the source's own folder is searched."""
     env: str | None = None
@@ -53,6 +53,9 @@ class TrainConfig:
         check(self)
         if self.seed > 2**32 - self.seeds:
             raise UserError(f"seed = {self.seed}: it must be at most 2³² − seeds.")
+        kind = _settings_of(self.algorithm)
+        if not isinstance(self.agent, kind):
+            raise UserError(f"agent = {self.agent!r}: it must be a {kind.__name__}, for {self.algorithm}.")
 
     @property
     def seed_numbers(self) -> list[int]:
@@ -72,24 +75,27 @@ def from_dict(record: dict[str, Any], source: str) -> TrainConfig:
     version = record.pop("format", None)
     if version != FORMAT:
         raise UserError(f"{source} has format {version!r}; this version of tiltflow reads format {FORMAT}.")
-    agent_type = _agent_types().get(record.pop("agent_type", None))
-    if agent_type is None:
-        raise UserError(f"{source} names no known agent config under the key 'agent_type'.")
-    agent = record.get("agent")
-    if not isinstance(agent, dict):
-        raise UserError(f"{source} is damaged: the key 'agent' holds no JSON object.")
-    return _build(TrainConfig, {**record, "agent": _build(agent_type, agent, source, "agent")}, source)
+    algorithm, named, agent = (record.get(key) for key in ("algorithm", "agent_type", "agent"))
+    if not isinstance(algorithm, str) or not isinstance(agent, dict):
+        raise UserError(
+            f"{source} is damaged: it has no 'algorithm', or no JSON object under the key 'agent'."
+        )
+    try:
+        kind = _settings_of(algorithm)
+    except UserError as error:
+        raise UserError(f"{source}, key 'algorithm': {error}") from error
+    if record.pop("agent_type", None) != kind.__name__:
+        raise UserError(f"{source}, key 'agent_type' = {named!r}: {algorithm} has a {kind.__name__}.")
+    return _build(TrainConfig, {**record, "agent": _build(kind, agent, source, "agent")}, source)
 
 
 def with_defaults(record: dict[str, Any]) -> dict[str, Any]:
     """The record of a config with the settings that came later, at their defaults: what they were before."""
     record = in_new_words(record)
-    agent_type = _agent_types().get(record.get("agent_type", ""))
-    if agent_type is None or not isinstance(record.get("agent"), dict):
-        return record
     try:
-        return {**record, "agent": asdict(_build(agent_type, record["agent"], "the record"))}
-    except UserError:
+        kind = _settings_of(record["algorithm"])
+        return {**record, "agent": asdict(_build(kind, record["agent"], "the record"))}
+    except (UserError, KeyError, AttributeError):
         return record
 
 
@@ -112,8 +118,8 @@ def in_new_words(record: Any) -> Any:
     }
 
 
-def _agent_types() -> dict[str, type]:
-    return {type(algorithm.config).__name__: type(algorithm.config) for algorithm in ALGORITHMS.values()}
+def _settings_of(algorithm: str) -> type:
+    return type(find_algorithm(algorithm).config)
 
 
 def _build(kind: type, record: dict[str, Any], source: str, at: str = "") -> Any:
@@ -133,15 +139,3 @@ def _build(kind: type, record: dict[str, Any], source: str, at: str = "") -> Any
     except (TypeError, UserError) as error:
         where = f"{source}, key {at!r}," if at else source
         raise UserError(f"{where} does not describe a {kind.__name__}: {error}") from error
-
-
-def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
-    """The dotted keys in which two nested dicts differ, each with both values."""
-    found = []
-    for key in sorted(one.keys() | other.keys()):
-        a, b = one.get(key), other.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            found.append(f"{prefix}{key}: {a!r} ≠ {b!r}")
-    return found

@@ -11,19 +11,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tiltflow.processes.executor import Event
 from tiltflow.training.progress import (
-    Event,
     SeedView,
     View,
     activity_text,
     advance,
-    duration,
     mean_metrics,
     metrics_text,
     seconds_left,
-    seed_names,
-    with_unit,
 )
+from tiltflow.words import duration, score_text, seed_names
 
 Clock = Callable[[], float]
 PLAIN_LINES = 40
@@ -77,7 +75,7 @@ class PlainDisplay:
                     self._write(chunk_line(view, event))
             case "evaluation":
                 for seed, score in zip(event["seeds"], event["score"], strict=True):
-                    value = with_unit(score, view.metric, view.unit)
+                    value = score_text(score, view.unit)
                     self._write(f"seed {seed}, step {event['step']:,}: {view.metric} {value}")
             case "activity":
                 if self._quiet():
@@ -220,13 +218,13 @@ def _seed_table(view: View, rows: int) -> RenderableType:
     shown = names if len(names) <= rows else names[: max(1, rows - 1)]
     for name in shown:
         seed = view.seeds[name]
-        score = "–" if seed.score is None else with_unit(seed.score, view.metric, view.unit)
+        score = "–" if seed.score is None else score_text(seed.score, view.unit)
         speed = f"{seed.steps_per_second:,.0f}" if seed.stage else "–"
         table.add_row(str(name), f"{seed.step:,}", speed, score, _now(view, seed))
     hidden = [view.seeds[name] for name in names[len(shown) :]]
     if hidden:
         scores = [seed.score for seed in hidden if seed.score is not None]
-        mean = with_unit(sum(scores) / len(scores), view.metric, view.unit) if scores else "–"
+        mean = score_text(sum(scores) / len(scores), view.unit) if scores else "–"
         table.add_row("…", "", "", mean, f"mean of {len(hidden)} more seeds")
     return table
 

@@ -7,14 +7,11 @@ from typing import Any
 from tiltflow.errors import UserError
 from tiltflow.evaluation.rollouts import Episodes
 from tiltflow.evaluation.statistics import result_record
-from tiltflow.files import write_json
-from tiltflow.tasks import find_task
+from tiltflow.processes.stopping import stop_on_signals
+from tiltflow.run_folder import RunFolder
 from tiltflow.training.evaluator import Evaluator, episode_columns
-from tiltflow.training.group import check_environment_named, data_path, make_agent, read_config
 from tiltflow.training.load_run import LoadedRun, load_run
-from tiltflow.training.loop import Observe
-from tiltflow.training.run import silent
-from tiltflow.training.stopping import stop_on_signals
+from tiltflow.training.progress import Observe, ignore_event
 from tiltflow.training.test_time_guidance import Guidance, guide
 
 FRESH_EPISODES = 500_000_000
@@ -23,7 +20,7 @@ FRESH_EPISODES = 500_000_000
 def evaluate(
     run: Path,
     episodes: int | None = None,
-    observe: Observe = silent,
+    observe: Observe = ignore_event,
     guidance: Guidance | None = None,
     noise: float | None = None,
 ) -> dict[str, Any]:
@@ -34,43 +31,36 @@ def evaluate(
     episode is in it. `noise` takes the place of the run's `flow.play_noise`, and stands in the file's name.
     Raises UserError where there is no checkpoint, or where the policy cannot be guided or played so.
     """
-    check_environment_named(read_config(run), run)
-    learned = load_run(run, observe)
-    task = find_task(learned.config.task, learned.config.env)
+    loaded = load_run(run, observe, to_play=True)
     name, chosen = "evaluation", dict[str, Any]()
     if noise is not None:
-        learned = _with_noise(learned, noise)
+        loaded = _with_noise(loaded, noise)
     if guidance is not None:
-        learned, chosen = guide(learned, guidance, observe)
+        loaded, chosen = guide(loaded, guidance, observe)
         name += f"-{guidance.kind}-{chosen['setting']:g}"
     if noise is not None:
         name += f"-noise-{noise:g}"
         chosen |= {"noise": noise}
-    record: dict[str, Any] = {
-        "stage": "final",
-        "metric": task.metric,
-        "unit": task.unit,
-        "step": learned.step,
-    }
+    prepared = loaded.prepared
+    task, config = prepared.task, prepared.config
     played = list[Episodes]()
     with stop_on_signals() as stop:
-        evaluator = Evaluator(task, data_path(learned.config), learned.agent, [], observe, stop)
-        for seed, state in zip(learned.config.seed_numbers, learned.states, strict=True):
+        evaluator = Evaluator(prepared, [], observe, stop)
+        for seed, state in zip(config.seed_numbers, loaded.states, strict=True):
             evaluator.seeds = [seed]
-            played += evaluator.play(state, episodes or learned.config.episodes, FRESH_EPISODES)
-    record |= episode_columns(task, played) | chosen
-    result = result_record(task, learned.config.algorithm, [record], learned.step, 0.0) | chosen
-    write_json(run / f"{name}.json", {**record, "result": result})
-    return {**result, "file": str(run / f"{name}.json")}
+            played += evaluator.play(state, episodes or config.episodes, FRESH_EPISODES)
+    head = {"stage": "final", "metric": task.metric, "unit": task.unit, "step": loaded.step}
+    record = head | episode_columns(task, played) | chosen
+    result = result_record(task, config.algorithm, [record], loaded.step, 0.0) | chosen
+    file = RunFolder(run).write_evaluation(name, {**record, "result": result})
+    return {**result, "file": str(file)}
 
 
-def _with_noise(learned: LoadedRun, noise: float) -> LoadedRun:
+def _with_noise(loaded: LoadedRun, noise: float) -> LoadedRun:
     """What was learned, played with actions that start from noise of this standard deviation."""
-    config = learned.config
+    config = loaded.prepared.config
     if not hasattr(config.agent, "flow"):
         raise UserError(f"The policy of {config.algorithm} draws no noise: --noise has no effect on it.")
     agent: Any = config.agent
     agent = replace(agent, flow=replace(agent.flow, play_noise=noise))
-    config = replace(config, agent=agent)
-    agent_of_noise, schedule = make_agent(config, learned.spec)
-    return learned._replace(config=config, agent=agent_of_noise, schedule=schedule)
+    return loaded._replace(prepared=loaded.prepared.with_config(replace(config, agent=agent)))

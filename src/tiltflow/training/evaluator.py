@@ -2,33 +2,30 @@
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
-from tiltflow.agents.base import Agent
-from tiltflow.data.load import Dataset
-from tiltflow.environments import Environment, make_environment
+from tiltflow.data.transitions import Transitions
+from tiltflow.environments import Environment
 from tiltflow.evaluation.rollouts import Episodes, rollout
 from tiltflow.evaluation.scores import score
-from tiltflow.files import atomic_file
+from tiltflow.processes.stopping import StopFlag
+from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task
-from tiltflow.training.loop import EVALUATE, Loop, Observe, seed_keys
-from tiltflow.training.policy import RunState, make_act, rollout_policy
-from tiltflow.training.schedule import Schedule
-from tiltflow.training.stopping import StopFlag
+from tiltflow.training.policy import (
+    EVALUATE,
+    RunState,
+    make_act,
+    of_one_seed,
+    rollout_policy,
+    seed_keys,
+)
+from tiltflow.training.prepare import Prepared
+from tiltflow.training.progress import Observe
 
 SLOTS = 8
 ACTION_STATES = 1000
-
-
-def of_one_seed(state: RunState, seeds: list[int], index: int) -> RunState:
-    """The state of one seed of a group."""
-    if len(seeds) == 1:
-        return state
-    return RunState(jax.tree.map(lambda leaf: leaf[index], state.agent), state.scaler)
 
 
 def episode_columns(task: Task, episodes: list[Episodes]) -> dict[str, list]:
@@ -45,29 +42,27 @@ def episode_columns(task: Task, episodes: list[Episodes]) -> dict[str, list]:
 class Evaluator:
     """Plays episodes with the policies of a group; keeps its environments and the compiled policy."""
 
-    task: Task
-    data: Path | None
-    agent: Agent
+    prepared: Prepared
     seeds: list[int]
     observe: Observe
     stop: StopFlag
     environments: list[Environment] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.act = make_act(self.agent)
+        self.act = make_act(self.prepared.agent)
 
-    def scheduled(self, state: RunState, schedule: Schedule, step: int) -> dict[str, Any]:
+    def scheduled(self, state: RunState, step: int) -> dict[str, Any]:
         """Play the evaluation that is due after `step` gradient steps; its line of evaluations.jsonl."""
         clock = time.perf_counter()
-        count = schedule.config.episodes
-        episodes = self.play(state, count, schedule.evaluations_before(step) * count)
+        task, schedule, count = self.prepared.task, self.prepared.schedule, self.prepared.config.episodes
+        episodes = self.play(state, count, len(schedule.evaluated_to(step - 1)) * count)
         head = {
             "step": step,
             "stage": schedule.stage_before(step).name,
-            "metric": self.task.metric,
-            "unit": self.task.unit,
+            "metric": task.metric,
+            "unit": task.unit,
         }
-        columns = episode_columns(self.task, episodes)
+        columns = episode_columns(task, episodes)
         return {**head, **columns, "seconds": time.perf_counter() - clock}
 
     def play(self, state: RunState, count: int, first: int) -> list[Episodes]:
@@ -76,7 +71,7 @@ class Evaluator:
         Episode i of seed s has the environment seed (s + 1)·10⁶ + first + i.
         """
         while len(self.environments) < min(count, SLOTS):
-            self.environments.append(make_environment(self.task, self.data))
+            self.environments.append(self.prepared.make_environment())
         total = count * len(self.seeds)
         results = []
         for index, (seed, key) in enumerate(zip(self.seeds, seed_keys(self.seeds, EVALUATE), strict=True)):
@@ -93,16 +88,13 @@ class Evaluator:
         return results
 
 
-def save_actions(path: Path, evaluator: Evaluator, loop: Loop, dataset: Dataset) -> None:
-    """Actions of the data and of each seed's policy at the same states, for the report."""
-    rows = np.random.default_rng(0).choice(
-        len(dataset.train), size=min(ACTION_STATES, len(dataset.train)), replace=False
-    )
-    data = dataset.train.take(np.sort(rows))
+def write_actions(group: RunFolder, evaluator: Evaluator, state: RunState, data: Transitions) -> None:
+    """Write actions of the data and of each seed's policy at the same states, for the report."""
+    rows = np.random.default_rng(0).choice(len(data), size=min(ACTION_STATES, len(data)), replace=False)
+    data = data.take(np.sort(rows))
     indices = np.arange(len(data))
     policies = []
-    for index, key in enumerate(seed_keys(loop.seeds, EVALUATE)):
-        state = of_one_seed(loop.state, loop.seeds, index)
-        policies.append(rollout_policy(evaluator.act, state, key)(data.observations, indices, 0 * indices))
-    with atomic_file(path) as file:
-        np.savez(file, data=data.actions, policy=np.stack(policies))
+    for index, key in enumerate(seed_keys(evaluator.seeds, EVALUATE)):
+        of_seed = of_one_seed(state, evaluator.seeds, index)
+        policies.append(rollout_policy(evaluator.act, of_seed, key)(data.observations, indices, 0 * indices))
+    group.write_actions(data.actions, np.stack(policies))

@@ -3,68 +3,51 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from tiltflow.agents.base import Agent
-from tiltflow.data.transitions import Spec
 from tiltflow.errors import UserError
-from tiltflow.files import read_object
-from tiltflow.training.config import TrainConfig
-from tiltflow.training.evaluator import of_one_seed
-from tiltflow.training.group import make_agent, read_config, seed_groups
-from tiltflow.training.loop import INIT, Observe, seed_keys
-from tiltflow.training.policy import RunState, identity_scaler, init_state
+from tiltflow.run_folder import RunFolder
+from tiltflow.training.policy import RunState, of_one_seed
+from tiltflow.training.prepare import Prepared, prepare_folder, seed_groups
+from tiltflow.training.progress import Observe
 from tiltflow.training.restore import restore_group
-from tiltflow.training.schedule import Schedule
 
 
 class LoadedRun(NamedTuple):
-    """What a run has learned: its agent, and the state of each seed, after `step` gradient steps."""
+    """What a run has learned: the state of each seed, after `step` gradient steps."""
 
-    config: TrainConfig
-    agent: Agent
-    schedule: Schedule
-    spec: Spec
-    checksum: str
+    prepared: Prepared
     states: list[RunState]
     step: int
 
 
-def origin(run: Path) -> tuple[str, Spec]:
-    """The checksum and the sizes of the data that a run was trained on. Raises UserError without them."""
-    path = run / "environment.json"
-    data = read_object(path, "data")["data"]
-    try:
-        return data["checksum"], Spec(data["observation_size"], data["action_size"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged: 'data' has no {error}. Restore it from a copy.") from error
-
-
-def load_run(run: Path, observe: Observe) -> LoadedRun:
+def load_run(folder: Path, observe: Observe, *, to_play: bool = False) -> LoadedRun:
     """The newest checkpoints of a run; `observe` is told what is damaged or unfinished.
 
-    Raises UserError where a seed has none, or seeds have come to different steps.
+    Raises UserError where a seed has none, or seeds have come to different steps, and as `prepare_folder`.
     """
-    config = read_config(run)
-    checksum, spec = origin(run)
-    agent, schedule = make_agent(config, spec)
+    run = RunFolder(folder)
+    prepared = prepare_folder(run, to_play=to_play)
     states, steps = [], dict[int, int]()
-    for seeds in seed_groups(config, run):
-        fresh = init_state(agent, identity_scaler(spec), seed_keys(seeds, INIT))
-        state, step, _, problems = restore_group(config, run, seeds, checksum, None, fresh)
-        for problem in problems:
+    for seeds in seed_groups(prepared.config, run):
+        restored = restore_group(prepared, run, seeds, prepared.init(seeds), to_train=False)
+        for problem in restored.problems:
             observe({"event": "message", "level": "warning", "text": problem})
-        steps |= dict.fromkeys(seeds, step)
-        states += [of_one_seed(state, seeds, index) for index in range(len(seeds))]
+        steps |= dict.fromkeys(seeds, restored.step)
+        states += [of_one_seed(restored.state, seeds, index) for index in range(len(seeds))]
     if max(steps.values()) == 0:
         raise UserError(
-            f"{run} has no checkpoint yet, and so no policy. Train it with: tiltflow train --resume {run}"
+            f"{folder} has no checkpoint yet, and so no policy. Train it with: tiltflow train --resume "
+            f"{folder}"
         )
     if len(set(steps.values())) > 1:
         reached = ", ".join(f"seed {seed}: {step:,}" for seed, step in steps.items())
         raise UserError(
-            f"The policies of {run} are not those of one training: every seed needs a checkpoint of the same "
-            f"step, and the newest are of {reached}. Train to the end with: tiltflow train --resume {run}"
+            f"The policies of {folder} are not those of one training: every seed needs a checkpoint of the "
+            f"same step, and the newest are of {reached}. Train to the end with: tiltflow train --resume "
+            f"{folder}"
         )
-    if step < schedule.steps:
-        text = f"{run} is not finished: this is its state after step {step:,} of {schedule.steps:,}."
+    step = max(steps.values())
+    if step < prepared.schedule.steps:
+        total = prepared.schedule.steps
+        text = f"{folder} is not finished: this is its state after step {step:,} of {total:,}."
         observe({"event": "message", "level": "warning", "text": text})
-    return LoadedRun(config, agent, schedule, spec, checksum, states, step)
+    return LoadedRun(prepared, states, step)

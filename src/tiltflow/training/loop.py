@@ -4,7 +4,6 @@ Everything that a chunk computes is a function of the state, the data and keys f
 step), so that a resumed run takes the same steps as an uninterrupted one.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,20 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from tiltflow.agents.base import Agent, Stage
+from tiltflow.agents.base import Stage
 from tiltflow.data.transitions import Transitions
-from tiltflow.errors import Interrupted, TrainingDiverged
+from tiltflow.errors import TrainingDiverged
 from tiltflow.optimize import run_steps
-from tiltflow.training.policy import ObservationScaler, RunState
+from tiltflow.processes.stopping import StopFlag
+from tiltflow.training.policy import STAGE, ObservationScaler, RunState, seed_keys
 from tiltflow.training.precompute import drawn_rows, precompute_columns
+from tiltflow.training.progress import Observe
 from tiltflow.training.schedule import Position, Schedule
-from tiltflow.training.stopping import StopFlag
-
-Event = dict[str, Any]
-Observe = Callable[[Event], None]
 
 SAMPLE_ROWS = 2048
-INIT, STAGE, EVALUATE = 0, 1, 2
 
 
 def device_columns(data: Transitions, scaler: ObservationScaler) -> dict[str, Array]:
@@ -41,16 +37,10 @@ def device_columns(data: Transitions, scaler: ObservationScaler) -> dict[str, Ar
     return columns
 
 
-def seed_keys(seeds: list[int], purpose: int) -> PRNGKeyArray:
-    """One key for each seed, different for every purpose."""
-    return jnp.stack([jax.random.fold_in(jax.random.key(seed), purpose) for seed in seeds])
-
-
 @dataclass
 class Loop:
     """Runs the chunks of one group of seeds. `state` is its only memory; everything else is rebuilt."""
 
-    agent: Agent
     schedule: Schedule
     seeds: list[int]
     columns: dict[str, Array]
@@ -167,41 +157,3 @@ class Loop:
                     f"the run, seed {self.seeds[row]}). The last good checkpoint is kept. Lower the learning "
                     "rate or beta, or look at the scale of rewards and observations."
                 )
-
-
-def run(
-    loop: Loop,
-    start: int,
-    *,
-    log: Callable[[Position, int, float, dict[str, np.ndarray]], None],
-    evaluate: Callable[[Position, int], None],
-    save: Callable[[int], None],
-    adopt: Callable[[Position], bool],
-) -> None:
-    """Run every chunk from step `start` on. Raises Interrupted after a checkpoint, when asked to stop.
-
-    At an edge the order is: log, evaluate, save. `evaluate` is called where an evaluation is due, with the
-    chunk before the edge, and `save` with each step whose state is to be kept. A stage for whose beginning
-    `adopt` returns True is not trained: its outcome is in the state already, and only its end is an edge.
-    """
-    adopted = None
-    edge = start
-    try:
-        for here, length in loop.schedule.chunks(start):
-            if here.stage_step == 0 and adopt(here):
-                adopted = here.stage
-            if here.stage != adopted:
-                began = time.perf_counter()
-                values = loop.run_chunk(here, length)
-                log(here, length, time.perf_counter() - began, values)
-            elif not loop.schedule.ends_stage(here.step + length):
-                continue
-            edge = here.step + length
-            loop.stop.check()
-            if loop.schedule.evaluates(here, length):
-                evaluate(here, length)
-            if loop.schedule.saves(here, length):
-                save(edge)
-    except Interrupted as error:
-        save(edge)
-        raise Interrupted(f"Stopped at step {edge} of {loop.schedule.steps}, after a checkpoint.") from error

@@ -12,7 +12,9 @@ from tiltflow.agents.base import Agent
 from tiltflow.data.transitions import Spec, Transitions
 from tiltflow.evaluation.rollouts import Policy
 
-LIMIT = 10.0
+_LIMIT = 10.0
+INIT, STAGE, EVALUATE, UNIT, CHOOSE = range(5)
+"""Purposes of random keys, each with a stream of its own."""
 
 
 class ObservationScaler(NamedTuple):
@@ -49,13 +51,26 @@ def data_scaler(data: Transitions) -> ObservationScaler:
     std = data.observations.std(axis=0, dtype=np.float64)
     floor = 0.1 * np.median(std[std > 0]) if std.any() else 1.0
     std = np.maximum(std, floor)
-    return ObservationScaler(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32), jnp.array(LIMIT))
+    return ObservationScaler(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32), jnp.array(_LIMIT))
 
 
-def init_state(agent: Agent, scaler: ObservationScaler, keys: PRNGKeyArray) -> RunState:
-    """The fresh state of one seed (one key) or of a group of seeds (a leading axis of several keys)."""
-    init = agent.init if keys.shape[0] == 1 else jax.vmap(agent.init)
-    return RunState(jax.jit(init)(keys[0] if keys.shape[0] == 1 else keys), scaler)
+def seed_keys(seeds: list[int], purpose: int) -> PRNGKeyArray:
+    """One key for each seed, different for every purpose."""
+    return jnp.stack([jax.random.fold_in(jax.random.key(seed), purpose) for seed in seeds])
+
+
+def init_state(agent: Agent, scaler: ObservationScaler, seeds: list[int]) -> RunState:
+    """The state of one seed before its first step, or of several, whose arrays have a leading axis."""
+    keys = seed_keys(seeds, INIT)
+    init, keys = (agent.init, keys[0]) if len(seeds) == 1 else (jax.vmap(agent.init), keys)
+    return RunState(jax.jit(init)(keys), scaler)
+
+
+def of_one_seed(state: RunState, seeds: list[int], index: int) -> RunState:
+    """The state of one seed of a group."""
+    if len(seeds) == 1:
+        return state
+    return RunState(jax.tree.map(lambda leaf: leaf[index], state.agent), state.scaler)
 
 
 def make_act(agent: Agent) -> Callable[..., Array]:

@@ -4,11 +4,16 @@
 Seeds may arrive together (one vmapped axis) or interleaved (one process each): a view holds each apart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-Event = Mapping[str, Any]
+from tiltflow.processes.executor import Event
+
+Observe = Callable[[Event], None]
+
+
+def ignore_event(event: Event) -> None:
+    """Observe nothing."""
 
 
 @dataclass(frozen=True)
@@ -142,27 +147,6 @@ def seconds_left(view: View) -> float | None:
             total += remaining * known
     working = sum(1 for seed in view.seeds.values() if seed.pace and seed.step < view.steps)
     return total / max(1, working) if total else None
-
-
-def duration(seconds: float) -> str:
-    """Write seconds as m:ss or h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def with_unit(value: float, metric: str, unit: str) -> str:
-    """Write a score with its unit, "52.0 %"; a plain return has none."""
-    return f"{value:.1f}" if unit == metric else f"{value:.1f} {unit}"
-
-
-def seed_names(seeds: list[int]) -> str:
-    """Write a list of seeds: "seed 3", "seeds 0–7", "seeds 0, 4"."""
-    if len(seeds) == 1:
-        return f"seed {seeds[0]}"
-    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
-        return f"seeds {seeds[0]}–{seeds[-1]}"
-    return "seeds " + ", ".join(str(seed) for seed in seeds)
 
 
 def metrics_text(metrics: Mapping[str, float], count: int = 3) -> str:

@@ -2,101 +2,107 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from tiltflow.errors import UserError
-from tiltflow.training import checkpoints, logs
-from tiltflow.training.config import TrainConfig, to_dict
+from tiltflow.run_folder import RunFolder
+from tiltflow.training import checkpoints
 from tiltflow.training.policy import RunState
-from tiltflow.training.schedule import Schedule
-
-# What may change between a run and its resumption without changing any of its bits.
-_FREE = ("data", "keep", "checkpoint_every", "parallel", "reuse", "play", "seeds", "seed", "format")
+from tiltflow.training.prepare import Prepared
 
 
-def fingerprint(config: TrainConfig, checksum: str, seeds: list[int]) -> dict[str, Any]:
-    """What a checkpoint is a function of: the config without its free keys, the data and the seeds."""
-    record = {key: value for key, value in to_dict(config).items() if key not in _FREE}
-    return {**record, "data_checksum": checksum, "group": seeds}
+class Restored(NamedTuple):
+    """The state of a group after `step` gradient steps, which took `seconds`; problems with checkpoints."""
+
+    state: RunState
+    step: int
+    seconds: float
+    problems: list[str]
 
 
-def sound_checkpoints(
-    config: TrainConfig,
-    run_folder: Path,
-    seeds: list[int],
-    checksum: str,
-    schedule: Schedule | None,
-    problems: list[str],
-) -> Iterator[Path]:
-    """The checkpoints of a group that the run can go on from, the newest first; tells `problems` of others.
+def restore_group(
+    prepared: Prepared, run: RunFolder, seeds: list[int], fresh: RunState, *, to_train: bool
+) -> Restored:
+    """The newest state of a group: `fresh` where there is no checkpoint.
 
-    They are undamaged, and everything before them has been logged, which is not asked without a schedule:
-    whoever reads a policy needs no logs. Raises UserError for one of another
-    config, data or seeds.
+    One to go on training from must have its logs. Raises UserError where a checkpoint is of another config,
+    data or seeds; where there are some and none is sound; or where there is none any more: to begin afresh
+    would take the logs of what was trained with it.
     """
-    folder, expected = logs.group_folder(run_folder, seeds), fingerprint(config, checksum, seeds)
-    for path in reversed(checkpoints.found(folder / "checkpoints")):
+    problems = list[str]()
+    for path in _sound_checkpoints(prepared, run, seeds, to_train, problems):
+        try:
+            state, head = checkpoints.restore(path, fresh, prepared.fingerprint(seeds))
+        except checkpoints.Damaged as error:
+            problems.append(str(error))
+            continue
+        return Restored(state, head["step"], head["seconds"], problems)
+    _refuse_unreadable(run, seeds, problems)
+    return Restored(fresh, 0, 0.0, problems)
+
+
+def refuse_unsound(prepared: Prepared, run: RunFolder, seeds: list[int]) -> None:
+    """Raise UserError where `restore_group` would, for a training."""
+    problems = list[str]()
+    if next(_sound_checkpoints(prepared, run, seeds, True, problems), None) is None:
+        _refuse_unreadable(run, seeds, problems)
+
+
+def _sound_checkpoints(
+    prepared: Prepared, run: RunFolder, seeds: list[int], to_train: bool, problems: list[str]
+) -> Iterator[Path]:
+    """The undamaged checkpoints of a group, the newest first; tells `problems` of the others.
+
+    To train on, everything before them must have been logged: whoever reads a policy needs no logs.
+    """
+    group, expected = run.group(seeds), prepared.fingerprint(seeds)
+    for path in reversed(group.checkpoints()):
         try:
             head, _ = checkpoints.read(path)
         except checkpoints.Damaged as error:
             problems.append(str(error))
             continue
-        checkpoints.check(path, head, expected)
-        if schedule is None:
-            yield path
-            continue
-        if lost := logs.lost(folder, schedule, len(seeds), head["step"]):
+        checkpoints.check_same_run(path, head, expected)
+        if to_train and (lost := _lost_evaluation(prepared, group, seeds, head["step"])):
             problems.append(f"{lost}: the run can only go on from a checkpoint before it.")
             continue
-        if gap := logs.gap(folder, schedule, head["step"]):
-            problems.append(f"{gap}.")
+        if to_train and (gap := _lost_metrics(prepared, group, head["step"])):
+            problems.append(f"{gap}, which its page will lack.")
         yield path
 
 
-def find_checkpoint(
-    config: TrainConfig, run_folder: Path, seeds: list[int], checksum: str, schedule: Schedule
-) -> tuple[Path | None, list[str]]:
-    """The newest sound checkpoint of a group, or None without any, and problems with newer ones.
+def _lost_evaluation(prepared: Prepared, group: RunFolder, seeds: list[int], step: int) -> str:
+    """The evaluation that a group must have logged before `step` and has not; empty where none is lost.
 
-    Raises UserError where it is of another config, data or seeds; where there are some and none is sound;
-    or where there is none any more: to begin afresh would take the logs of what was trained with it.
+    That at `step` itself may be still to come, and all of a run that does not play. Raises UserError for a
+    line that is damaged.
     """
-    problems = list[str]()
-    path = next(sound_checkpoints(config, run_folder, seeds, checksum, schedule, problems), None)
-    if path is None:
-        _refuse_unreadable(run_folder, seeds, problems)
-    return path, problems
+    there = [line["step"] for line in group.evaluations(len(seeds)) if line["step"] < step]
+    wanted = list(prepared.schedule.evaluated_to(step - 1))
+    if there == wanted or not prepared.config.play:
+        return ""
+    missing = sorted(set(wanted) - set(there))
+    what = f"lacks the line of step {missing[0]:,}" if missing else "has lines that no step wrote"
+    return f"{group.evaluations_file} {what}"
 
 
-def _refuse_unreadable(run_folder: Path, seeds: list[int], problems: list[str]) -> None:
-    if problems or (run_folder / "result.json").exists():
-        folder = logs.group_folder(run_folder, seeds) / "checkpoints"
+def _lost_metrics(prepared: Prepared, group: RunFolder, step: int) -> str:
+    """The chunk up to `step` whose metrics a group has not logged; empty where none is lost.
+
+    Stages that can have been taken over from another run, whose chunks may be others, are not looked at.
+    """
+    there, schedule = {line["step"] for line in group.metrics()}, prepared.schedule
+    adopted = 0 if prepared.config.reuse is None else schedule.begin(len(schedule.stages) - 1)
+    lost = (end for end in schedule.edges if adopted < end <= step and end not in there)
+    first = next(lost, None)
+    return "" if first is None else f"{group.metrics_file} lacks the line of step {first:,}"
+
+
+def _refuse_unreadable(run: RunFolder, seeds: list[int], problems: list[str]) -> None:
+    if problems or run.finished:
+        folder = run.group(seeds).checkpoint_folder
         what = " ".join(problems) or f"{folder} holds none, and the run was finished."
         raise UserError(
-            f"No checkpoint of {run_folder} can be read: {what} Nothing was changed. Restore the folder from "
+            f"No checkpoint of {run.path} can be read: {what} Nothing was changed. Restore the folder from "
             "a copy, or train into a new one with --out."
         )
-
-
-def restore_group(
-    config: TrainConfig,
-    run_folder: Path,
-    seeds: list[int],
-    checksum: str,
-    schedule: Schedule | None,
-    state: RunState,
-) -> tuple[RunState, int, float, list[str]]:
-    """The newest state of a group, its step, the seconds trained so far, and problems with checkpoints.
-
-    Without any checkpoint this is the fresh state. Raises UserError as `find_checkpoint` does.
-    """
-    problems, expected = list[str](), fingerprint(config, checksum, seeds)
-    for path in sound_checkpoints(config, run_folder, seeds, checksum, schedule, problems):
-        try:
-            restored, head = checkpoints.restore(path, state, expected)
-        except checkpoints.Damaged as error:
-            problems.append(str(error))
-            continue
-        return restored, head["step"], head["seconds"], problems
-    _refuse_unreadable(run_folder, seeds, problems)
-    return state, 0, 0.0, problems

@@ -8,42 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from tiltflow.data.load import Dataset
 from tiltflow.errors import ExplainedError, UserError
 from tiltflow.evaluation.statistics import result_record
-from tiltflow.files import atomic_file, read_json_lines, read_object, write_json
-from tiltflow.npz import load_npz
+from tiltflow.files import read_json_lines, write_json
 from tiltflow.packages import how_to_install
-from tiltflow.tasks import find_task
-from tiltflow.training import logs
-from tiltflow.training.config import TrainConfig, to_dict
-from tiltflow.training.group import (
-    check_environment,
-    check_environment_named,
-    load_data,
-    make_agent,
-    read_config,
-    seed_groups,
-    train_group,
-)
-from tiltflow.training.loop import Event, Observe
-from tiltflow.training.pool import available_cores
-from tiltflow.training.processes import train_in_processes
-from tiltflow.training.restore import find_checkpoint
-from tiltflow.training.schedule import Schedule
-from tiltflow.training.stopping import locked, stop_on_signals
+from tiltflow.processes.local import available_cores
+from tiltflow.processes.locks import locked
+from tiltflow.processes.stopping import stop_on_signals
+from tiltflow.run_folder import RunFolder
+from tiltflow.training.config import TrainConfig
+from tiltflow.training.group import train_group
+from tiltflow.training.prepare import Prepared, check_environment, check_trusted, prepare, seed_groups
+from tiltflow.training.progress import Event, Observe, ignore_event
+from tiltflow.training.restore import refuse_unsound
+from tiltflow.training.seed_jobs import train_in_processes
+from tiltflow.training.shared_data import data_shared, remove_shared_data
 
 PACKAGES = ("jax", "jaxlib", "numpy", "optax", "equinox", "gymnasium", "mujoco", "ogbench", "minari", "h5py")
 
 
-def silent(event: Event) -> None:
-    """Observe nothing."""
-
-
 def train(
-    config: TrainConfig, out: Path, observe: Observe = silent, *, in_this_process: bool = False
+    config: TrainConfig, out: Path, observe: Observe = ignore_event, *, in_this_process: bool = False
 ) -> Path:
     """Train all seeds of `config` into the new folder `out`; returns it, with result.json and report.html.
 
@@ -52,148 +39,143 @@ def train(
     UserError (bad config or data, `out` exists already), TrainingDiverged, Interrupted (after a checkpoint;
     `resume` continues).
     """
-    _refuse_run(out)
-    find_task(config.task, config.env)
-    dataset = load_data(config)
-    make_agent(config, dataset.train.spec)
+    run = RunFolder(out)
+    _refuse_run(run)
+    prepared, dataset = prepare(config)
     if config.play:
-        check_environment(config, dataset.train.spec)
+        check_environment(prepared)
     with locked(out):
-        _refuse_run(out)
-        write_json(out / "config.json", to_dict(config))
-        return _train(config, out, dataset, observe, in_this_process)
+        _refuse_run(run)
+        run.write_config(config)
+        _train_all(prepared, dataset, run, observe, in_this_process)
+    return out
 
 
 def resume(
-    run: Path,
-    observe: Observe = silent,
+    folder: Path,
+    observe: Observe = ignore_event,
     *,
     config: TrainConfig | None = None,
     data: Path | None = None,
     in_this_process: bool = False,
 ) -> Path:
-    """Continue the run in folder `run` from its checkpoints to the bits of an uninterrupted one.
+    """Continue the run in `folder` from its checkpoints to the bits of an uninterrupted one.
 
     `data` is where the data lie by now; `config` takes the place of the run's own. Raises what `train` does,
     and UserError where the data are others, no checkpoint can be read, or the folder names code to be run
     that nobody has vouched for; the folder then stays as it was.
     """
-    stored = read_config(run)
+    run = RunFolder(folder)
+    stored = run.read_config()
     if config is None:
-        check_environment_named(stored, run)
+        check_trusted(stored, run)
     config = config or stored
     if data is not None:
         config = replace(config, data=str(data))
-    dataset = load_data(config)
-    with locked(run):
+    prepared, dataset = prepare(config)
+    with locked(folder):
         _refuse_other_data(run, dataset)
-        _, schedule = make_agent(config, dataset.train.spec)
         for seeds in seed_groups(config, run):
-            find_checkpoint(config, run, seeds, dataset.checksum, schedule)
+            refuse_unsound(prepared, run, seeds)
         if config != stored:
-            write_json(run / "config.json", to_dict(config))
-        return _train(config, run, dataset, observe, in_this_process)
+            run.write_config(config)
+        _train_all(prepared, dataset, run, observe, in_this_process)
+    return folder
 
 
-def _refuse_run(folder: Path) -> None:
-    if (folder / "config.json").exists():
+def _refuse_run(run: RunFolder) -> None:
+    if run.holds_run:
         raise UserError(
-            f"{folder} already holds a run. Continue it with: tiltflow train --resume {folder}\n"
+            f"{run.path} already holds a run. Continue it with: tiltflow train --resume {run.path}\n"
             "or choose another folder with --out."
         )
 
 
-def _refuse_other_data(run: Path, dataset: Dataset) -> None:
-    path = run / "environment.json"
-    if not path.exists():  # the run was stopped before it began
+def _refuse_other_data(run: RunFolder, dataset: Dataset) -> None:
+    if not run.environment_file.exists():  # the run was stopped before it began
         return
-    trained_on = read_object(path, "data")["data"]
-    if isinstance(trained_on, dict) and trained_on.get("checksum") != dataset.checksum:
+    checksum = run.read_environment()["data"].get("checksum")
+    if checksum != dataset.checksum:
         raise UserError(
-            f"{dataset.source} is not what {run} was trained on: its checksum is {dataset.checksum}, and "
-            f"{path} has {trained_on.get('checksum')}. Restore the data, or train into a new folder with "
+            f"{dataset.source} is not what {run.path} was trained on: its checksum is {dataset.checksum}, "
+            f"and {run.environment_file} has {checksum}. Restore the data, or train into a new folder with "
             "--out. Nothing was changed."
         )
 
 
-def _train(config: TrainConfig, run: Path, dataset: Dataset, observe: Observe, in_this_process: bool) -> Path:
+def _train_all(
+    prepared: Prepared, dataset: Dataset, run: RunFolder, observe: Observe, in_this_process: bool
+) -> None:
+    """Train every group of seeds, join what they wrote, and conclude the run where it is played."""
     for finding in dataset.findings:
         observe({"event": "message", "level": "warning", "text": str(finding)})
-    _, schedule = make_agent(config, dataset.train.spec)
+    config = prepared.config
+    remove_shared_data(run)  # of a training that was killed
     groups = seed_groups(config, run)
     with stop_on_signals() as stop:
-        if not all((run / name).exists() for name in ("result.json", "environment.json")):
-            write_json(run / "environment.json", _environment(dataset))
-        observe(started(config, schedule, run))
+        if not (run.finished and run.environment_file.exists()):
+            write_json(run.environment_file, _environment(dataset))
+        observe(started(prepared, run))
 
         def watch(event: Event) -> None:
             if event["event"] in ("evaluation", "checkpoint"):
-                logs.merge(run, groups)
+                run.merge_logs(groups)
             observe(event)
 
         together = config.parallel != "process" and len(groups[0]) > 1
         if len(groups) == 1 and (in_this_process or together):
-            done = [train_group(config, run, groups[0], watch, stop, dataset)]
+            done = [train_group(prepared, dataset, run, groups[0], watch, stop)]
         else:
-            done = train_in_processes(run, groups, watch, stop)
+            with data_shared(run, dataset):
+                done = train_in_processes(run, groups, watch, stop)
         # Still locked, and deaf to a late Ctrl-C: what is left takes a moment.
-        logs.merge(run, groups)
-        _merge_actions(run, groups)
+        run.merge_logs(groups)
+        run.merge_actions(groups)
         if config.play:
-            conclude(config, run, schedule.steps, max(record["train_seconds"] for record in done), observe)
+            conclude(prepared, run, max(record["train_seconds"] for record in done), observe)
     observe({"event": "finished"})
-    return run
 
 
-def started(config: TrainConfig, schedule: Schedule, run: Path) -> Event:
+def started(prepared: Prepared, run: RunFolder) -> Event:
     """The event with which a run begins, goes on or is played."""
-    task = find_task(config.task, config.env)
+    task, schedule = prepared.task, prepared.schedule
     return {
         "event": "started",
-        "algorithm": config.algorithm,
-        "task": config.task,
+        "algorithm": prepared.config.algorithm,
+        "task": task.name,
         "metric": task.metric,
         "unit": task.unit,
-        "seeds": config.seed_numbers,
+        "seeds": prepared.config.seed_numbers,
         "stages": [{"name": stage.name, "steps": stage.steps} for stage in schedule.stages],
         "steps": schedule.steps,
-        "out": str(run),
+        "out": str(run.path),
     }
 
 
-def conclude(config: TrainConfig, run: Path, steps: int, seconds: float, observe: Observe) -> None:
+def conclude(prepared: Prepared, run: RunFolder, seconds: float, observe: Observe) -> None:
     """Write result.json and, where it can be, report.html of a run whose evaluations are all logged."""
-    task = find_task(config.task, config.env)
-    evaluations = read_json_lines(run / "evaluations.jsonl")
-    write_json(run / "result.json", result_record(task, config.algorithm, evaluations, steps, seconds))
+    evaluations, steps = read_json_lines(run.evaluations_file), prepared.schedule.steps
+    result = result_record(prepared.task, prepared.config.algorithm, evaluations, steps, seconds)
+    write_json(run.result_file, result)
     _write_report(run, observe)
 
 
-def _write_report(run: Path, observe: Observe) -> None:
+def _write_report(run: RunFolder, observe: Observe) -> None:
     try:
-        from tiltflow.report.page import write_report
+        from tiltflow.report.run_page import write_report
     except ImportError as error:
         text = f"No report was written: {error}. {how_to_install('matplotlib')}"
         observe({"event": "message", "level": "warning", "text": text})
         return
     try:
-        write_report(run)
+        write_report(run.path)
     except Exception as error:
         reason = str(error) if isinstance(error, ExplainedError) else f"{type(error).__name__}: {error}"
         text = (
-            f"The training is finished, and its score is in {run / 'result.json'}, but its page could not be "
-            f"written: {reason} Write it with: tiltflow report {run}"
+            f"The training is finished, and its score is in {run.result_file}, but its page could not be "
+            f"written: {reason} Write it with: tiltflow report {run.path}"
         )
         observe({"event": "message", "level": "warning", "text": text})
-
-
-def _merge_actions(run: Path, groups: list[list[int]]) -> None:
-    parts = []
-    for seeds in groups:
-        parts.append(load_npz(logs.group_folder(run, seeds) / "actions.npz", "data", "policy"))
-    with atomic_file(run / "actions.npz") as file:
-        policy = np.concatenate([part["policy"] for part in parts])
-        np.savez(file, data=parts[0]["data"], policy=policy)
 
 
 def _environment(dataset: Dataset) -> dict[str, Any]:

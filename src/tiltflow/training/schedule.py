@@ -1,8 +1,10 @@
 """Where a run stands, and the edges at which it may stop: between chunks, never inside one."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from tiltflow.agents.base import Stage
 from tiltflow.training.config import TrainConfig
@@ -25,22 +27,23 @@ class Schedule:
     stages: tuple[Stage, ...]
     config: TrainConfig
 
+    @cached_property
+    def _ends(self) -> tuple[int, ...]:
+        """Gradient steps of the run after each stage."""
+        return tuple(itertools.accumulate(stage.steps for stage in self.stages))
+
     @property
     def steps(self) -> int:
-        return sum(stage.steps for stage in self.stages)
-
-    def position(self, step: int) -> Position:
-        """The edge after `step` gradient steps; between two stages it is the start of the later one."""
-        begun = 0
-        for index, stage in enumerate(self.stages):
-            if step < begun + stage.steps or index == len(self.stages) - 1:
-                return Position(index, step - begun, step)
-            begun += stage.steps
-        raise ValueError("a schedule needs at least one stage")
+        return self._ends[-1]
 
     def begin(self, index: int) -> int:
         """Gradient steps of the run before stage number `index`."""
-        return sum(stage.steps for stage in self.stages[:index])
+        return self._ends[index - 1] if index else 0
+
+    def position(self, step: int) -> Position:
+        """The edge after `step` gradient steps; between two stages it is the start of the later one."""
+        index = min(bisect_right(self._ends, step), len(self.stages) - 1)
+        return Position(index, step - self.begin(index), step)
 
     def stage_before(self, step: int) -> Stage:
         """The stage of the `step`-th gradient step: at the edge of two stages it is the earlier one."""
@@ -48,23 +51,23 @@ class Schedule:
 
     def ends_stage(self, step: int) -> bool:
         """Whether a stage is complete after `step` gradient steps of the run."""
-        return step in itertools.accumulate(stage.steps for stage in self.stages)
+        return step in self._ends
+
+    @cached_property
+    def edges(self) -> tuple[int, ...]:
+        """The gradient steps of the run before its first chunk and after each chunk."""
+        edges = {0}
+        for stage, end in zip(self.stages, self._ends, strict=True):
+            for every in filter(None, (self.config.chunk, stage.refresh_every)):
+                edges.update(range(end - stage.steps, end, every))
+            edges.add(end)
+        return tuple(sorted(edges))
 
     def chunks(self, start: int) -> Iterator[tuple[Position, int]]:
         """From `start` gradient steps on: the edge at which each chunk begins, and its length."""
-        for index in range(len(self.stages)):
-            begun = self.begin(index)
-            for first, last in itertools.pairwise(self._edges(index)):
-                if begun + last > start:
-                    first = max(first, start - begun)
-                    yield Position(index, first, begun + first), last - first
-
-    def _edges(self, index: int) -> Sequence[int]:
-        stage = self.stages[index]
-        edges = {*range(0, stage.steps, self.config.chunk), stage.steps}
-        if stage.refresh_every is not None:
-            edges |= set(range(0, stage.steps, stage.refresh_every))
-        return sorted(edges)
+        for end in self.edges[bisect_right(self.edges, start) :]:
+            yield self.position(start), end - start
+            start = end
 
     def refresh_number(self, here: Position) -> int:
         """Number of the refresh whose columns are in force in the chunk that begins here."""
@@ -76,12 +79,16 @@ class Schedule:
         every = self.stages[here.stage].refresh_every
         return here.stage_step == 0 if every is None else here.stage_step % every == 0
 
-    def evaluates(self, before: Position, length: int) -> bool:
-        """Whether the policy is evaluated after the chunk of that length that began at `before`.
+    @cached_property
+    def evaluated(self) -> tuple[int, ...]:
+        """The gradient steps after which the policy is evaluated.
 
-        In the last stage `config.evaluations` times, at the edges nearest above equal spacing; in an
-        earlier stage that improves the policy, at its end.
+        In the last stage they are `config.evaluations`, at the edges nearest above equal spacing; in an
+        earlier stage that improves the policy there is one, at its end.
         """
+        return tuple(here.step + length for here, length in self.chunks(0) if self._evaluates(here, length))
+
+    def _evaluates(self, before: Position, length: int) -> bool:
         stage = self.stages[before.stage]
         end = before.stage_step + length
         if not stage.improves_policy:
@@ -91,19 +98,12 @@ class Schedule:
         count = self.config.evaluations
         return end * count // stage.steps > before.stage_step * count // stage.steps
 
-    def evaluated(self, last: int) -> Iterator[int]:
-        """The steps up to `last` after which the policy is evaluated."""
-        for here, length in self.chunks(0):
-            if here.step + length <= last and self.evaluates(here, length):
-                yield here.step + length
-
-    def evaluations_before(self, step: int) -> int:
-        """How often the policy has been evaluated before the edge after `step` gradient steps."""
-        return len(list(self.evaluated(step - 1)))
+    def evaluated_to(self, step: int) -> tuple[int, ...]:
+        """Those of `evaluated` that are not after `step`."""
+        return self.evaluated[: bisect_right(self.evaluated, step)]
 
     def saves(self, before: Position, length: int) -> bool:
         """Whether a checkpoint follows the chunk of that length that began at `before`."""
-        every = self.config.checkpoint_every
-        end_of_stage = before.stage_step + length == self.stages[before.stage].steps
-        due = (before.step + length) // every > before.step // every
-        return end_of_stage or due or (not self.config.play and self.evaluates(before, length))
+        every, end = self.config.checkpoint_every, before.step + length
+        due = end // every > before.step // every
+        return self.ends_stage(end) or due or (not self.config.play and end in self.evaluated)

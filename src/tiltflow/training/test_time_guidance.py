@@ -11,19 +11,18 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Parts
-from tiltflow.agents.configs import CriticConfig
 from tiltflow.agents.q_guidance import Improved, crossed_value, improved_actions, q_unit
 from tiltflow.critics import Critic
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
+from tiltflow.model_settings import CriticConfig
 from tiltflow.settings import GuidanceName
-from tiltflow.training.group import load_data
 from tiltflow.training.load_run import LoadedRun, load_run
-from tiltflow.training.loop import Observe, seed_keys
-from tiltflow.training.policy import RunState
+from tiltflow.training.policy import CHOOSE, UNIT, RunState, seed_keys
+from tiltflow.training.prepare import load_data
+from tiltflow.training.progress import Observe
 
 STATES = 500
-UNIT, CHOOSE = 3, 4
 
 
 @dataclass(frozen=True)
@@ -44,18 +43,19 @@ def guide(loaded: LoadedRun, guidance: Guidance, observe: Observe) -> tuple[Load
     `crossed_value` at states of the validation data is taken, the same for all seeds: no episode is played
     for it. Raises UserError where the policy is no flow, has no critic, or where nothing can be chosen by.
     """
-    config, parts_of = loaded.config, loaded.agent.parts
+    prepared = loaded.prepared
+    config, spec, parts_of = prepared.config, prepared.spec, prepared.agent.parts
     if parts_of is None:
         raise UserError(
             f"The policy of {config.algorithm} is not a flow or a diffusion, so that it cannot be improved "
             "at test time. Leave --guidance out to play it as it is."
         )
     critics, critic_config = _critics(loaded, guidance.critic, observe)
-    dataset = load_data(config)
-    if dataset.checksum != loaded.checksum:
+    dataset = load_data(config, prepared.task)
+    if dataset.checksum != prepared.checksum:
         raise UserError(
             f"{dataset.source} is not what the policy was trained on: its checksum is {dataset.checksum}, "
-            f"that of the run's data {loaded.checksum}. Q would be measured in another unit."
+            f"that of the run's data {prepared.checksum}. Q would be measured in another unit."
         )
 
     def parts(agent: Any) -> Parts:
@@ -64,15 +64,13 @@ def guide(loaded: LoadedRun, guidance: Guidance, observe: Observe) -> tuple[Load
     def act(setting: float) -> Callable[[Improved, Array, PRNGKeyArray], Array]:
         def improved(state: Improved, observations: Array, key: PRNGKeyArray) -> Float[Array, "n a"]:
             policy, kind = parts(state.agent), guidance.kind
-            return improved_actions(
-                policy, state.critic, state.unit, kind, setting, observations, key, loaded.spec
-            )
+            return improved_actions(policy, state.critic, state.unit, kind, setting, observations, key, spec)
 
         return improved
 
     @jax.jit
     def unit_of(agent: Any, critic: Critic, observations: Array, key: PRNGKeyArray) -> Float[Array, ""]:
-        return q_unit(parts(agent), critic, observations, key, loaded.spec)
+        return q_unit(parts(agent), critic, observations, key, spec)
 
     states = []
     keys = seed_keys(config.seed_numbers, UNIT)
@@ -99,8 +97,8 @@ def guide(loaded: LoadedRun, guidance: Guidance, observe: Observe) -> tuple[Load
         "q_unit": [float(state.agent.unit) for state in states],
         "crossed_values": dict(zip(map(str, settings), values, strict=True)) if values else None,
     }
-    agent = replace(loaded.agent, act=act(setting), parts=None)
-    return loaded._replace(agent=agent, states=states), record
+    agent = replace(prepared.agent, act=act(setting), parts=None)
+    return loaded._replace(prepared=replace(prepared, agent=agent), states=states), record
 
 
 def best_setting(settings: tuple[float, ...], values: list[float]) -> float:
@@ -115,36 +113,41 @@ def _critics(
     loaded: LoadedRun, other_run: Path | None, observe: Observe
 ) -> tuple[list[Critic], CriticConfig]:
     """The critic of each seed, the policy's own or another run's, and its config."""
-    config, source = loaded.config, loaded
+    ours = theirs = loaded.prepared
     if other_run is not None:
-        source = load_run(other_run, observe)
-        for what, ours, theirs in (
-            ("data checksum", loaded.checksum, source.checksum),
-            ("task", config.task, source.config.task),
-            ("seeds", config.seed_numbers, source.config.seed_numbers),
-            ("normalize_observations", config.normalize_observations, source.config.normalize_observations),
+        loaded = load_run(other_run, observe)
+        theirs = loaded.prepared
+        for what, our, their in (
+            ("data checksum", ours.checksum, theirs.checksum),
+            ("task", ours.task.name, theirs.task.name),
+            ("seeds", ours.config.seed_numbers, theirs.config.seed_numbers),
+            (
+                "normalize_observations",
+                ours.config.normalize_observations,
+                theirs.config.normalize_observations,
+            ),
         ):
-            if ours != theirs:
+            if our != their:
                 raise UserError(
-                    f"The critic of {other_run} does not suit this policy: its {what} is {theirs}, not "
-                    f"{ours}. Train it as the policy was, or name another run by --critic."
+                    f"The critic of {other_run} does not suit this policy: its {what} is {their}, not "
+                    f"{our}. Train it as the policy was, or name another run by --critic."
                 )
-    critics = [getattr(state.agent, "critic", None) for state in source.states]
+    critics = [getattr(state.agent, "critic", None) for state in loaded.states]
     if critics[0] is None:
         raise UserError(
-            f"{source.config.algorithm} has no critic: name a run that has one, with the same seeds, by "
+            f"{theirs.config.algorithm} has no critic: name a run that has one, with the same seeds, by "
             "--critic RUN."
         )
-    schedule = source.schedule
+    schedule = theirs.schedule
     for index, stage in enumerate(schedule.stages):
         finished = schedule.begin(index + 1)
-        if "critic" in stage.owns and source.step < finished:
+        if "critic" in stage.owns and loaded.step < finished:
             raise UserError(
                 f"The critic of {other_run or 'this run'} is not trained: it is finished after step "
-                f"{finished:,}, and the newest checkpoint is of step {source.step:,}. Go on with: tiltflow "
+                f"{finished:,}, and the newest checkpoint is of step {loaded.step:,}. Go on with: tiltflow "
                 "train --resume RUN"
             )
-    return critics, source.config.agent.critic  # type: ignore[union-attr, return-value]
+    return critics, theirs.config.agent.critic  # type: ignore[union-attr, return-value]
 
 
 def _some(data: Transitions, state: RunState) -> Float[Array, "n o"]:

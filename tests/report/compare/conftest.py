@@ -2,7 +2,7 @@
 
 import pytest
 
-from tiltflow.report.compare.record import read_comparison
+from tiltflow.report.compare.comparison import read_comparison
 
 CUBE = "ogbench/cube-single-play-singletask-task2-v0"
 HOPPER = "d4rl/hopper-medium-replay-v2"

@@ -6,8 +6,8 @@ from pages import Page
 from tiltflow.cli.compare import print_comparison
 from tiltflow.cli.main import main
 from tiltflow.files import write_json
-from tiltflow.report.compare.record import read_comparison
-from tiltflow.report.compare.summary import summarise
+from tiltflow.report.compare.across_tasks import across_tasks
+from tiltflow.report.compare.comparison import read_comparison
 
 
 def said(capsys, *arguments):
@@ -84,7 +84,7 @@ def test_many_algorithms_are_rows_with_a_few_tasks_side_by_side(make_run, tmp_pa
             for index, task in enumerate(tasks)
         ]
     )
-    print_comparison(comparison, summarise(comparison))
+    print_comparison(comparison, across_tasks(comparison))
     out = capsys.readouterr().out
     heads = [line for line in out.splitlines() if line.startswith(" ")]
     assert [head.count(", success (%)") for head in heads] == [2, 1, 0, 0]

@@ -8,7 +8,7 @@ import pytest
 
 from tiltflow.errors import UserError
 from tiltflow.files import read_json, read_json_lines, write_json, write_json_lines
-from tiltflow.report.compare.record import read_comparison
+from tiltflow.report.compare.comparison import read_comparison
 from tiltflow.report.record import RESULT_KEYS
 
 CUBE = "ogbench/cube-single-play-singletask-task2-v0"

@@ -10,15 +10,15 @@ import pytest
 from scipy import stats
 
 from tiltflow.evaluation.aggregates import probability_of_improvement, stratified_interval
-from tiltflow.report.compare.files import csv_text, escape, latex_text, markdown_text
-from tiltflow.report.compare.summary import summarise
-from tiltflow.report.compare.tables import aggregate_lines, improvement_rows, legend, task_lines
+from tiltflow.report.compare.across_tasks import across_tasks
+from tiltflow.report.compare.comparison_tables import aggregate_lines, improvement_rows, legend, task_lines
+from tiltflow.report.compare.table_files import csv_text, escape, latex_text, markdown_text
 
 AGGREGATES = ["IQM", "mean", "median", "optimality gap"]
 
 
 def rows(comparison):
-    return list(csv.DictReader(io.StringIO(csv_text(comparison, summarise(comparison)))))
+    return list(csv.DictReader(io.StringIO(csv_text(comparison, across_tasks(comparison)))))
 
 
 def test_the_csv_holds_each_cell_unrounded_with_its_metric_and_unit(usual):
@@ -77,7 +77,7 @@ def test_other_steps_are_shown_and_marked(usual):
 
 
 def test_the_best_gap_is_the_smallest(usual):
-    gap = aggregate_lines(usual, summarise(usual))[-1]
+    gap = aggregate_lines(usual, across_tasks(usual))[-1]
     numbers = [float(entry.number) for entry in gap.entries]
     assert [entry.best for entry in gap.entries] == [number == min(numbers) for number in numbers]
 
@@ -94,12 +94,12 @@ def test_marks_of_what_is_odd_stand_in_the_cell_and_are_explained(odd):
 
 
 def test_a_plain_return_is_left_out_of_aggregates_and_that_is_said(odd):
-    summary = summarise(odd)
+    summary = across_tasks(odd)
     assert [task.name for task in summary.tasks] == [
         "d4rl/hopper-medium-replay-v2",
         "d4rl/halfcheetah-medium-replay-v2",
     ]
-    assert len(summary.columns) == 14
+    assert len(summary.seeds) == 14
     notes = " ".join(summary.notes)
     assert "file/own_data, measured by a plain return" in notes
     assert "fewer than two such tasks: bc-flow, bc-diffusion" in notes
@@ -108,14 +108,14 @@ def test_a_plain_return_is_left_out_of_aggregates_and_that_is_said(odd):
 def test_one_task_has_no_aggregates_but_improvements(usual):
     only = usual.tasks[0]
     one = type(usual)((only,), usual.columns, {k: v for k, v in usual.cells.items() if k[0] == only.name}, ())
-    summary = summarise(one)
+    summary = across_tasks(one)
     assert (summary.aggregates, summary.profiles) == ([], {})
     assert "need two tasks" in summary.notes[0]
     assert summary.improvements["qipo-ot", "bc-flow"].tasks == 1
 
 
 def test_improvement_is_over_the_tasks_that_both_have_and_its_mirror_adds_up(usual):
-    summary = summarise(usual)
+    summary = across_tasks(usual)
     one, other = ([usual.cell(t, c).per_seed for t in usual.tasks] for c in usual.columns)
     found, mirror = summary.improvements["bc-flow", "qipo-ot"], summary.improvements["qipo-ot", "bc-flow"]
     assert found.chance.value == pytest.approx(100 * probability_of_improvement(one, other))
@@ -128,14 +128,14 @@ def test_improvement_is_over_the_tasks_that_both_have_and_its_mirror_adds_up(usu
 
 
 def test_with_one_seed_a_column_has_no_interval_of_improvement(odd):
-    summary = summarise(odd)
+    summary = across_tasks(odd)
     assert all(
         (found.chance.interval is None) == ("bc-flow" in pair) for pair, found in summary.improvements.items()
     )
 
 
 def test_markdown_is_a_table_with_the_best_in_bold(usual):
-    lines = markdown_text(usual, summarise(usual)).splitlines()
+    lines = markdown_text(usual, across_tasks(usual)).splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 2 + 2 + len(AGGREGATES)
     assert len({line.count("|") for line in table}) == 1
@@ -144,7 +144,7 @@ def test_markdown_is_a_table_with_the_best_in_bold(usual):
 
 
 def test_latex_is_booktabs_with_as_many_columns_in_every_row(odd):
-    text = latex_text(odd, summarise(odd))
+    text = latex_text(odd, across_tasks(odd))
     body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
     table = [line for line in body.splitlines() if line.endswith(r"\\")]
     assert len(table) == 1 + 3 + len(AGGREGATES)

@@ -1,28 +1,22 @@
 """Columns of the comparison: which runs are of one configuration, and what a configuration is called."""
 
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from itertools import combinations
 from typing import Any, NamedTuple
 
 from tiltflow.agents.registry import preset
-from tiltflow.report.compare.checks import data_checksum
-from tiltflow.report.record import Run
+from tiltflow.report.compare.comparable import data_checksum
+from tiltflow.report.record import RunRecord
+from tiltflow.settings import diff, flat
 from tiltflow.training.config import TrainConfig, with_defaults
 
-# What says which seeds, where the data lie and how the work was done, not what was trained.
+# What says which seeds, where the data lie and how the work was done, not what was trained; and what a cell's
+# place in the table says.
 BOOKKEEPING = (
-    "seed",
-    "seeds",
-    "data",
-    "reuse",
-    "play",
-    "parallel",
-    "keep",
-    "checkpoint_every",
-    "format",
-    "agent_type",
-)
+    "seed", "seeds", "data", "reuse", "play", "parallel", "keep", "checkpoint_every", "format", "agent_type",
+    "algorithm", "task", "env",
+)  # fmt: skip
 NAMED_KEYS = 3
 _MISSING = "–"
 
@@ -35,29 +29,15 @@ class Variant(NamedTuple):
     differences: tuple[tuple[str, str], ...] = ()
 
 
-def flat_config(run: Run) -> dict[str, Any]:
+def _settings(run: RunRecord) -> dict[str, Any]:
     """What the run was trained with, by dotted name; hyper-parameters as `--set` spells them."""
     complete = with_defaults(run.config)  # a run of before a setting was there is one with its default
-    config = {key: value for key, value in complete.items() if key not in BOOKKEEPING}
-    agent = config.pop("agent", {})
-    names = ("algorithm", "task", "env")
-    rest = {key: value for key, value in config.items() if key not in names}
-    return _flat(agent) | rest | {"data": (data_checksum(run) or _MISSING).removeprefix("sha256:")[:8]}
+    rest = {key: value for key, value in complete.items() if key not in BOOKKEEPING}
+    checksum = (data_checksum(run) or _MISSING).removeprefix("sha256:")[:8]
+    return flat(rest.pop("agent", {})) | rest | {"data": checksum}
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        leaves |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return leaves
-
-
-def same_configuration(run: Run) -> Hashable:
-    """Equal for runs that differ in seeds alone."""
-    return (run.algorithm, run.task.name, repr(sorted(flat_config(run).items())))
-
-
-def name_variants(runs: Sequence[Run]) -> list[Variant]:
+def name_variants(runs: Sequence[RunRecord]) -> list[Variant]:
     """The column of each run, one algorithm after the other.
 
     An algorithm with one configuration on each task is one column, called by its name: tasks have presets.
@@ -81,19 +61,17 @@ def name_variants(runs: Sequence[Run]) -> list[Variant]:
     return [variant for variant in found if variant is not None]
 
 
-def _differing(runs: Sequence[Run]) -> list[str]:
+def _differing(runs: Sequence[RunRecord]) -> list[str]:
     """The keys in which runs on the same task differ, short names first."""
     keys: set[str] = set()
     for task in {run.task.name for run in runs}:
-        configs = [flat_config(run) for run in runs if run.task.name == task]
-        for key in set().union(*configs):
-            if len({repr(config.get(key, _MISSING)) for config in configs}) > 1:
-                keys.add(key)
+        first, *others = (_settings(run) for run in runs if run.task.name == task)
+        keys.update(*(diff(first, other) for other in others))
     return sorted(keys, key=lambda key: (key.count("."), key))
 
 
-def _values(run: Run, keys: Iterable[str], several: bool) -> dict[str, str]:
-    config = flat_config(run)
+def _values(run: RunRecord, keys: Iterable[str], several: bool) -> dict[str, str]:
+    config = _settings(run)
     usual = _preset(run) if several else {}
     return {
         key: "preset"
@@ -103,9 +81,9 @@ def _values(run: Run, keys: Iterable[str], several: bool) -> dict[str, str]:
     }
 
 
-def _preset(run: Run) -> dict[str, Any]:
+def _preset(run: RunRecord) -> dict[str, Any]:
     defaults = {field.name: field.default for field in fields(TrainConfig)}
-    return defaults | _flat(asdict(preset(run.algorithm, run.task.name)))
+    return defaults | flat(preset(run.algorithm, run.task.name))
 
 
 def _telling(keys: Sequence[str], values: Sequence[dict[str, str]]) -> tuple[str, ...]:

@@ -1,0 +1,79 @@
+"""The tables of a run's page: rows of text."""
+
+from typing import Any
+
+from tiltflow import words
+from tiltflow.report.glossary import TERMS, find_metric
+from tiltflow.report.record import RunRecord
+from tiltflow.settings import flat
+
+
+def facts(run: RunRecord) -> dict[str, str]:
+    """The result in numbers."""
+    if (result := run.result) is None:
+        return {}
+    unit = result["unit"]
+    return {
+        f"{result['metric']}, mean": words.score_text(result["mean"], unit),
+        "95 % interval": words.interval_text(result["ci95"], unit),
+        "each seed": " · ".join(map(words.score_text, result["per_seed"])),
+        "std between seeds": "–" if result["std"] is None else words.score_text(result["std"]),
+        "IQM over seeds": words.score_text(result["iqm"]),
+        "episodes of each seed": words.count(result["episodes"]),
+        "mean return": words.number(result["mean_return"]),
+        "gradient steps": words.count(result["steps"]),
+        "training time": words.duration(result["train_seconds"]),
+    }
+
+
+def evaluations(run: RunRecord) -> list[list[str]]:
+    """The numbers behind the score curve: step, stage, mean, interval, each seed."""
+    return [
+        [
+            words.count(step),
+            stage,
+            words.score_text(mean),
+            words.interval_text((low, high)),
+            " · ".join(map(words.score_text, seeds)),
+        ]
+        for stage, curve in run.scores.items()
+        for step, mean, low, high, seeds in zip(
+            curve.steps, curve.mean, curve.low, curve.high, curve.seeds, strict=True
+        )
+    ]
+
+
+def configuration(run: RunRecord) -> dict[str, dict[str, str]]:
+    """Every key of config.json, in groups."""
+    hidden = ("format", "agent_type")
+    return groups({key: value for key, value in run.config.items() if key not in hidden}, "training")
+
+
+def groups(record: dict[str, Any], title: str) -> dict[str, dict[str, str]]:
+    """Every key of a record under the name of its part; those of the record itself under `title`."""
+    found: dict[str, dict[str, str]] = {}
+    for key, value in flat(record).items():
+        *part, name = key.split(".")
+        found.setdefault(" › ".join(part) or title, {})[name] = _text(value)
+    return found
+
+
+def _text(value: Any) -> str:
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return ", ".join(map(str, value))
+    return str(value)
+
+
+def glossary(run: RunRecord) -> dict[str, str]:
+    """Every term of the page and every metric that the run logged, with its meaning."""
+    others = {"success", "normalized return", "return"} - {run.task.metric, "return"}
+    return {term: meaning for term, meaning in TERMS.items() if term not in others} | {
+        f"{name} ({stage.name})" if name == "loss" else name: find_metric(stage.name, name).meaning
+        for stage in run.stages
+        for name in stage.metrics
+    }

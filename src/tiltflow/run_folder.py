@@ -1,0 +1,194 @@
+"""The files of a run folder: each one's name, and how it is read and written. Free of JAX and NumPy.
+
+A group of seeds has a folder of its own, RUN/seeds/FIRST or RUN/seeds/FIRST-LAST. Its logs and actions have
+the format of the run's, which are their join.
+"""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from tiltflow.errors import UserError
+from tiltflow.evaluation.lines import Line, join_logs, read_evaluations, read_log
+from tiltflow.files import (
+    append_line,
+    atomic_file,
+    read_json,
+    read_json_lines,
+    read_object,
+    write_json,
+    write_json_lines,
+)
+from tiltflow.processes.locks import LOCK
+from tiltflow.training.config import TrainConfig, from_dict, to_dict
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def checkpoint_name(step: int) -> str:
+    """The file name of the checkpoint after `step` gradient steps."""
+    return f"step-{step:010d}.ckpt"
+
+
+@final
+class RunFolder:
+    """The folder of a run, or that of a group of its seeds."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config_file = path / "config.json"
+        self.environment_file = path / "environment.json"
+        self.result_file = path / "result.json"
+        self.report_file = path / "report.html"
+        self.metrics_file = path / "metrics.jsonl"
+        self.evaluations_file = path / "evaluations.jsonl"
+        self.actions_file = path / "actions.npz"
+        self.checkpoint_folder = path / "checkpoints"
+        self.worker_log = path / "worker.log"
+        self.shared_data = path / ".data"
+
+    def group(self, seeds: list[int]) -> "RunFolder":
+        """Where a group of seeds keeps its logs and its checkpoints."""
+        label = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]}-{seeds[-1]}"
+        return RunFolder(self.path / "seeds" / label)
+
+    def exported_policy(self, seed: int) -> Path:
+        """The file of a policy that needs JAX alone."""
+        return self.path / f"policy-{seed}.stablehlo"
+
+    @property
+    def holds_run(self) -> bool:
+        """Whether a training has begun here."""
+        return self.config_file.is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether a run here is trained and played to its end."""
+        return self.result_file.exists()
+
+    @property
+    def trained(self) -> bool:
+        """Whether a run here is trained to its end and still to be played."""
+        return self.actions_file.exists() and not read_json(self.config_file).get("play", True)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is here, but perhaps the lock of a training that begins."""
+        if not self.path.exists():
+            return True
+        return self.path.is_dir() and all(path.name == LOCK for path in self.path.iterdir())
+
+    def refuse_no_run(self) -> None:
+        """Raise UserError where this is no run folder."""
+        if not self.holds_run:
+            what = "has no config.json" if self.path.is_dir() else "is not a folder"
+            raise UserError(
+                f"{self.path} is no run folder: it {what}. Give the folder that `tiltflow train` wrote "
+                "(its --out)."
+            )
+
+    def read_config(self) -> TrainConfig:
+        """The config of the run. Raises UserError where there is none, or none that this version reads."""
+        self.refuse_no_run()
+        return from_dict(read_json(self.config_file), str(self.config_file))
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Write config.json."""
+        write_json(self.config_file, to_dict(config))
+
+    def read_environment(self) -> dict[str, Any]:
+        """What the run ran on, and from which "data": their source, checksum, transitions and sizes.
+
+        Raises UserError where the file is missing or damaged.
+        """
+        environment = read_object(self.environment_file, "data")
+        if not isinstance(environment["data"], dict):
+            raise UserError(
+                f"{self.environment_file} is damaged: 'data' holds no JSON object. Restore it from a copy."
+            )
+        return environment
+
+    def write_evaluation(self, name: str, record: dict[str, Any]) -> Path:
+        """Write NAME.json, a run's policies played once more."""
+        path = self.path / f"{name}.json"
+        write_json(path, record)
+        return path
+
+    def checkpoint(self, step: int) -> Path:
+        """The file of the checkpoint after `step` gradient steps."""
+        return self.checkpoint_folder / checkpoint_name(step)
+
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints of a group of seeds, oldest first."""
+        if not self.checkpoint_folder.is_dir():
+            return []
+        found = self.checkpoint_folder.iterdir()
+        return sorted(path for path in found if re.fullmatch(r"step-\d{10}\.ckpt", path.name))
+
+    def steps_kept(self) -> int:
+        """Gradient steps of the newest checkpoint of any group; 0 where nothing is worth keeping."""
+        groups = [RunFolder(path) for path in self.path.glob("seeds/*")]
+        return max((int(path.stem[5:]) for group in groups for path in group.checkpoints()), default=0)
+
+    def evaluations(self, seeds: int) -> list[Line]:
+        """The lines of evaluations.jsonl, each with the episodes of so many seeds; UserError where not."""
+        return read_evaluations(self.evaluations_file, seeds)
+
+    def metrics(self) -> list[Line]:
+        """The lines of metrics.jsonl. Raises UserError naming one that does not say of which step it is."""
+        return read_log(self.metrics_file)
+
+    def log_metrics(self, line: Line) -> None:
+        """Add a line to metrics.jsonl, on the disk before any checkpoint that follows it."""
+        append_line(self.metrics_file, json.dumps(line))
+
+    def log_evaluation(self, line: Line) -> None:
+        """Add a line to evaluations.jsonl, likewise."""
+        append_line(self.evaluations_file, json.dumps(line))
+
+    def write_evaluations(self, lines: list[Line]) -> None:
+        """Write evaluations.jsonl anew."""
+        write_json_lines(self.evaluations_file, lines)
+
+    def cut_logs(self, step: int) -> None:
+        """Forget what was logged after `step`: a resumed run will log it again."""
+        for path in (self.metrics_file, self.evaluations_file):
+            write_json_lines(path, [line for line in read_log(path) if line["step"] <= step])
+
+    def merge_logs(self, groups: list[list[int]]) -> None:
+        """Write the run's logs from those of its groups of seeds."""
+        folders = [self.group(seeds) for seeds in groups]
+        for ours, theirs in (
+            (self.metrics_file, [folder.metrics_file for folder in folders]),
+            (self.evaluations_file, [folder.evaluations_file for folder in folders]),
+        ):
+            write_json_lines(ours, join_logs([read_json_lines(path) for path in theirs]))
+
+    def read_actions(self) -> "dict[str, np.ndarray]":
+        """Actions at the same states: `data` [n, a], and `policy` [seeds, n, a]."""
+        from tiltflow.npz import load_npz
+
+        return load_npz(self.actions_file, "data", "policy")
+
+    def write_actions(self, data: "np.ndarray", policy: "np.ndarray") -> None:
+        """Write actions.npz."""
+        import numpy as np
+
+        with atomic_file(self.actions_file) as file:
+            np.savez(file, data=data, policy=policy)
+
+    def merge_actions(self, groups: list[list[int]]) -> None:
+        """Write the run's actions from those of its groups of seeds."""
+        import numpy as np
+
+        parts = [self.group(seeds).read_actions() for seeds in groups]
+        self.write_actions(parts[0]["data"], np.concatenate([part["policy"] for part in parts]))
+
+    def clear(self) -> None:
+        """Remove what is left of an attempt that came to no checkpoint: it may be of other settings."""
+        shutil.rmtree(self.path / "seeds", ignore_errors=True)
+        for file in (self.config_file, self.environment_file, self.metrics_file, self.evaluations_file):
+            file.unlink(missing_ok=True)

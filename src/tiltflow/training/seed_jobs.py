@@ -1,0 +1,56 @@
+"""Groups of seeds as jobs, each in a process of its own."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tiltflow.errors import ExplainedError, Interrupted, ProcessFailed
+from tiltflow.processes.executor import Job, Send, error_of
+from tiltflow.processes.local import LocalExecutor
+from tiltflow.processes.stopping import StopFlag, listening
+from tiltflow.run_folder import RunFolder
+
+
+def train_seeds(send: Send, run: str, seeds: list[int]) -> dict[str, Any]:
+    """The job of a group: train it to its end, or to a checkpoint when this process is asked to stop."""
+    stop = StopFlag()
+    with listening(stop.ask):
+        from tiltflow.training.group import train_group
+        from tiltflow.training.prepare import prepare_from_shared
+
+        folder = RunFolder(Path(run))
+        return train_group(*prepare_from_shared(folder), folder, seeds, send, stop)
+
+
+def train_in_processes(
+    run: RunFolder, groups: list[list[int]], observe: Send, stop: StopFlag
+) -> list[dict[str, Any]]:
+    """Train every group in a process of its own; returns the results of `train_seeds`.
+
+    A group that fails does not stop the others. Then its error is raised again: UserError,
+    TrainingDiverged, Interrupted, or ProcessFailed for a bug or a killed process.
+    """
+    work = f"{__name__}:{train_seeds.__name__}"
+    jobs = [
+        Job(work, {"run": str(run.path), "seeds": seeds}, run.group(seeds).worker_log) for seeds in groups
+    ]
+    done: dict[int, dict[str, Any]] = {}
+    errors: list[ExplainedError] = []
+    with closing(LocalExecutor().submit(jobs, stop)) as told:
+        for index, event in filter(None, told):
+            match event["event"]:
+                case "launched":
+                    continue
+                case "exited" if event["failed"]:
+                    errors.append(error_of(event["failed"], jobs[index].log))
+                case "exited":
+                    done[index] = event["result"]
+                case _:
+                    observe(event)
+    for error in sorted(errors, key=lambda error: isinstance(error, Interrupted)):
+        if isinstance(error, ProcessFailed):
+            raise ProcessFailed(f"{error} Continue with: tiltflow train --resume {run.path}")
+        raise error
+    if stop.stopped:
+        raise Interrupted("Stopped before every seed had started.")
+    return [done[index] for index in range(len(groups))]

@@ -1,0 +1,107 @@
+import json
+import re
+from functools import cache
+
+import numpy as np
+import pytest
+from pages import Page, assert_readable_unseen, assert_whole
+
+from tiltflow.report.record import read_run
+from tiltflow.report.run_page import write_report
+
+
+@pytest.fixture(scope="module")
+def page_of(make_run, finished_run, other_run, tmp_path_factory):
+    """A page by the name of its case, written once."""
+    folder = tmp_path_factory.mktemp("pages")
+
+    @cache
+    def write(case):
+        match case:
+            case "finished":
+                return Page(write_report(finished_run))
+            case "bc":
+                return Page(write_report(other_run))
+            case "unfinished":
+                run = make_run(folder / "run", task_name="d4rl/hopper-medium-v2", seeds=1, finished=False)
+            case "not evaluated":
+                run = make_run(folder / "early", algorithm="bc-flow", finished=False, evaluated=False)
+            case "one chunk":
+                run = make_run(folder / "chunk", finished=False, evaluated=False)
+                lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+                (run / "metrics.jsonl").write_text(lines[0])
+                (run / "actions.npz").unlink()
+                (run / "environment.json").unlink()
+        return Page(write_report(run))
+
+    return write
+
+
+@pytest.fixture(params=["finished", "bc", "unfinished", "not evaluated", "one chunk"])
+def page(request, page_of):
+    return page_of(request.param)
+
+
+def test_the_page_is_whole_and_asks_for_no_other_file(page):
+    assert_whole(page)
+
+
+def test_the_page_can_be_read_without_seeing_it(page):
+    assert_readable_unseen(page)
+
+
+def test_every_metric_that_is_shown_is_explained(page):
+    assert "No description." not in page.text
+    for name in re.findall(r"logged as (\w+)", page.text):
+        assert re.search(rf"\b{name}\b", page.text[page.text.index("Glossary", 600) :])
+
+
+def test_the_headline_is_the_result(page_of, finished_run):
+    text, result = page_of("finished").text, read_run(finished_run).result
+    low, high = result["ci95"]
+    assert f"{result['mean']:.1f} %" in text
+    assert f"95 % interval {low:.1f} to {high:.1f} %" in text
+    assert "success, mean of 3 seeds with 150 episodes each, from the last 3 evaluations of the " in text
+    assert "tiltflow train qipo-ot --task ogbench/cube-single-play-singletask-task2-v0 --data" in text
+    assert "hollow mark: after the behaviour stage, " in text
+    assert "not finished" not in text
+
+
+def test_the_same_run_gives_the_same_bytes(other_run):
+    first = write_report(other_run).read_bytes()
+    assert write_report(other_run).read_bytes() == first
+
+
+def test_an_unfinished_run_says_so(page_of):
+    assert "not finished: step 93,000 of 100,000" in page_of("unfinished").text
+    assert "With one seed" in page_of("unfinished").text
+    assert "not evaluated yet" in page_of("not evaluated").text
+
+
+def test_behaviour_cloning_has_no_weights_to_show(page_of):
+    assert "Effective sample size" not in page_of("bc").text
+    assert "refresh" not in page_of("bc").text
+
+
+def test_twenty_of_many_action_dimensions_are_shown(make_run, tmp_path):
+    run = make_run(tmp_path / "run", algorithm="bc-flow", dimensions=24)
+    page = Page(write_report(run))
+    assert len(re.findall(r"Action \d+ W₁", page.text)) == 20
+    assert "the 20 of 24 dimensions in which bc-flow is farthest from the data" in page.text
+
+
+def test_distance_of_equal_actions_is_zero(make_run, tmp_path):
+    run = make_run(tmp_path / "run", algorithm="bc-flow", dimensions=2)
+    data = np.load(run / "actions.npz")["data"]
+    np.savez(run / "actions.npz", data=data, policy=np.stack([data] * 3))
+    assert Page(write_report(run)).text.count("W₁ 0.000") == 2
+
+
+def test_text_from_the_run_folder_cannot_become_markup(make_run, tmp_path):
+    run = make_run(tmp_path / "run", algorithm="bc-flow", dimensions=1)
+    config = json.loads((run / "config.json").read_text())
+    config["data"] = "<script>alert(1)</script>"
+    (run / "config.json").write_text(json.dumps(config))
+    page = Page(write_report(run))
+    assert page.all("script") == []
+    assert "<script>alert(1)</script>" in page.text
