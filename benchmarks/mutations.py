@@ -67,7 +67,7 @@ class Mutant(NamedTuple):
 def config_classes() -> dict[type, str]:
     """Every class of settings that an agent or a method has, also within another, and its tests."""
     from tiltflow.agents.registry import ALGORITHMS
-    from tiltflow.guidance import configs
+    from tiltflow.guidance import methods
 
     found: dict[type, str] = {}
 
@@ -77,7 +77,7 @@ def config_classes() -> dict[type, str]:
             if dataclasses.is_dataclass(value := getattr(config, field.name)):
                 visit(value, tests)
 
-    for entries, tests in ((ALGORITHMS, AGENTS), (configs.METHODS, METHODS)):
+    for entries, tests in ((ALGORITHMS, AGENTS), (methods.METHODS, METHODS)):
         for entry in entries.values():
             visit(entry.config, tests)
     return found
