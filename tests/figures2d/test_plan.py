@@ -21,10 +21,9 @@ def test_groups_cover_every_cell_once_share_what_can_be_shared_and_begin_with_th
     plan = FigurePlan(seeds=2)
     truths, cells = plan.truths(), plan.cells()
     found = group_cells([*cells, *truths])
+    shared = {TRUTH: False} | {name: method.declared.shares for name, method in METHODS.items()}
     assert sorted(cell for group in found for cell in group.cells) == sorted([*cells, *truths])
-    for group in found:
-        shared = group.method != TRUTH and METHODS[group.method].declared.shares
-        assert (len(group.betas) == len(plan.betas)) == shared
+    assert all((len(group.betas) == len(plan.betas)) == shared[group.method] for group in found)
     assert [group.method == TRUTH for group in found] == sorted(
         (g.method == TRUTH for g in found), reverse=True
     )

@@ -77,7 +77,8 @@ def package(tmp_path, monkeypatch):
 def test_a_package_offers_a_method_with_its_own_option_and_help(package, tmp_path, capsys):
     x = np.random.default_rng(0).standard_normal((1_000, 2))
     np.save(tmp_path / "x.npy", x)
-    words = ["guide", f"{tmp_path}/x.npy", "--energy", "0", "--method", "shifted"]
+    words = ["guide", f"{tmp_path}/x.npy", "--energy", "0", "--samples", "300", "--held-out", "0"]
+    words += ["--method", "shifted"]
     assert main([*words, "--size", "3", "--out", f"{tmp_path}/out"]) == 0
     drawn = np.load(tmp_path / "out" / "samples.npy")
     assert drawn.mean(axis=0) == pytest.approx([3], abs=0.2)
