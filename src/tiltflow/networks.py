@@ -114,7 +114,8 @@ def _normalise(x: Float[Array, "n o"]) -> Float[Array, "n o"]:
 
 def time_features(t: Float[Array, "*batch"], count: int = TIME_FEATURES) -> Float[Array, "*batch c"]:
     """t and cos(πkt) for k = 1 … count − 1: a cosine series, complete on [0, 1] and not periodic there."""
-    waves = jnp.cos(jnp.multiply.outer(t, jnp.pi * jnp.arange(1, count, dtype=t.dtype)))
+    rates = jnp.pi * jnp.arange(1, count, dtype=t.dtype)
+    waves = jnp.cos(jnp.expand_dims(rates, tuple(range(t.ndim))) * t[..., None])
     return jnp.concatenate([t[..., None], waves], axis=-1)
 
 
