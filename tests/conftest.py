@@ -60,3 +60,10 @@ def x64():
     """Double precision, for tests of exactness; they take longer to compile than to run."""
     with _without_optimisation(), jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def strict_types():
+    """Whatever promotes a type, or lines up arrays of unequal rank by accident, is an error."""
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield

@@ -143,7 +143,7 @@ def update_critic(critic: Critic, batch: Columns, config: CriticConfig) -> tuple
 
     def q_loss(q: Ensemble) -> tuple[Float[Array, ""], Metrics]:
         values = q_values(q, batch["observations"], batch["actions"])
-        loss = jnp.mean(jnp.sum((values - target) ** 2, axis=0))
+        loss = jnp.mean(jnp.sum((values - target[None]) ** 2, axis=0))
         return loss, {"loss": loss, "q_mean": jnp.mean(values), "target_mean": jnp.mean(target)}
 
     q, q_metrics = gradient_step(critic.q, optimizer, q_loss, ema=1.0 - config.tau)

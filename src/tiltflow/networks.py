@@ -97,12 +97,12 @@ class MLP(eqx.Module):
         batch = x.shape[:-1]
         x = x.reshape(-1, x.shape[-1])
         for layer in range(len(self.kernels) - 1):
-            x = dense(x, self.kernels[layer]) + self.biases[layer]
+            x = dense(x, self.kernels[layer]) + self.biases[layer][None]
             x = activate(x) if self.layer_norm != "before" else x
             if self.layer_norm != "none":
-                x = _normalise(x) * self.scales[layer] + self.shifts[layer]
+                x = _normalise(x) * self.scales[layer][None] + self.shifts[layer][None]
             x = activate(x) if self.layer_norm == "before" else x
-        x = dense(x, self.kernels[-1]) + self.biases[-1]
+        x = dense(x, self.kernels[-1]) + self.biases[-1][None]
         return x.reshape(*batch, x.shape[-1])
 
 
@@ -114,7 +114,8 @@ def _normalise(x: Float[Array, "n o"]) -> Float[Array, "n o"]:
 
 def time_features(t: Float[Array, "*batch"], count: int = TIME_FEATURES) -> Float[Array, "*batch c"]:
     """t and cos(πkt) for k = 1 … count − 1: a cosine series, complete on [0, 1] and not periodic there."""
-    waves = jnp.cos(jnp.pi * jnp.arange(1, count, dtype=t.dtype) * t[..., None])
+    rates = jnp.pi * jnp.arange(1, count, dtype=t.dtype)
+    waves = jnp.cos(jnp.expand_dims(rates, tuple(range(t.ndim))) * t[..., None])
     return jnp.concatenate([t[..., None], waves], axis=-1)
 
 

@@ -36,7 +36,9 @@ def gradient_step(
 ) -> tuple[TrainState, Metrics]:
     """One step down the gradient of `loss(model) -> (value, metrics)`; the average decays by `ema`."""
     (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(trained.params)
-    changes, state = optimizer.update(gradient, trained.optimizer, trained.params)
+    # optax raises floats to whole numbers, which a program of strict types forbids.
+    with jax.numpy_dtype_promotion("standard"):
+        changes, state = optimizer.update(gradient, trained.optimizer, trained.params)
     model = optax.apply_updates(trained.params, changes)
     return TrainState(model, blend(trained.ema, model, 1.0 - ema), state), metrics
 

@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import pytest
+from bandits import agent_of
 
 from tiltflow.agents.registry import ALGORITHMS, build_agent
 from tiltflow.critics import Ensemble
@@ -140,3 +142,47 @@ def test_the_steps_of_qipo_are_shared_out_as_asked_for(shares, steps):
 def test_the_support_is_refreshed_as_often_as_asked_for_or_four_times(refresh_every, expected):
     config = configured("qipo-ot", improvement_steps=100, refresh_every=refresh_every)
     assert build_agent("qipo-ot", config, SPEC, 1000).stages[-1].refresh_every == expected
+
+
+# Options that bring other mathematics with them.
+PROGRAMS = {
+    **{name: (name, {}) for name in ALGORITHMS},
+    "flowq on the path": ("flowq", {"reading": "path", "matched": "data", "schedule": "rational"}),
+    "flowq with a learned schedule": (
+        "flowq",
+        {"reading": "velocity", "matched": "data", "schedule": "learned", "critic__kind": "policy"},
+    ),
+    "flowq by shifts": ("flowq", {"reading": "shift"}),
+    "flowq by clean actions": ("flowq", {"reading": "clean", "matched": "data"}),
+    "qipo-ot with its options": (
+        "qipo-ot",
+        {"beta": "auto", "split_ensemble": True, "continue_critic": True, "distill": True},
+    ),
+    "qipo-ot over a value, tilted": (
+        "qipo-ot",
+        {"baseline": "value", "improvement": "tilted-path", "weights": "loss-weights", "support": "batch"},
+    ),
+    "fql, pessimistic": ("fql", {"critic__aggregate": "pessimistic", "flow__play": "mean-shift"}),
+}
+
+
+@pytest.mark.usefixtures("strict_types")
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_no_step_promotes_a_type_or_a_rank_by_accident(name):
+    """Traced, not run: x + y of shapes [n, 1] and [n] would be [n, n], and no error."""
+    algorithm, settings = PROGRAMS[name]
+    agent, n = agent_of(algorithm, SPEC, **settings), 8
+    shapes = {
+        "observations": (n, 3), "actions": (n, 2), "rewards": (n,), "next_observations": (n, 3),
+        "terminations": (n,), "following_actions": (n, 2), "followed": (n,),
+    }  # fmt: skip
+    data = {column: jax.ShapeDtypeStruct(shape, jnp.float32) for column, shape in shapes.items()}
+    key = jax.random.key(0)
+    state = jax.eval_shape(agent.init, key)
+    for stage in agent.stages:
+        state = jax.eval_shape(stage.refresh, state, data, key)
+        more = jax.eval_shape(stage.precompute, state, data, key) if stage.precompute else {}
+        state, metrics = jax.eval_shape(stage.update, state, {**data, **more}, key)
+        assert {leaf.shape for leaf in jax.tree.leaves(metrics)} == {()}
+    actions = jax.eval_shape(agent.act, state, data["observations"], key)
+    assert (actions.shape, actions.dtype) == ((n, 2), jnp.float32)
