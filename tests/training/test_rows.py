@@ -40,7 +40,7 @@ def test_the_host_gathers_the_rows_that_the_device_would(seeds):
     assert batches.keys() == device.resident.keys()
 
 
-@pytest.mark.parametrize("algorithm", ["qipo-ot", "iql"])
+@pytest.mark.parametrize("algorithm", [pytest.param("qipo-ot", marks=pytest.mark.slow), "iql"])
 def test_data_on_the_host_give_the_bits_of_data_on_the_device(small_config, trained, tmp_path, algorithm):
     config = small_config("qipo-ot")
     if algorithm == "iql":

@@ -18,7 +18,7 @@ from tiltflow.training.prepare import Prepared
 from tiltflow.training.progress import Observe
 from tiltflow.training.restore import restore_group
 from tiltflow.training.reuse import Reusable, find_reusable
-from tiltflow.training.rows import DeviceRows, HostRows, Rows, row_columns
+from tiltflow.training.rows import DataRows, DeviceRows, HostRows, row_columns
 from tiltflow.training.schedule import Position
 
 
@@ -128,7 +128,7 @@ def _restore(
     return _Group(prepared, folder, loop, evaluator, reusable, observe, start, seconds)
 
 
-def _rows(prepared: Prepared, dataset: Dataset, scaler: ObservationScaler) -> Rows:
+def _rows(prepared: Prepared, dataset: Dataset, scaler: ObservationScaler) -> DataRows:
     if prepared.config.data_on == "host":
         return HostRows(dataset.train, scaler)
     return DeviceRows(row_columns(dataset.train, scaler))

@@ -20,7 +20,7 @@ from tiltflow.processes.stopping import StopFlag
 from tiltflow.training.policy import STAGE, RunState, seed_keys
 from tiltflow.training.precompute import drawn_rows, precompute_columns
 from tiltflow.training.progress import Observe
-from tiltflow.training.rows import Rows
+from tiltflow.training.rows import DataRows
 from tiltflow.training.schedule import Position, Schedule
 
 SAMPLE_ROWS = 2048
@@ -32,7 +32,7 @@ class Loop:
 
     schedule: Schedule
     seeds: list[int]
-    rows: Rows
+    rows: DataRows
     state: RunState
     observe: Observe
     stop: StopFlag

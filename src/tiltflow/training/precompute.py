@@ -15,7 +15,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 
 from tiltflow.agents.base import Stage
 from tiltflow.optimize import draw_batches
-from tiltflow.training.rows import Rows
+from tiltflow.training.rows import DataRows
 
 BLOCK_ROWS = 4096
 WORTH_COUNTING = 3.0
@@ -55,7 +55,7 @@ _batches = jax.jit(draw_batches, static_argnums=(2, 3, 4))
 def precompute_columns(
     precompute: Precompute,
     state: Any,
-    data: Rows,
+    data: DataRows,
     rows: Int[np.ndarray, " m"],
     key_of_block: Callable[[int], PRNGKeyArray],
     *,

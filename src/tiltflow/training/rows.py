@@ -14,7 +14,7 @@ from tiltflow.optimize import Buffer, draw_batches
 from tiltflow.training.policy import ObservationScaler
 
 
-class Rows(ABC):
+class DataRows(ABC):
     """The rows that batches are drawn of; both kinds give the same bits."""
 
     count: int
@@ -36,7 +36,7 @@ class Rows(ABC):
 
 
 @final
-class DeviceRows(Rows):
+class DeviceRows(DataRows):
     """All columns on the device."""
 
     def __init__(self, columns: dict[str, Array]):
@@ -44,7 +44,7 @@ class DeviceRows(Rows):
         self.count = columns["rewards"].shape[0]
 
     def take(self, numbers: Int[np.ndarray, "*batch"]) -> dict[str, Array]:
-        """As `Rows.take`."""
+        """As `DataRows.take`."""
         return {name: column[numbers] for name, column in self.resident.items()}
 
     def batches(
@@ -55,7 +55,7 @@ class DeviceRows(Rows):
 
 
 @final
-class HostRows(Rows):
+class HostRows(DataRows):
     """Data that stay where they are, perhaps mapped from files that are larger than the memory."""
 
     def __init__(self, data: Transitions, scaler: ObservationScaler):
@@ -63,14 +63,14 @@ class HostRows(Rows):
         self.count, self.resident = len(data), {}
 
     def take(self, numbers: Int[np.ndarray, "*batch"]) -> dict[str, Array]:
-        """As `Rows.take`."""
+        """As `DataRows.take`."""
         columns = row_columns(self._data, self._scaler, numbers.reshape(-1))
         return {name: x.reshape(*numbers.shape, *x.shape[1:]) for name, x in columns.items()}
 
     def batches(
         self, keys: PRNGKeyArray, first: int, steps: int, batch_size: int, buffer: Buffer | None = None
     ) -> dict[str, Array]:
-        """As `Rows.batches`: their row numbers are drawn on the device."""
+        """As `DataRows.batches`: their row numbers are drawn on the device."""
         totals = jnp.full(keys.shape, self.count)
         if buffer is not None:
             filled = jax.vmap(lambda one: one.filled) if keys.ndim else lambda one: one.filled
