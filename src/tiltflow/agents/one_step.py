@@ -1,4 +1,4 @@
-"""A policy of one step, distilled from a finished flow and led up Q: the last stage of QIPO and of bc-flow.
+"""A policy of one step, distilled from a finished flow, that maximises Q: QIPO's last stage, and bc-flow's.
 
     L = α·E|μ_θ(s, z) − ODE_π(s, τz)|²/d − E[Q(s, clip μ_θ(s, z))]/u,   z ~ N(0, I)
 

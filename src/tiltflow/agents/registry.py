@@ -43,10 +43,13 @@ _BUILT_IN = {
     ),
     "qgpo": ("qgpo", "QGPO: a diffusion guided by a contrastive model of the intermediate energy (CEP)"),
     "iql": ("iql", "IQL: an expectile critic and advantage-weighted regression of a Gaussian policy"),
-    "fql": ("fql", "FQL: a one-step policy distilled from a behaviour flow and led up Q"),
+    "fql": ("fql", "FQL: a one-step policy, distilled from a behaviour flow and trained to maximise Q"),
     "ifql": ("ifql", "IFQL: a behaviour flow, IQL's critic, and the best of N actions by Q"),
     "idql": ("ifql", "IDQL: a behaviour diffusion, IQL's critic, and the best of N actions by Q"),
-    "td3-bc": ("td3_bc", "TD3+BC: a deterministic policy up Q, held near the data's actions"),
+    "td3-bc": (
+        "td3_bc",
+        "TD3+BC: a deterministic policy trained to maximise Q, with a behaviour-cloning penalty",
+    ),
     "rebrac": ("td3_bc", "ReBRAC: TD3+BC with a penalty in the backup too, and layer normalisation"),
     "flow-ql": (
         "flow_ql",
