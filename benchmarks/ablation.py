@@ -26,7 +26,7 @@ from tiltflow.errors import ExplainedError
 from tiltflow.files import read_json, write_json, write_text
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import find_task
-from tiltflow.training.config import TrainConfig
+from tiltflow.train_config import TrainConfig
 from tiltflow.training.display import show_progress
 from tiltflow.training.run import resume, train
 from tiltflow.words import metric_text

@@ -16,7 +16,7 @@ from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.run_folder import RunFolder
 from tiltflow.settings import diff, diff_text
 from tiltflow.tasks import collectable, find_task
-from tiltflow.training.config import TrainConfig, to_dict
+from tiltflow.train_config import TrainConfig, to_dict
 from tiltflow.training.display import show_progress
 from tiltflow.training.run import resume, train
 

@@ -35,7 +35,7 @@ from tiltflow.errors import ExplainedError
 from tiltflow.files import read_json, write_json
 from tiltflow.report.record import Curve, read_run
 from tiltflow.tasks import find_task
-from tiltflow.training.config import TrainConfig
+from tiltflow.train_config import TrainConfig
 from tiltflow.words import metric_text
 
 CLAIMS = {

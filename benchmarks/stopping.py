@@ -62,7 +62,7 @@ def stop_once(config_file: Path, run: Path, name: str, to: str, at: str) -> int:
     from tiltflow.cli.failures import exit_code
     from tiltflow.files import read_json
     from tiltflow.processes.stopping import stopping_at_once
-    from tiltflow.training.config import from_dict
+    from tiltflow.train_config import from_dict
     from tiltflow.training.run import train
 
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this may run under nohup
@@ -126,7 +126,7 @@ def small(out: Path, seeds: int):
     from tiltflow.environments import make_environment
     from tiltflow.model_settings import NetworkConfig
     from tiltflow.tasks import find_task
-    from tiltflow.training.config import TrainConfig
+    from tiltflow.train_config import TrainConfig
 
     data = out / "data.npz"
     if not data.exists():
@@ -164,7 +164,7 @@ def main(out: Path, signals: tuple[str, ...] = SIGNALS) -> int:
     """Try everything with these signals; returns the number of failures."""
     from tiltflow.errors import UserError
     from tiltflow.files import write_json
-    from tiltflow.training.config import to_dict
+    from tiltflow.train_config import to_dict
     from tiltflow.training.run import resume, train
 
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(out / "compiled"))

@@ -45,7 +45,7 @@ from tiltflow.settings import (
     flat,
     override,
 )
-from tiltflow.training.config import TrainConfig, from_dict, to_dict
+from tiltflow.train_config import TrainConfig, from_dict, to_dict
 
 SOURCE = Path(networks.__file__).parent
 TASK = "pointmaze/umaze-v0"

@@ -22,7 +22,7 @@ from tiltflow.files import (
     write_json_lines,
 )
 from tiltflow.processes.locks import LOCK
-from tiltflow.training.config import TrainConfig, from_dict, to_dict
+from tiltflow.train_config import TrainConfig, from_dict, to_dict
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,7 +18,7 @@ from tiltflow.critics import q_value
 from tiltflow.data.transitions import Spec, Transitions
 from tiltflow.model_settings import NetworkConfig
 from tiltflow.processes.stopping import StopFlag
-from tiltflow.training.config import TrainConfig
+from tiltflow.train_config import TrainConfig
 from tiltflow.training.loop import Loop
 from tiltflow.training.policy import identity_scaler, init_state
 from tiltflow.training.rows import DeviceRows, row_columns

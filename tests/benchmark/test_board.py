@@ -3,8 +3,8 @@
 import pytest
 
 from tiltflow.benchmark.board import Board
-from tiltflow.benchmark.plan import PlannedRun
 from tiltflow.benchmark.records import RunRecord
+from tiltflow.benchmark_file import PlannedRun
 
 RUNS = [PlannedRun(task, agent, 0) for task in ("a", "b") for agent in ("slow", "fast")]
 RESULT = {"steps": 100, "mean": 50.0, "metric": "success", "unit": "%"}

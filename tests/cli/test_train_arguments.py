@@ -11,7 +11,7 @@ from tiltflow.agents.registry import ALGORITHMS, preset
 from tiltflow.cli.train import Resume, Train, default_out, parse
 from tiltflow.errors import UserError
 from tiltflow.report.command import train_command
-from tiltflow.training.config import TrainConfig, to_dict
+from tiltflow.train_config import TrainConfig, to_dict
 
 TASK = "ogbench/cube-single-play-singletask-task2-v0"
 

@@ -4,8 +4,8 @@ import csv
 
 import pytest
 
-from tiltflow.benchmark.plan import PlannedRun
 from tiltflow.benchmark.scores import suite_scores, write_summary
+from tiltflow.benchmark_file import PlannedRun
 from tiltflow.files import write_json
 
 TASK = "ogbench/cube-single-play-singletask-task2-v0"

@@ -9,7 +9,7 @@ from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.cli.train import parse
 from tiltflow.report.command import train_command
-from tiltflow.training.config import TrainConfig, to_dict
+from tiltflow.train_config import TrainConfig, to_dict
 
 TASK = "ogbench/cube-single-play-singletask-task2-v0"
 

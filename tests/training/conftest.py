@@ -12,7 +12,7 @@ from tiltflow.data.arrays import write_npz
 from tiltflow.environments import make_environment
 from tiltflow.model_settings import NetworkConfig
 from tiltflow.tasks import find_task
-from tiltflow.training.config import TrainConfig, to_dict
+from tiltflow.train_config import TrainConfig, to_dict
 from tiltflow.training.run import train
 
 TASK, ENVIRONMENT = "file/pendulum", "Pendulum-v1"

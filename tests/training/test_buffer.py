@@ -14,8 +14,8 @@ from tiltflow.data.transitions import Spec
 from tiltflow.optimize import Buffer
 from tiltflow.processes.stopping import StopFlag
 from tiltflow.run_folder import RunFolder
+from tiltflow.train_config import TrainConfig
 from tiltflow.training import checkpoints
-from tiltflow.training.config import TrainConfig
 from tiltflow.training.loop import Loop
 from tiltflow.training.policy import RunState, identity_scaler, init_state
 from tiltflow.training.rows import DeviceRows, HostRows, row_columns

@@ -9,8 +9,8 @@ from tiltflow.agents.base import Agent, Stage
 from tiltflow.agents.bc import BCConfig
 from tiltflow.optimize import run_steps
 from tiltflow.processes.stopping import StopFlag
+from tiltflow.train_config import TrainConfig
 from tiltflow.training import precompute
-from tiltflow.training.config import TrainConfig
 from tiltflow.training.loop import Loop
 from tiltflow.training.policy import STAGE, RunState, seed_keys
 from tiltflow.training.rows import DeviceRows

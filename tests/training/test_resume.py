@@ -18,8 +18,8 @@ from tiltflow.data.arrays import write_npz
 from tiltflow.errors import Interrupted, TrainingDiverged, UserError
 from tiltflow.files import write_json
 from tiltflow.run_folder import RunFolder
+from tiltflow.train_config import to_dict
 from tiltflow.training import checkpoints
-from tiltflow.training.config import to_dict
 from tiltflow.training.evaluate import evaluate
 from tiltflow.training.run import resume, train
 from tiltflow.training.test_time_guidance import Guidance
@@ -45,7 +45,7 @@ TRAIN = """
 import os, signal, sys, threading
 from pathlib import Path
 from tiltflow.files import read_json
-from tiltflow.training.config import from_dict
+from tiltflow.train_config import from_dict
 from tiltflow.training.run import resume, train
 
 run, config, chunks, delay = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])

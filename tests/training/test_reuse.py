@@ -9,8 +9,8 @@ import pytest
 from tests.training.test_resume import final_bodies, logged
 
 from tiltflow.errors import UserError
+from tiltflow.train_config import TrainConfig
 from tiltflow.training import checkpoints
-from tiltflow.training.config import TrainConfig
 from tiltflow.training.run import resume, train
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tiltflow.agents.base import Stage, split_steps
 from tiltflow.agents.bc import BCConfig
-from tiltflow.training.config import TrainConfig
+from tiltflow.train_config import TrainConfig
 from tiltflow.training.schedule import Schedule
 
 

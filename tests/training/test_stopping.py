@@ -12,7 +12,7 @@ import pytest
 from test_resume import final_bodies, logged
 
 from tiltflow.files import write_json
-from tiltflow.training.config import to_dict
+from tiltflow.train_config import to_dict
 from tiltflow.training.run import resume
 
 STOP = Path(__file__).parents[2] / "benchmarks" / "stopping.py"

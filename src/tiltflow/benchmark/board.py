@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tiltflow.benchmark.plan import PlannedRun
 from tiltflow.benchmark.records import DONE, RUN_LOG, RunRecord
+from tiltflow.benchmark_file import PlannedRun
 from tiltflow.errors import Interrupted
 from tiltflow.processes.executor import Event, error_of, failure
 from tiltflow.training.progress import View, advance, seconds_left

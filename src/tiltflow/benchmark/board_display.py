@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tiltflow.benchmark.board import Board
-from tiltflow.benchmark.plan import PlannedRun
 from tiltflow.benchmark.queue import Show
 from tiltflow.benchmark.records import DONE, RUN_LOG
+from tiltflow.benchmark_file import PlannedRun
 from tiltflow.processes.executor import Event
 from tiltflow.training.progress import View, activity_text
 from tiltflow.words import duration, score_text

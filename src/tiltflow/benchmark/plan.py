@@ -2,38 +2,15 @@
 
 import re
 from dataclasses import dataclass, fields, is_dataclass, replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tiltflow.agents.registry import PRESETS, find_algorithm, preset
 from tiltflow.benchmark.vary import variants, with_variant
+from tiltflow.benchmark_file import PlannedRun
 from tiltflow.errors import UserError, check_names
 from tiltflow.model_settings import NetworkConfig
 from tiltflow.tasks import find_task
-from tiltflow.training.config import TrainConfig
-
-
-class PlannedRun(NamedTuple):
-    """One training of one seed."""
-
-    task: str
-    agent: str
-    seed: int
-    variant: str = ""
-    """The settings that it varies (vary.py)."""
-
-    @property
-    def folder(self) -> Path:
-        """Its run folder, within that of the benchmark."""
-        return Path(self.task.replace("/", "-")) / self.agent / self.variant / f"seed-{self.seed}"
-
-    @property
-    def label(self) -> str:
-        """The agent with what is varied, as `tiltflow compare` calls them."""
-        return f"{self.agent} ({self.variant.replace(',', ', ')})" if self.variant else self.agent
-
-    def __str__(self) -> str:
-        return f"{self.label} on {self.task}, seed {self.seed}"
+from tiltflow.train_config import TrainConfig
 
 
 @dataclass(frozen=True)

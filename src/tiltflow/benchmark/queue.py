@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from tiltflow.benchmark.board import Board
-from tiltflow.benchmark.plan import Plan, PlannedRun
+from tiltflow.benchmark.plan import Plan
 from tiltflow.benchmark.records import DONE, RUN_LOG, write_records
 from tiltflow.benchmark.scores import suite_scores, write_summary
+from tiltflow.benchmark_file import PlannedRun
 from tiltflow.files import read_json
 from tiltflow.processes.executor import Event, Executor, Job, Send
 from tiltflow.processes.locks import locked
 from tiltflow.processes.stopping import StopFlag, stopping_at_once
 from tiltflow.run_folder import RunFolder
-from tiltflow.training.config import from_dict, to_dict
+from tiltflow.train_config import from_dict, to_dict
 
 Show = Callable[[PlannedRun | None, Event | None], None]
 """Told of every event after the board, and of nothing (None, None) now and then."""

@@ -7,16 +7,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from tiltflow.benchmark.plan import Plan, PlannedRun
+from tiltflow.benchmark.plan import Plan
+from tiltflow.benchmark_file import BENCHMARK_FILE, PlannedRun, stored_runs
 from tiltflow.errors import UserError
 from tiltflow.files import read_object, write_json
 from tiltflow.run_folder import RunFolder
 from tiltflow.settings import diff, diff_text
-from tiltflow.training.config import to_dict
+from tiltflow.train_config import to_dict
 
-BENCHMARK_FILE = "benchmark.json"
 RUN_LOG = "log.txt"
 _FREE = {"data": None, "data_on": None, "seed": None, "play": None}
 StateName = Literal["waiting", "running", "interrupted", "trained", "finished", "failed"]
@@ -65,31 +65,6 @@ def write_records(suite: str, records: Mapping[PlannedRun, RunRecord], out: Path
     ours = {entry["folder"] for entry in entries}
     others = [entry for entry in stored_runs(out) if entry["folder"] not in ours]
     write_json(out / BENCHMARK_FILE, {"format": 1, "suite": suite, "runs": [*entries, *others]})
-
-
-def stored_runs(out: Path) -> list[dict[str, Any]]:
-    """The runs that benchmark.json knows; none without it. Raises UserError where it is damaged."""
-    file = out / BENCHMARK_FILE
-    if not file.exists():
-        return []
-    entries = read_object(file, "runs")["runs"]
-    fault = "" if isinstance(entries, list) else "'runs' is no list"
-    for number, entry in enumerate(entries if not fault else []):
-        if not isinstance(entry, dict):
-            fault = f"run {number} is no JSON object"
-        elif missing := [key for key in ("task", "agent", "seed", "folder") if key not in entry]:
-            fault = f"run {number} has no {missing[0]!r}"
-    if fault:
-        raise UserError(
-            f"{file} is damaged: {fault}. Delete the file: the runs are found again in their folders, "
-            "only the seconds that they took are lost."
-        )
-    return entries
-
-
-def stored_label(entry: Mapping[str, Any]) -> str:
-    """The agent of a run that benchmark.json knows, with what it varies."""
-    return PlannedRun(entry["task"], entry["agent"], entry["seed"], entry.get("variant", "")).label
 
 
 def check_unchanged(plan: Plan, out: Path) -> None:

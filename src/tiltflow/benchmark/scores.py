@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tiltflow.benchmark.records import stored_runs
+from tiltflow.benchmark_file import stored_runs
 from tiltflow.errors import UserError
 from tiltflow.evaluation.lines import join_logs
 from tiltflow.files import write_text

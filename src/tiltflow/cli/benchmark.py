@@ -12,21 +12,15 @@ import tyro
 
 from tiltflow import words
 from tiltflow.agents.registry import PRESETS, known_algorithms
-from tiltflow.benchmark.plan import Plan, PlannedRun, parse_network
-from tiltflow.benchmark.records import (
-    DONE,
-    RUN_LOG,
-    RunRecord,
-    check_unchanged,
-    read_records,
-    write_records,
-)
+from tiltflow.benchmark.plan import Plan, parse_network
+from tiltflow.benchmark.records import DONE, RUN_LOG, RunRecord, check_unchanged, read_records, write_records
 from tiltflow.benchmark.suites import SUITES, Suite, find_suite
+from tiltflow.benchmark_file import PlannedRun
 from tiltflow.cli.bars import progress_bar
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import Interrupted, UserError
 from tiltflow.tasks import Task, find_task
-from tiltflow.training.config import TrainConfig
+from tiltflow.train_config import TrainConfig
 
 _NAMES = tyro.conf.arg(metavar="NAME [NAME …]")
 

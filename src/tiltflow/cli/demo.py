@@ -15,7 +15,7 @@ from tiltflow.packages import need
 from tiltflow.run_folder import RunFolder
 from tiltflow.settings import diff, diff_text, override
 from tiltflow.tasks import find_task
-from tiltflow.training.config import TrainConfig, to_dict
+from tiltflow.train_config import TrainConfig, to_dict
 
 if TYPE_CHECKING:
     from tiltflow.training.display import Display

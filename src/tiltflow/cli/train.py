@@ -16,7 +16,7 @@ from tiltflow.errors import UserError
 from tiltflow.run_folder import RunFolder
 from tiltflow.settings import Count, RefusedSetting
 from tiltflow.tasks import find_task
-from tiltflow.training.config import TrainConfig
+from tiltflow.train_config import TrainConfig
 
 _PROGRAM = "tiltflow train"
 _OUT_HELP = "Run folder, new or empty; without it runs/ALGORITHM[-PRESET]-TASK-SEEDS."

@@ -6,7 +6,7 @@ from typing import Any
 
 from tiltflow.agents.registry import PRESETS, has_published, named_preset
 from tiltflow.settings import diff
-from tiltflow.training.config import TrainConfig, with_defaults
+from tiltflow.train_config import TrainConfig, with_defaults
 
 
 def train_command(config: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from tiltflow.evaluation.task_score import score
 from tiltflow.files import read_object
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task, find_task
-from tiltflow.training.config import FORMAT
+from tiltflow.train_config import FORMAT
 
 CURVE_RESAMPLES = 2000
 CONFIG_KEYS = ("format", "algorithm", "task", "agent", "seed", "seeds")

@@ -24,7 +24,7 @@ from tiltflow.files import atomic_file
 from tiltflow.npz import read_like
 from tiltflow.run_folder import RunFolder, checkpoint_name
 from tiltflow.settings import diff, diff_text
-from tiltflow.training.config import with_defaults
+from tiltflow.train_config import with_defaults
 
 _FORMAT = 4
 _KINDS: dict[str, type | tuple[type, ...]] = {

@@ -16,7 +16,7 @@ from tiltflow.environments import Environment, make_environment
 from tiltflow.errors import UserError
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task, find_task
-from tiltflow.training.config import TrainConfig, to_dict
+from tiltflow.train_config import TrainConfig, to_dict
 from tiltflow.training.policy import ObservationScaler, RunState, identity_scaler, init_state
 from tiltflow.training.schedule import Schedule
 from tiltflow.training.shared_data import read_shared_data

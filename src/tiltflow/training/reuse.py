@@ -16,8 +16,8 @@ from tiltflow.agents.base import Stage
 from tiltflow.errors import UserError
 from tiltflow.files import read_json_lines
 from tiltflow.run_folder import RunFolder
+from tiltflow.train_config import with_defaults
 from tiltflow.training import checkpoints
-from tiltflow.training.config import with_defaults
 from tiltflow.training.policy import RunState
 from tiltflow.training.prepare import Prepared
 from tiltflow.training.schedule import Schedule

@@ -19,7 +19,7 @@ from tiltflow.processes.local import available_cores
 from tiltflow.processes.locks import locked
 from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.run_folder import RunFolder
-from tiltflow.training.config import TrainConfig
+from tiltflow.train_config import TrainConfig
 from tiltflow.training.group import train_group
 from tiltflow.training.prepare import Prepared, check_environment, check_trusted, prepare, seed_groups
 from tiltflow.training.progress import Event, Observe, ignore_event

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tiltflow.agents.base import Stage
-from tiltflow.training.config import TrainConfig
+from tiltflow.train_config import TrainConfig
 
 
 @dataclass(frozen=True)

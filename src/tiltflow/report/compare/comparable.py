@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tiltflow.benchmark.records import BENCHMARK_FILE, stored_label, stored_runs
+from tiltflow.benchmark_file import BENCHMARK_FILE, stored_label, stored_runs
 from tiltflow.errors import UserError
 from tiltflow.files import read_json_lines
 from tiltflow.report.record import RunContent, read_run

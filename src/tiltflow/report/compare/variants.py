@@ -9,7 +9,7 @@ from tiltflow.agents.registry import preset
 from tiltflow.report.compare.comparable import data_checksum
 from tiltflow.report.record import RunContent
 from tiltflow.settings import diff, flat
-from tiltflow.training.config import TrainConfig, with_defaults
+from tiltflow.train_config import TrainConfig, with_defaults
 
 # What says which seeds, where the data lie and how the work was done, not what was trained; and what a cell's
 # place in the table says.
