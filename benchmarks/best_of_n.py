@@ -17,8 +17,8 @@ import numpy as np
 from tiltflow.agents.actor_critic import best_of
 from tiltflow.agents.base import Agent
 from tiltflow.data.transitions import Spec
-from tiltflow.evaluation.scores import score
 from tiltflow.evaluation.statistics import bootstrap_interval
+from tiltflow.evaluation.task_score import score
 from tiltflow.processes.stopping import StopFlag
 from tiltflow.run_folder import RunFolder
 from tiltflow.training import checkpoints

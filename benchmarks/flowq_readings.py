@@ -25,9 +25,9 @@ from tiltflow.guidance.contract import FitConfig
 from tiltflow.guidance.energies import differentiable_energy
 from tiltflow.guidance.fit_loop import Trainer
 from tiltflow.guidance.fitting import fit_problem
-from tiltflow.guidance.guided_matching import fit_schedule
 from tiltflow.guidance.guided_paths import FixedSchedule, LearnedSchedule
 from tiltflow.guidance.methods import METHODS
+from tiltflow.guidance.methods.guided_matching import make_schedule
 from tiltflow.paths import PATHS
 from tiltflow.solvers import integrate
 
@@ -122,7 +122,7 @@ def schedule_of(case: Case, problem: Any) -> FixedSchedule | LearnedSchedule:
     """The schedule that the fit uses: the learned one is fitted again."""
     trainer = Trainer(case.config)
     energy = differentiable_energy(problem, case.config, jax.random.key(0), trainer)
-    return fit_schedule(problem, case.config, jax.random.key(0), trainer, energy)
+    return make_schedule(problem, case.config, jax.random.key(0), trainer, energy)
 
 
 def main() -> None:

@@ -34,8 +34,8 @@ from tiltflow.guidance.energies import differentiable_energy
 from tiltflow.guidance.fit_loop import Trainer
 from tiltflow.guidance.fitting import fit_problem
 from tiltflow.guidance.methods import METHODS
+from tiltflow.guidance.methods.tilted_path import displaced_problem
 from tiltflow.guidance.problem import Problem
-from tiltflow.guidance.proposals import displaced_problem
 from tiltflow.metrics import sliced_wasserstein
 
 DRAWN = 10_000

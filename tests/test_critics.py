@@ -37,8 +37,8 @@ def policy(key, rows: int) -> jnp.ndarray:
     return jnp.where(jax.random.bernoulli(key, 0.75, (rows, 1)), 1.0, -1.0)
 
 
-def learned(config: CriticConfig) -> np.ndarray:
-    rows = chain()
+def learned(config: CriticConfig, **columns: jnp.ndarray) -> np.ndarray:
+    rows = chain() | columns
     run = jax.jit(
         lambda critic: run_steps(
             lambda c, batch, key: update_critic(c, {**batch, "next_actions": policy(key, 64)}, config),
@@ -68,6 +68,14 @@ def test_expectile_backup_reaches_its_fixed_point(expectile):
 def test_the_backup_of_a_policy_reaches_its_fixed_point(aggregate):
     config = replace(CONFIG, kind="policy", aggregate=aggregate)
     np.testing.assert_allclose(learned(config), [0.2, 0.75 / 2, 0.0, 1.0], atol=0.03)
+
+
+def test_discounts_of_the_rows_take_the_place_of_the_constant():
+    """As the second row has where it spans three steps of γ = ½; the other rows end."""
+    config = replace(CONFIG, kind="policy")
+    rows = jnp.array([0.5, 0.5**3, 0.5, 0.5])
+    np.testing.assert_allclose(learned(config, discounts=rows), [0.2, 0.75 / 8, 0.0, 1.0], atol=0.03)
+    np.testing.assert_array_equal(learned(config, discounts=jnp.full(4, 0.5)), learned(config))
 
 
 def test_values_of_several_actions_at_a_state_are_those_one_by_one(key):

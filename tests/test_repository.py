@@ -75,6 +75,31 @@ def test_lower_floors_never_import_upper_ones():
     assert up <= LOOKING_UP
 
 
+# What a registry, or Python, looks up in a file by this name.
+CONTRACT_NAMES = {"build", "fit", "main", "parse", "register", "SOURCE"}
+
+
+def public_names(path: Path) -> list[str]:
+    """The public names that a file defines at its top."""
+    names: list[str] = []
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.append(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names += [target.id for target in targets if isinstance(target, ast.Name)]
+    return [name for name in set(names) if not name.startswith("_")]
+
+
+def test_a_public_name_means_one_thing():
+    places: dict[str, list[str]] = {}
+    for path in sources():
+        for name in public_names(path):
+            places.setdefault(name, []).append(str(path.relative_to(SOURCE)))
+    twice = {name: where for name, where in places.items() if len(where) > 1}
+    assert {name: where for name, where in twice.items() if name not in CONTRACT_NAMES} == {}
+
+
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]
 
 

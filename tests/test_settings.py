@@ -24,8 +24,8 @@ from tiltflow.cli import guide, train
 from tiltflow.errors import UserError
 from tiltflow.guidance.guided_paths import FIXED_SCHEDULES
 from tiltflow.guidance.methods import METHODS
-from tiltflow.guidance.methods.cfg import CFGConfig
-from tiltflow.guidance.methods.flowq import FlowQFitConfig
+from tiltflow.guidance.methods.class_dropout import CFGConfig
+from tiltflow.guidance.methods.guided_matching import FlowQFitConfig
 from tiltflow.model_settings import ActorConfig, CriticConfig, FlowConfig, NetworkConfig
 from tiltflow.settings import (
     Activation,
@@ -43,6 +43,7 @@ from tiltflow.settings import (
     diff,
     field_types,
     flat,
+    override,
 )
 from tiltflow.training.config import TrainConfig, from_dict, to_dict
 
@@ -341,3 +342,48 @@ def test_a_diff_names_what_differs_and_nothing_else():
     assert diff(config, changed) == {"critic.tau": (config.critic.tau, 0.5)}
     assert diff(dataclasses.asdict(config), config) == {}
     assert diff({"a": 1, "b": {"c": 2}}, {"b": {"c": 2, "d": 3}}) == {"a": (1, None), "b.d": (None, 3)}
+
+
+def test_rows_override_a_config_all_at_once():
+    rows = {"alpha": 300.0, "critic.aggregate": "mean", "flow.network.layer-norm": "after"}
+    config = override(ALGORITHMS["fql"].config, rows)
+    changes = diff(ALGORITHMS["fql"].config, config)
+    assert {key: after for key, (_, after) in changes.items()} == {
+        "alpha": 300.0, "flow.network.layer_norm": "after",  # the mean is fql's own
+    }  # fmt: skip
+    apart = {"path": "ot", "prediction": "noise", "solver": "dpm-solver++"}
+    with pytest.raises(UserError, match="undetermined"):
+        override(FlowConfig(path="vp"), apart)
+    assert override(FlowConfig(), {"prediction": "noise", "path": "vp"}).path == "vp"
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ({"critic.agregate": "mean"}, r"CriticConfig has no setting 'agregate'\. Did you mean 'aggregate'\?"),
+        ({"betta": 1.0}, r"QIPOConfig has no setting 'betta'\. Did you mean 'beta'\?"),
+        ({"beta.kind": 1.0}, r"QIPOConfig has no setting 'beta\.kind'\."),
+        ({"critic.aggregate": "median"}, r"aggregate = 'median': it must be one of min, mean"),
+        ({"critic": {"kind": "expectile"}}, r"critic = .*: it must be a CriticConfig"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(rows, why):
+    with pytest.raises(UserError, match=why):
+        override(QIPOConfig(), rows)
+
+
+def test_settings_of_another_algorithm_are_refused():
+    with pytest.raises(UserError, match=r"^agent = .*: it must be a BCConfig, for bc-flow\.$"):
+        TrainConfig("bc-flow", TASK, QIPOConfig())
+    record = to_dict(TrainConfig("bc-flow", TASK, BCConfig()))
+    for key, value, why in (
+        ("agent_type", "QIPOConfig", r"key 'agent_type' = 'QIPOConfig': bc-flow has a BCConfig"),
+        (
+            "algorithm",
+            "bc-flwo",
+            r"key 'algorithm': There is no algorithm 'bc-flwo'\. Did you mean 'bc-flow'",
+        ),
+        ("algorithm", None, r"is damaged"),
+    ):
+        with pytest.raises(UserError, match=rf"^run/config\.json.*{why}"):
+            from_dict(record | {key: value}, "run/config.json")

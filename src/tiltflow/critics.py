@@ -12,6 +12,7 @@ far less than ten networks.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -62,15 +63,7 @@ class Critic(NamedTuple):
 
 def build_mlp(key: PRNGKeyArray, inputs: int, outputs: int, config: NetworkConfig) -> MLP:
     """The network that a config describes."""
-    return MLP(
-        key,
-        inputs,
-        outputs,
-        width=config.width,
-        depth=config.depth,
-        activation=config.activation,
-        layer_norm=config.layer_norm,
-    )
+    return MLP(key, inputs, outputs, **asdict(config))
 
 
 def init_critic(key: PRNGKeyArray, spec: Spec, config: CriticConfig) -> Critic:
@@ -129,6 +122,7 @@ def update_critic(critic: Critic, batch: Columns, config: CriticConfig) -> tuple
 
     The softmax backup reads the column `next_support_actions` [batch, M, a], that of the policy the column
     `next_actions` [batch, a] and, where there is one, `next_penalty` [batch], which is taken off Q'(s', a').
+    Where there is a column `discounts` [batch], it takes the place of the config's discount.
     """
     optimizer = optax.adam(config.learning_rate)
     metrics: dict[str, Array] = {}
@@ -144,7 +138,8 @@ def update_critic(critic: Critic, batch: Columns, config: CriticConfig) -> tuple
     else:
         states, support = batch["next_observations"][:, None], batch["next_support_actions"]
         next_value = softmax_backup(q_value(critic, states, support, config), config.beta)
-    target = batch["rewards"] + config.discount * (1.0 - batch["terminations"]) * next_value
+    discount = batch.get("discounts", config.discount)
+    target = batch["rewards"] + discount * (1.0 - batch["terminations"]) * next_value
 
     def q_loss(q: Ensemble) -> tuple[Float[Array, ""], Metrics]:
         values = q_values(q, batch["observations"], batch["actions"])

@@ -48,12 +48,56 @@ def blend(old: Any, new: Any, share: float | Array) -> Any:
     return jax.tree.map(lambda a, b: a + share * (b - a), old, new)
 
 
+class Buffer(NamedTuple):
+    """Rows added to a data set while a model is trained on it. There is room for so many; the newest stay."""
+
+    columns: Columns
+    """[capacity, …]"""
+    added: Int[Array, ""]
+    """Rows added so far."""
+
+    @property
+    def capacity(self) -> int:
+        return next(iter(self.columns.values())).shape[0]
+
+    @property
+    def filled(self) -> Int[Array, ""]:
+        """Rows that are there."""
+        return jnp.minimum(self.added, self.capacity)
+
+    def add(self, rows: Columns) -> "Buffer":
+        """With these rows, too; where there is no room they take the place of the oldest."""
+        count = next(iter(rows.values())).shape[0]
+        at = (self.added + jnp.arange(count)) % self.capacity
+        columns = {name: column.at[at].set(rows[name]) for name, column in self.columns.items()}
+        return Buffer(columns, self.added + count)
+
+    def fill_in(self, batch: Columns, numbers: Int[Array, " b"]) -> Columns:
+        """The batch with the buffer's rows of these numbers; it keeps its own where a number is negative."""
+        at, own = jnp.maximum(numbers, 0), numbers < 0
+        return {
+            name: jnp.where(own.reshape(-1, *(1,) * (value.ndim - 1)), value, self.columns[name][at])
+            for name, value in batch.items()
+        }
+
+
 def draw_rows(
-    key: PRNGKeyArray, step: Int[Array, ""], batch_size: int, rows: int
+    key: PRNGKeyArray, step: Int[Array, ""], batch_size: int, rows: int | Int[Array, ""]
 ) -> tuple[Int[Array, " b"], PRNGKeyArray]:
     """The row numbers of one step's batch, of `rows` with replacement, and the key of the step's update."""
     row_key, update_key = jax.random.split(jax.random.fold_in(key, step))
     return jax.random.randint(row_key, (batch_size,), 0, rows), update_key
+
+
+def draw_batches(
+    key: PRNGKeyArray,
+    first_step: Int[Array, ""],
+    num_steps: int,
+    batch_size: int,
+    rows: int | Int[Array, ""],
+) -> tuple[Int[Array, "steps b"], PRNGKeyArray]:
+    """`draw_rows` of so many steps from `first_step` on."""
+    return jax.vmap(lambda step: draw_rows(key, step, batch_size, rows))(first_step + jnp.arange(num_steps))
 
 
 def run_steps(
@@ -65,21 +109,29 @@ def run_steps(
     *,
     num_steps: int,
     batch_size: int,
+    rows: int | None = None,
+    gathered: Columns | None = None,
+    buffer: Buffer | None = None,
 ) -> tuple[Any, dict[str, Float[Array, " steps"]]]:
     """`num_steps` updates in one scan, each on `batch_size` rows drawn uniformly with replacement.
 
     Step i uses only `fold_in(key, i)`, so the result does not depend on how a run is cut into calls.
-    Row numbers of all steps are drawn before the scan. Returns the state and every metric of every step.
+    Row numbers of all steps are drawn before the scan. Batches that the caller has gathered already, from so
+    many `rows`, come as `gathered` [steps, batch, …]. The rows of a `buffer` are drawn like the others.
+    Returns the state and every metric of every step.
     """
-    rows = next(iter(columns.values())).shape[0]
+    if rows is None:
+        rows = next(iter(columns.values())).shape[0]
 
-    def draw(step: Int[Array, ""]) -> tuple[Array, PRNGKeyArray]:
-        return draw_rows(key, step, batch_size, rows)
-
-    def body(state: Any, drawn: tuple[Array, PRNGKeyArray]) -> tuple[Any, dict[str, Array]]:
-        indices, update_key = drawn
-        batch = {name: column[indices] for name, column in columns.items()}
+    def body(state: Any, drawn: tuple[Array, PRNGKeyArray, Columns]) -> tuple[Any, dict[str, Array]]:
+        indices, update_key, batch = drawn
+        own = indices if buffer is None else jnp.minimum(indices, rows - 1)
+        batch = {**batch, **{name: column[own] for name, column in columns.items()}}
+        if buffer is not None:
+            batch = buffer.fill_in(batch, indices - rows)
         state, metrics = update(state, batch, update_key)
         return state, dict(metrics)
 
-    return jax.lax.scan(body, state, jax.vmap(draw)(first_step + jnp.arange(num_steps)))
+    total = rows if buffer is None else rows + buffer.filled
+    drawn = draw_batches(key, first_step, num_steps, batch_size, total)
+    return jax.lax.scan(body, state, (*drawn, gathered or {}))

@@ -63,6 +63,7 @@ SetName = Literal["swissroll", "8gaussians", "moons", "rings", "checkerboard", "
 
 # Runs.
 Parallel = Literal["auto", "process", "vmap"]
+DataPlace = Literal["device", "host"]
 
 
 @dataclass(frozen=True)

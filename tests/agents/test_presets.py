@@ -1,5 +1,7 @@
 """Presets: each belongs to a task that there is, and says where its values are from."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from tiltflow.agents.fql import FQLConfig
@@ -94,3 +96,12 @@ def test_a_task_without_a_preset_has_the_defaults():
         entry = find_preset(algorithm.name, algorithm.config, "file/own")
         assert entry.config == algorithm.config
         assert not entry.found
+
+
+def test_an_agent_without_a_critic_works_on_every_task():
+    @dataclass(frozen=True)
+    class Own:
+        width: int = 3
+
+    for task in NAMES:
+        assert find_preset("own", Own(), task).config == Own()

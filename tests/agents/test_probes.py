@@ -19,8 +19,9 @@ from tiltflow.data.transitions import Spec, Transitions
 from tiltflow.model_settings import NetworkConfig
 from tiltflow.processes.stopping import StopFlag
 from tiltflow.training.config import TrainConfig
-from tiltflow.training.loop import Loop, device_columns
+from tiltflow.training.loop import Loop
 from tiltflow.training.policy import identity_scaler, init_state
+from tiltflow.training.rows import DeviceRows, row_columns
 from tiltflow.training.schedule import Schedule
 
 DISCOUNT = 0.5
@@ -97,8 +98,8 @@ def trained(name: str):
     training = TrainConfig(name, "file/probe", config, chunk=100)
     schedule, scaler = Schedule(agent.stages, training), identity_scaler(Spec(4, 1))
     state = init_state(agent, scaler, [0])
-    columns = device_columns(data, scaler)
-    loop = Loop(schedule, [0], columns, state, lambda event: None, StopFlag())
+    rows = DeviceRows(row_columns(data, scaler))
+    loop = Loop(schedule, [0], rows, state, lambda event: None, StopFlag())
     for here, length in schedule.chunks(0):
         loop.run_chunk(here, length)
     return agent, loop.state.agent, config

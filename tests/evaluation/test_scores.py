@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tiltflow.evaluation.rollouts import Episodes
-from tiltflow.evaluation.scores import score
+from tiltflow.evaluation.task_score import score
 from tiltflow.tasks import find_task
 
 EPISODES = Episodes(

@@ -21,7 +21,7 @@ def test_groups_cover_every_cell_once_share_what_can_be_shared_and_begin_with_th
     plan = FigurePlan(seeds=2)
     truths, cells = plan.truths(), plan.cells()
     found = group_cells([*cells, *truths])
-    shared = {TRUTH: False} | {name: method.shares for name, method in METHODS.items()}
+    shared = {TRUTH: False} | {name: method.declared.shares for name, method in METHODS.items()}
     assert sorted(cell for group in found for cell in group.cells) == sorted([*cells, *truths])
     assert all((len(group.betas) == len(plan.betas)) == shared[group.method] for group in found)
     assert [group.method == TRUTH for group in found] == sorted(

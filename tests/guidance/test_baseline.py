@@ -79,7 +79,7 @@ def test_beta_is_chosen_for_what_is_left_of_the_energies_and_excluded_rows_stay_
 def test_a_function_and_its_values_give_the_same_displaced_weights():
     """A network fitted to values knows the levels only through the energies; a function is told of them."""
     from tiltflow.guidance.energies import differentiable_energy
-    from tiltflow.guidance.proposals import displaced_problem
+    from tiltflow.guidance.methods.tilted_path import displaced_problem
 
     rng = np.random.default_rng(0)
     c = rng.uniform(-2, 2, 4_000)

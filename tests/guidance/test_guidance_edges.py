@@ -23,7 +23,7 @@ def small(method: str, **changes) -> FitConfig:
     default = METHODS[method].config
     known = {field.name for field in fields(default)}
     small = {"network": network, "steps": 60, "batch_size": 64, "pool": 2_000}
-    return replace(default, **{name: value for name, value in small.items() if name in known}, **changes)
+    return replace(default, **{name: value for name, value in small.items() if name in known} | changes)
 
 
 def points(n: int = 400, size: int = 2) -> np.ndarray:

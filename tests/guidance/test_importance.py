@@ -14,8 +14,8 @@ from tiltflow.flow import Flow
 from tiltflow.guidance.annealing import anneal
 from tiltflow.guidance.energies import FunctionEnergy
 from tiltflow.guidance.fitting import fit
-from tiltflow.guidance.importance import sample_resampled
 from tiltflow.guidance.methods import METHODS
+from tiltflow.guidance.methods.importance import sample_resampled
 from tiltflow.guidance.problem import make_problem
 from tiltflow.paths import PATHS
 from tiltflow.tilting import beta_for_ess, effective_sample_size, tilt_weights

@@ -14,11 +14,11 @@ from tiltflow.guidance import fit
 from tiltflow.guidance.energies import FunctionEnergy
 from tiltflow.guidance.fit_loop import Trainer
 from tiltflow.guidance.fitting import fit_problem
-from tiltflow.guidance.importance import sample_resampled
 from tiltflow.guidance.methods import METHODS
+from tiltflow.guidance.methods.importance import sample_resampled
+from tiltflow.guidance.methods.steering import sample_steered
 from tiltflow.guidance.outcome import draw_points
 from tiltflow.guidance.problem import make_problem
-from tiltflow.guidance.steering import sample_steered
 from tiltflow.model_settings import NetworkConfig
 from tiltflow.networks import MLP
 from tiltflow.paths import PATHS

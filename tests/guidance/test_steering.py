@@ -13,8 +13,8 @@ from tiltflow.exact import gaussian_mixture, predict
 from tiltflow.flow import Flow
 from tiltflow.guidance.energies import FunctionEnergy
 from tiltflow.guidance.methods import METHODS
+from tiltflow.guidance.methods.steering import sample_steered, systematic
 from tiltflow.guidance.problem import make_problem
-from tiltflow.guidance.steering import sample_steered, systematic
 from tiltflow.paths import PATHS
 
 NORMAL = gaussian_mixture(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)))

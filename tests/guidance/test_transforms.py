@@ -7,7 +7,7 @@ from scipy.stats import kstest
 
 from tiltflow.errors import UserError
 from tiltflow.guidance.fitting import fit
-from tiltflow.guidance.methods.unguided import UnguidedConfig
+from tiltflow.guidance.methods.energy_weighted import UnguidedConfig
 from tiltflow.guidance.problem import make_problem
 from tiltflow.guidance.transforms import make_transform
 from tiltflow.model_settings import NetworkConfig

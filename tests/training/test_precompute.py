@@ -13,6 +13,7 @@ from tiltflow.training import precompute
 from tiltflow.training.config import TrainConfig
 from tiltflow.training.loop import Loop
 from tiltflow.training.policy import STAGE, RunState, seed_keys
+from tiltflow.training.rows import DeviceRows
 from tiltflow.training.schedule import Schedule
 
 TOTAL, BATCH = 1000, 8
@@ -53,7 +54,7 @@ def test_all_rows_where_nearly_all_are_drawn_and_a_block_where_few_are():
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_chosen_rows_get_their_columns_and_the_others_none(seeds):
     rows = np.flatnonzero(np.random.default_rng(0).random(100) < 0.4)
-    columns = {"rewards": jnp.arange(100.0)}
+    data = DeviceRows({"rewards": jnp.arange(100.0)})
 
     def double(state, rows, key):
         return {"doubled": state * rows["rewards"][:, None] * jnp.ones(3)}
@@ -62,7 +63,7 @@ def test_chosen_rows_get_their_columns_and_the_others_none(seeds):
     state = jnp.float32(2) if seeds == 1 else jnp.array([2.0, 2.0])
     shares: list[float] = []
     made = precompute.precompute_columns(
-        function, state, columns, rows, lambda block: seed_keys(list(range(seeds)), block),
+        function, state, data, rows, lambda block: seed_keys(list(range(seeds)), block),
         seeds=seeds, done=shares.append,
     )["doubled"]  # fmt: skip
     expected = np.full((100, 3), np.nan)
@@ -88,7 +89,7 @@ def test_a_loop_that_begins_in_the_middle_of_a_refresh_derives_the_same_rows(see
 
     def totals(start: int) -> np.ndarray:
         state = jnp.zeros(()) if len(seeds) == 1 else jnp.zeros(len(seeds))
-        loop = Loop(schedule, seeds, {"rewards": jnp.zeros(TOTAL)}, RunState(state, None),
+        loop = Loop(schedule, seeds, DeviceRows({"rewards": jnp.zeros(TOTAL)}), RunState(state, None),
                     lambda event: None, StopFlag())  # fmt: skip
         parts = [loop.run_chunk(here, length)["total"] for here, length in schedule.chunks(start)]
         return np.concatenate(parts, axis=1)

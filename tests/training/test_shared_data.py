@@ -14,9 +14,9 @@ sys.addaudithook(lambda event, words: _OPENED.append(str(words[0])) if event == 
 
 
 def test_the_data_are_read_once_whatever_the_number_of_seeds(small_config, trained, pendulum, tmp_path):
-    """The file is gone when the processes begin, and the first ends with the bits of one trained here."""
+    """The file is gone when the processes begin. The first has the bits of one trained here on the device."""
     data = Path(shutil.copy(pendulum, tmp_path / "pendulum.npz"))
-    config = small_config("bc-flow", seeds=2, parallel="process", data=str(data))
+    config = small_config("bc-flow", seeds=2, parallel="process", data=str(data), data_on="host")
     before = _OPENED.count(str(data))
     prepare(config)
     once = _OPENED.count(str(data)) - before

@@ -1,5 +1,7 @@
 """A policy that is one network from an observation to an action: what iql, td3-bc, rebrac and fql play."""
 
+from dataclasses import asdict
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -32,16 +34,8 @@ def begin_actor(
     squashed: bool,
 ) -> TrainState:
     """A fresh actor under training. Its last layer starts with a hundredth of the others' variance."""
-    network = MLP(
-        key,
-        spec.observation_size,
-        spec.action_size,
-        width=config.network.width,
-        depth=config.network.depth,
-        activation=config.network.activation,
-        layer_norm=config.network.layer_norm,
-        output_scale=0.1,
-    )
+    sizes = spec.observation_size, spec.action_size
+    network = MLP(key, *sizes, output_scale=0.1, **asdict(config.network))
     return begin(Actor(network, squashed), optimizer)
 
 

@@ -39,6 +39,11 @@ class Stage:
     """What is precomputed, for the progress display."""
     owns: tuple[str, ...] = ()
     """Fields of the state that this stage alone determines; another run's may be taken over."""
+    extend: Callable[[AgentState, PRNGKeyArray], Columns] | None = None
+    """Rows that the stage adds at the start of each chunk, as many each time, with every column of a batch.
+    They are drawn like the data's, from then on, in this stage and later ones; checkpoints hold them."""
+    capacity: int = 0
+    """How many added rows are kept, the newest. An agent that adds rows precomputes no columns."""
     depends: Mapping[str, Any] = field(default_factory=dict)
     """What of the config those fields depend on, besides the data, the seed and the steps of this stage."""
 

@@ -88,7 +88,7 @@ def clone_and_climb(
     config: FlowQLConfig,
     optimizer: optax.GradientTransformation,
 ) -> tuple[TrainState, Metrics]:
-    """One step of the policy: plain matching, and up Q of its own actions."""
+    """One step of the policy: plain matching, and more Q of its own actions."""
     observations, size = batch["observations"], q_size(critic, batch, config.critic)
     loss_key, sample_key = jax.random.split(key)
 

@@ -1,4 +1,4 @@
-"""Flow Q-learning (FQL, arXiv 2502.02538): a one-step policy, distilled from a behaviour flow and led up Q.
+"""Flow Q-learning (FQL, arXiv 2502.02538): a one-step policy, distilled from a flow, that maximises Q.
 
     flow      L_flow = E|v(x_t, t, s) − (a − noise)|²                         plain flow matching
     policy    L_π    = α·E|μ(s, z) − ODE(s, z)|² − E[Q(s, μ(s, z))]/q,        z ~ N(0, I)
@@ -43,7 +43,7 @@ from tiltflow.settings import Count, NonNegative, check
 
 @dataclass(frozen=True)
 class FQLConfig:
-    """Flow Q-learning: a one-step policy distilled from a behaviour flow, up Q (arXiv 2502.02538)."""
+    """Flow Q-learning: a one-step policy, distilled from a flow, that maximises Q (arXiv 2502.02538)."""
 
     flow: FlowConfig = FlowConfig(decay="none", ema=0.0, solver="euler", num_steps=10)
     critic: CriticConfig = CriticConfig(kind="policy", aggregate="mean")

@@ -1,4 +1,4 @@
-"""A policy of one step, distilled from a finished flow and led up Q: the last stage of QIPO and of bc-flow.
+"""A policy of one step, distilled from a finished flow, that maximises Q: QIPO's last stage, and bc-flow's.
 
     L = α·E|μ_θ(s, z) − ODE_π(s, τz)|²/d − E[Q(s, clip μ_θ(s, z))]/u,   z ~ N(0, I)
 
@@ -9,7 +9,6 @@ tilted already; that both are combined is ours. The noise temperature is in μ: 
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +17,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Stage
+from tiltflow.critics import build_mlp
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Generator
 from tiltflow.model_settings import FlowConfig
@@ -37,7 +37,7 @@ class OneStep(NamedTuple):
 
 def make_one_step(key: PRNGKeyArray, spec: Spec, config: FlowConfig) -> MLP:
     """A fresh network from an observation and noise to an action."""
-    return MLP(key, spec.observation_size + spec.action_size, spec.action_size, **asdict(config.network))
+    return build_mlp(key, spec.observation_size + spec.action_size, spec.action_size, config.network)
 
 
 def begin_one_step(network: MLP, optimizer: optax.GradientTransformation) -> OneStep:

@@ -33,7 +33,7 @@ from tiltflow.agents.registry import register
 from tiltflow.agents.sampling import play_actions, sample_support
 from tiltflow.critics import Critic, init_critic
 from tiltflow.data.transitions import Spec
-from tiltflow.guidance.energy_prediction import contrast
+from tiltflow.guidance.methods.energy_prediction import contrast
 from tiltflow.guidance.score_shift import Guided, Potential
 from tiltflow.model_settings import BEFORE, DIFFUSION, CriticConfig, FlowConfig, NetworkConfig, check_kind
 from tiltflow.networks import TimeNetwork

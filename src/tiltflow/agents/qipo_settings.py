@@ -82,7 +82,7 @@ class QIPOConfig:
     improvement_steps: Count | None = None
     """Gradient steps of the improvement stage (K3); without it a share of --steps."""
     distill: bool = False
-    """Distil the policy into one of a single step, led up Q, in a last stage."""
+    """Distil the policy into one of a single step, trained to maximise Q too, in a last stage."""
     distill_alpha: NonNegative = 100.0
     """α of the distance to the flow's action, beside Q in units of `energy_scale` (distill)."""
     distill_steps: Count | None = None

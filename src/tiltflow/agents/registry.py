@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tiltflow.agents.presets import Preset, find_preset
 from tiltflow.agents.published import ALGORITHMS_WITH_PRESET, published_preset
 from tiltflow.errors import UserError, nearest
+from tiltflow.guidance.methods import METHODS
 
 if TYPE_CHECKING:
     from tiltflow.agents.base import Agent
@@ -42,10 +43,13 @@ _BUILT_IN = {
     ),
     "qgpo": ("qgpo", "QGPO: a diffusion guided by a contrastive model of the intermediate energy (CEP)"),
     "iql": ("iql", "IQL: an expectile critic and advantage-weighted regression of a Gaussian policy"),
-    "fql": ("fql", "FQL: a one-step policy distilled from a behaviour flow and led up Q"),
+    "fql": ("fql", "FQL: a one-step policy, distilled from a behaviour flow and trained to maximise Q"),
     "ifql": ("ifql", "IFQL: a behaviour flow, IQL's critic, and the best of N actions by Q"),
     "idql": ("ifql", "IDQL: a behaviour diffusion, IQL's critic, and the best of N actions by Q"),
-    "td3-bc": ("td3_bc", "TD3+BC: a deterministic policy up Q, held near the data's actions"),
+    "td3-bc": (
+        "td3_bc",
+        "TD3+BC: a deterministic policy trained to maximise Q, with a behaviour-cloning penalty",
+    ),
     "rebrac": ("td3_bc", "ReBRAC: TD3+BC with a penalty in the backup too, and layer normalisation"),
     "flow-ql": (
         "flow_ql",
@@ -172,21 +176,24 @@ def _installed() -> dict[str, Algorithm]:
 
 @cache
 def run_plugin(path: Path) -> None:
-    """Run a file that registers algorithms, once in this process."""
+    """Run a file that registers algorithms or methods of guidance, once in this process."""
     name = f"tiltflow_plugin_{path.stem}"
     spec = spec_from_file_location(name, path)
     if name in sys.modules or spec is None or spec.loader is None or not path.is_file():
         why = "another one of that name has been run" if name in sys.modules else "it is no Python file"
         raise UserError(f"The plugin {path} cannot be run: {why}.")
-    before = set(ALGORITHMS)
+    before = {*ALGORITHMS, *METHODS}
     module = sys.modules[name] = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
         raise UserError(f"The plugin {path} failed with {type(error).__name__}: {error}") from error
-    if before == set(ALGORITHMS):
-        raise UserError(f"The plugin {path} registers nothing: it has to call tiltflow.agents.register.")
+    if before == {*ALGORITHMS, *METHODS}:
+        raise UserError(
+            f"The plugin {path} registers nothing: it has to call tiltflow.agents.register, or that of "
+            "tiltflow.guidance."
+        )
 
 
 PRESETS = ("ours", "published")

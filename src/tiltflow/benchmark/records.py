@@ -18,7 +18,7 @@ from tiltflow.training.config import to_dict
 
 BENCHMARK_FILE = "benchmark.json"
 RUN_LOG = "log.txt"
-_FREE = {"data": None, "seed": None, "play": None}
+_FREE = {"data": None, "data_on": None, "seed": None, "play": None}
 StateName = Literal["waiting", "running", "interrupted", "trained", "finished", "failed"]
 """`trained`: all that a plan that does not play asks for. To one that plays such a run is interrupted."""
 DONE: tuple[StateName, ...] = ("trained", "finished")

@@ -14,7 +14,7 @@ from tiltflow.cli.tables import print_table
 if TYPE_CHECKING:
     from tiltflow.report.compare.across_tasks import AcrossTasks
     from tiltflow.report.compare.comparison import Comparison
-    from tiltflow.report.compare.comparison_tables import Line
+    from tiltflow.report.compare.comparison_tables import TableLine
 
 _TASKS = 4
 """Tasks or aggregates side by side where each column is a row."""
@@ -84,14 +84,14 @@ def print_comparison(comparison: "Comparison", across: "AcrossTasks") -> None:
     print()
 
 
-def _print_lines(labels: Sequence[str], lines: "Sequence[Line]") -> None:
+def _print_lines(labels: Sequence[str], lines: "Sequence[TableLine]") -> None:
     """A row for each task or aggregate."""
     rows = [[line.name, line.metric, *map(str, line.entries)] for line in lines]
     print_table(["task", "metric (unit)", *labels], rows)
     print()
 
 
-def _print_columns(labels: Sequence[str], lines: "Sequence[Line]") -> None:
+def _print_columns(labels: Sequence[str], lines: "Sequence[TableLine]") -> None:
     """A row for each column of the comparison: many of them do not fit side by side."""
     rows = [[label, *(str(line.entries[index]) for line in lines)] for index, label in enumerate(labels)]
     print_table(["", *(f"{line.name}, {line.metric}" for line in lines)], rows)

@@ -13,7 +13,7 @@ from tiltflow.errors import UserError
 from tiltflow.model_settings import CriticConfig, NetworkConfig
 from tiltflow.packages import need
 from tiltflow.run_folder import RunFolder
-from tiltflow.settings import diff, diff_text
+from tiltflow.settings import diff, diff_text, override
 from tiltflow.tasks import find_task
 from tiltflow.training.config import TrainConfig, to_dict
 
@@ -21,35 +21,24 @@ if TYPE_CHECKING:
     from tiltflow.training.display import Display
 
 
-_CRITIC = CriticConfig(
-    network=NetworkConfig(width=128, depth=2, activation="relu", layer_norm="before"),
-    learning_rate=1e-3,
-    tau=0.02,
-)
-
-
-@dataclass(frozen=True)
-class DemoPlan:
-    """What the demo does, sized for six minutes on two cores. Steps are gradient steps."""
-
-    task: str = "pointmaze/medium-v0"
-    data_episodes: int = 100
-    behaviour_steps: int = 10_000
-    """Behaviour cloning, trained once: QIPO-OT takes it over as its first stage."""
-    critic_steps: int = 15_000
-    critic: CriticConfig = _CRITIC
-    """Small and fast: reward has to travel back through hundreds of steps of the maze in half a minute."""
-    beta: float = 10.0
-    """The maze's critic is good enough for a sharp tilt; the default of 1 is for unknown ones."""
-    improvement_steps: int = 9_000
-    refresh_every: int = 3_000
-    num_support_actions: int = 8
-    evaluations: int = 3
-    episodes: int = 30
-    """Episodes of each evaluation."""
-
-
-PLAN = DemoPlan()
+TASK = "pointmaze/medium-v0"
+DATA_EPISODES = 100
+# Sized for six minutes on two cores. The critic is small and fast: reward has to travel back through hundreds
+# of steps of the maze in half a minute. It is good enough for a sharp tilt: the default β of 1 is for
+# unknown critics.
+QIPO = {
+    "behaviour_steps": 10_000,
+    "critic_steps": 15_000,
+    "critic": CriticConfig(
+        network=NetworkConfig(width=128, depth=2, activation="relu", layer_norm="before"),
+        learning_rate=1e-3,
+        tau=0.02,
+    ),
+    "beta": 10.0,
+    "improvement_steps": 9_000,
+    "refresh_every": 3_000,
+    "num_support_actions": 8,
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +56,7 @@ class Demo:
     def run(self) -> None:
         """Do what is not done yet, then print the comparison and the paths of its files."""
         need("gymnasium_robotics", "mujoco", "matplotlib", "jinja2")
-        configs = demo_configs(PLAN, self.out, self.seeds)
+        configs = demo_configs(self.out, self.seeds)
         runs = [self.out / config.algorithm for config in configs]
         for config, run in zip(configs, runs, strict=True):
             _check_same(config, run)
@@ -86,30 +75,20 @@ def parse(arguments: Sequence[str]) -> Demo:
     return tyro.cli(Demo, prog="tiltflow demo", args=arguments)
 
 
-def demo_configs(plan: DemoPlan, out: Path, seeds: int) -> list[TrainConfig]:
+def demo_configs(out: Path, seeds: int) -> list[TrainConfig]:
     """The trainings of a demo into the folder `out`: behaviour cloning, and QIPO-OT on top of it."""
-    qipo = preset("qipo-ot", plan.task)
-    qipo = replace(
-        qipo,
-        behaviour_steps=plan.behaviour_steps,
-        critic_steps=plan.critic_steps,
-        critic=plan.critic,
-        beta=plan.beta,
-        improvement_steps=plan.improvement_steps,
-        refresh_every=plan.refresh_every,
-        num_support_actions=plan.num_support_actions,
-    )
-    steps = plan.behaviour_steps + plan.critic_steps + plan.improvement_steps
+    qipo = override(preset("qipo-ot", TASK), QIPO)
     cloning = TrainConfig(
         algorithm="bc-flow",
-        task=plan.task,
-        agent=replace(preset("bc-flow", plan.task), flow=replace(qipo.flow, play_noise=1.0)),
+        task=TASK,
+        agent=replace(preset("bc-flow", TASK), flow=replace(qipo.flow, play_noise=1.0)),
         data=str(out / "data"),
         seeds=seeds,
-        steps=plan.behaviour_steps,
-        evaluations=plan.evaluations,
-        episodes=plan.episodes,
+        steps=qipo.behaviour_steps,
+        evaluations=3,
+        episodes=30,
     )
+    steps = qipo.behaviour_steps + qipo.critic_steps + qipo.improvement_steps
     improved = replace(cloning, algorithm="qipo-ot", agent=qipo, steps=steps, reuse=str(out / "bc-flow"))
     return [cloning, improved]
 
@@ -126,7 +105,7 @@ def _check_same(config: TrainConfig, run: Path) -> None:
 
 
 def _collect(folder: Path, observe: "Display") -> None:
-    task = find_task(PLAN.task)
+    task = find_task(TASK)
     file = folder / f"{task.dataset}.npz"
     if file.exists():
         observe(_message(f"{file} is there already"))
@@ -137,7 +116,7 @@ def _collect(folder: Path, observe: "Display") -> None:
         text = f"collecting {total} episodes of {task.dataset}"
         observe({"event": "activity", "seeds": [], "text": text, "fraction": done / total})
 
-    collect(task.dataset, PLAN.data_episodes, folder, progress=progress)
+    collect(task.dataset, DATA_EPISODES, folder, progress=progress)
 
 
 def _train(config: TrainConfig, run: Path, observe: "Display") -> None:

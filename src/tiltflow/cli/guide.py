@@ -9,14 +9,15 @@ import tyro
 
 from tiltflow.cli.bars import progress_bar
 from tiltflow.errors import UserError
-from tiltflow.guidance.contract import FitConfig, Method
-from tiltflow.guidance.methods import METHODS, find_method, installed_methods
+from tiltflow.guidance.contract import FitConfig, FlowFitConfig
+from tiltflow.guidance.methods import METHODS, Method, find_method, known_methods
 from tiltflow.settings import TransformName
 
 if TYPE_CHECKING:
     from tiltflow.guidance.fitted import Fitted
 
 _PROGRAM = "tiltflow guide"
+_DEFAULT = "efm"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Guide:
     """Energy of each row, low is good: a file of one column, or a column (npz: an array) of DATA."""
     score: Annotated[str | None, tyro.conf.arg(metavar="FILE|COLUMN")] = None
     """Score of each row in the place of --energy, high is good: E = −score."""
-    method: str = "efm"
+    method: str = _DEFAULT
     """Method; docs/guide.md says how to choose."""
     beta: float | None = None
     """Inverse temperature β ≥ 0, in 1/unit of the energy. Without it --target-ess chooses."""
@@ -81,48 +82,53 @@ class Guide:
 def parse(arguments: Sequence[str]) -> Guide:
     """Read the arguments behind `tiltflow guide`; the method decides which settings there are.
 
-    Raises UserError for an unknown method or a setting of another one, SystemExit for bad usage.
+    Without --method the help shows the settings that most methods have. Raises UserError for an unknown
+    method or a setting of another one, SystemExit for bad usage.
     """
-    method = find_method(_peek(arguments))
-    _check_settings(method, arguments)
-    names = [*METHODS, *(name for name in installed_methods() if name not in METHODS)]
-    settings = f"Settings of {method.name}."
+    known, name = known_methods(), _peek(arguments)
+    method = find_method(name or _DEFAULT)
+    text = f"The settings of a method: {_PROGRAM} --method METHOD --help"
+    config: FitConfig = FlowFitConfig()
+    if name is not None or not {"-h", "--help"} & {*arguments}:
+        config, text = method.config, f"Defaults are those of {method.name}."
+        _check_settings(method, arguments)
     form = make_dataclass(
         "Guide",
         [
-            ("method", Annotated[str, tyro.conf.arg(metavar="{" + ",".join(names) + "}")], method.name),
-            ("config", Annotated[type(method.config), tyro.conf.arg(help=settings)], method.config),
+            ("method", Annotated[str, tyro.conf.arg(metavar="{" + ",".join(known) + "}")], method.name),
+            ("config", Annotated[type(config), tyro.conf.arg(help="Settings of the method.")], config),
         ],
         bases=(Guide,),
         frozen=True,
         kw_only=True,
     )
-    described = "\n".join(f"  {m.name:<{max(map(len, METHODS))}} {m.description}" for m in METHODS.values())
+    width = max(map(len, known))
+    methods = "\n".join(f"  {m.name:<{width}}  {m.description}" for m in known.values())
     return tyro.cli(
         form,
         prog=_PROGRAM,
-        description=f"{Guide.__doc__}\n\n{described}\n\nDefaults are those of {method.name}.",
+        description=f"{Guide.__doc__}\n\n{methods}\n\n{text}",
         args=arguments,
         config=(tyro.conf.FlagConversionOff, tyro.conf.OmitArgPrefixes),
     )
 
 
-def _peek(arguments: Sequence[str]) -> str:
+def _peek(arguments: Sequence[str]) -> str | None:
     for first, second in zip(arguments, [*arguments[1:], ""], strict=True):
         if first == "--method" and second and not second.startswith("-"):
             return second
         if first.startswith("--method="):
             return first.partition("=")[2]
-    return "efm"
+    return None
 
 
 def _check_settings(method: Method, arguments: Sequence[str]) -> None:
     """Raise UserError for a setting that another method has and this one has not."""
     own = _options(method.config)
-    others = {option for other in METHODS.values() for option in _options(other.config)}
+    every = [option for other in METHODS.values() for option in _options(other.config)]
     given = [argument.partition("=")[0].replace("_", "-") for argument in arguments]
-    unread = [option for option in given if option in others and option not in own]
-    if not method.uses_labels and "--labels" in given:
+    unread = [option for option in given if option in every and option not in own]
+    if not method.declared.uses_labels and "--labels" in given:
         unread.append("--labels")
     if unread:
         raise UserError(
@@ -143,7 +149,7 @@ def _options(config: Any) -> list[str]:
 def _check_usage(guide: Guide) -> None:
     if guide.energy is not None and guide.score is not None:
         raise UserError("Give --energy (low is good) or --score (high is good), not both.")
-    if guide.energy is None and guide.score is None and find_method(guide.method).tilts:
+    if guide.energy is None and guide.score is None and find_method(guide.method).declared.tilts:
         raise UserError("Give --energy FILE|COLUMN (low is good) or --score FILE|COLUMN (high is good).")
     if guide.beta is not None and guide.target_ess is not None:
         raise UserError("Give --beta or --target-ess, not both: each determines the other.")
@@ -185,8 +191,8 @@ def _read(guide: Guide) -> tuple[Any, Any, Any]:
     points = table.join()
     energy = columns["energy"] if columns["score"] is None else -columns["score"]
     beta, target = guide.beta, guide.target_ess
-    method = find_method(guide.method)
-    if not method.tilts:
+    declared = find_method(guide.method).declared
+    if not declared.tilts:
         energy, beta, target = np.zeros(len(points)), 0.0, None
     elif beta is None and target is None:
         target = 0.1
@@ -195,7 +201,7 @@ def _read(guide: Guide) -> tuple[Any, Any, Any]:
     given["transform"] = guide.transform
     at = None if guide.at is None else _conditions(guide.at)
     whole = make_problem(**arrays, **given)  # what is wrong with the files is told with their own row numbers
-    if not method.new_points or at is not None or int(guide.held_out * len(points)) == 0:
+    if not declared.new_points or at is not None or int(guide.held_out * len(points)) == 0:
         return whole, at, None
     kept, out = split(len(points), guide.held_out, guide.seed)
     held = HeldOut(points[out], np.reshape(energy, -1)[out])

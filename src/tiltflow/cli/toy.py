@@ -113,9 +113,9 @@ class ToyFigures:
 
 def _style() -> str:
     """The style sheet of all pages."""
-    from tiltflow.report.html import render
+    from tiltflow.report.html import render_page
 
-    return render("style.css.j2")
+    return render_page("style.css.j2")
 
 
 def parse(arguments: Sequence[str]) -> ToyFigures:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 
 class Spec(NamedTuple):
@@ -35,6 +35,8 @@ class Transitions:
     next_observations: Float[np.ndarray, "n o"]
     terminations: Bool[np.ndarray, " n"]
     ends: Bool[np.ndarray, " n"]
+    discounts: Float[np.ndarray, " n"] | None = None
+    """What the value of s' counts in that of s, where rows differ in it: γᵏ of a row that spans k steps."""
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -44,20 +46,23 @@ class Transitions:
         return Spec(self.observations.shape[1], self.actions.shape[1])
 
     def columns(self) -> dict[str, np.ndarray]:
-        """The arrays by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """The arrays by name, of `discounts` only where there are any."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: column for name, column in columns.items() if column is not None}
 
-    def following_actions(self) -> tuple[Float[np.ndarray, "n a"], Bool[np.ndarray, " n"]]:
-        """The action taken in each next state, and whether the data say it.
+    def following_actions(
+        self, rows: Int[np.ndarray, " m"] | None = None
+    ) -> tuple[Float[np.ndarray, "m a"], Bool[np.ndarray, " m"]]:
+        """The action taken in the next state of these rows, by default of all, and whether the data say it.
 
         They do where the next row begins in the state in which this one ends: not at an episode's end, and
         nowhere in rows that have been shuffled. Elsewhere the action is zero.
         """
-        known = ~self.ends
-        known[-1] = False
-        known[:-1] &= (self.next_observations[:-1] == self.observations[1:]).all(axis=1)
-        actions = np.where(known[:, None], np.roll(self.actions, -1, axis=0), 0).astype(np.float32)
-        return actions, known
+        rows = np.arange(len(self)) if rows is None else rows
+        after = np.minimum(rows + 1, len(self) - 1)
+        known = ~self.ends[rows] & (rows < after)
+        known &= (self.next_observations[rows] == self.observations[after]).all(axis=1)
+        return np.where(known[:, None], self.actions[after], 0).astype(np.float32), known
 
     def take(self, rows: np.ndarray | slice) -> "Transitions":
         """The given rows."""

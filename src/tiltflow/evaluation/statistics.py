@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tiltflow.evaluation.rollouts import Episodes
-from tiltflow.evaluation.scores import score
+from tiltflow.evaluation.task_score import score
 from tiltflow.tasks import Task
 
 LAST_EVALUATIONS = 3

@@ -5,9 +5,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from tiltflow.exact.energies import QuadraticEnergy, tilt
-from tiltflow.exact.laws import Law, Points, Time, predict
+from tiltflow.exact.laws import Law, Times, predict
 from tiltflow.exact.mixtures import GaussianMixture, gaussian_mixture
-from tiltflow.paths import Path
+from tiltflow.paths import Path, Points
 from tiltflow.settings import Prediction
 
 
@@ -17,7 +17,7 @@ def predict_classifier_free(
     path: Path,
     want: Prediction,
     beta: float | Array,
-    t: Time,
+    t: Times,
     x: Points,
 ) -> Points:
     """(1 − β)·prediction of p_t + β·prediction of p_t(· | c): the score of Lemma 4.10 of arXiv 2503.04975.

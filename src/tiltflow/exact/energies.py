@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from tiltflow.exact.laws import Points, Time
+from tiltflow.exact.laws import Times
 from tiltflow.exact.mixtures import GaussianMixture
-from tiltflow.paths import Path
+from tiltflow.paths import Path, Points
 
 
 class QuadraticEnergy(eqx.Module):
@@ -36,11 +36,11 @@ class Tilt(eqx.Module):
     tilted: GaussianMixture
     log_z: Float[Array, ""]
 
-    def intermediate_energy(self, path: Path, t: Time, x: Points) -> Float[Array, "*batch"]:
+    def intermediate_energy(self, path: Path, t: Times, x: Points) -> Float[Array, "*batch"]:
         """E_t(x) = log p_t(x) − log q_t(x) − log Z: βE(x) at the data end, −log Z where α = 0."""
         return self.base.log_marginal(path, t, x) - self.tilted.log_marginal(path, t, x) - self.log_z
 
-    def intermediate_energy_gradient(self, path: Path, t: Time, x: Points) -> Points:
+    def intermediate_energy_gradient(self, path: Path, t: Times, x: Points) -> Points:
         """∇E_t(x) = ∇ log p_t(x) − ∇ log q_t(x)."""
         return self.base.marginal_score(path, t, x) - self.tilted.marginal_score(path, t, x)
 

@@ -5,11 +5,10 @@ from typing import Protocol
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from tiltflow.paths import Path, coefficients
+from tiltflow.paths import Path, Points, Time, coefficients
 from tiltflow.settings import Prediction
 
-Time = Float[Array, "*batch"] | float
-Points = Float[Array, "*batch d"]
+Times = Time | float
 
 
 class Law(Protocol):
@@ -18,20 +17,20 @@ class Law(Protocol):
     `t` is one time for all points or one per point.
     """
 
-    def posterior(self, path: Path, t: Time, x: Points) -> tuple[Points, Points]:
+    def posterior(self, path: Path, t: Times, x: Points) -> tuple[Points, Points]:
         """E[data | x_t = x] and E[noise | x_t = x]."""
         ...
 
-    def marginal_score(self, path: Path, t: Time, x: Points) -> Points:
+    def marginal_score(self, path: Path, t: Times, x: Points) -> Points:
         """∇ log p_t(x)."""
         ...
 
-    def log_marginal(self, path: Path, t: Time, x: Points) -> Float[Array, "*batch"]:
+    def log_marginal(self, path: Path, t: Times, x: Points) -> Float[Array, "*batch"]:
         """log p_t(x) in nats."""
         ...
 
 
-def predict(law: Law, path: Path, want: Prediction, t: Time, x: Points) -> Points:
+def predict(law: Law, path: Path, want: Prediction, t: Times, x: Points) -> Points:
     """What a perfectly trained network outputs at (x, t): the mean of its target given x_t = x.
 
     The velocity is α'·E[data | x] + σ'·E[noise | x], which equals (α'/α)·x + [(α'/α)σ² − σ'σ]·score but
@@ -44,6 +43,6 @@ def predict(law: Law, path: Path, want: Prediction, t: Time, x: Points) -> Point
     return a[..., None] * data + b[..., None] * noise
 
 
-def times(t: Time, x: Points) -> Float[Array, "*batch"]:
+def times(t: Times, x: Points) -> Float[Array, "*batch"]:
     """One time per point, in the points' precision."""
     return jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:-1])

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.exact.laws import Points, Time, times
-from tiltflow.paths import Path
+from tiltflow.exact.laws import Times, times
+from tiltflow.paths import Path, Points
 
 
 class GaussianMixture(eqx.Module):
@@ -75,14 +75,14 @@ class GaussianMixture(eqx.Module):
         scaled = noise * jnp.sqrt(self.variances[component])
         return self.means[component] + jnp.einsum("nij,nj->ni", self.axes[component], scaled)
 
-    def at(self, path: Path, t: Time) -> "GaussianMixture":
+    def at(self, path: Path, t: Times) -> "GaussianMixture":
         """The marginal p_t = Σ_k w_k·N(α·m_k, α²·S_k + σ²·I), one for each of the times."""
         t = jnp.asarray(t, self.means.dtype)[..., None, None]
         alpha, sigma = path.alpha(t), path.sigma(t)
         variances = alpha**2 * self.variances + sigma**2
         return GaussianMixture(self.log_weights, alpha * self.means, variances, self.axes)
 
-    def posterior(self, path: Path, t: Time, x: Points) -> tuple[Points, Points]:
+    def posterior(self, path: Path, t: Times, x: Points) -> tuple[Points, Points]:
         """E[data | x_t = x] = Σ_k r_k·[m_k + α·S_k·V_k⁻¹(x − α·m_k)] and E[noise | x_t = x] = −σ·score.
 
         V_k = α²·S_k + σ²·I is the covariance of the marginal's component (derived).
@@ -97,11 +97,11 @@ class GaussianMixture(eqx.Module):
         data = responsibilities @ self.means + path.alpha(t)[..., None] * shift
         return data, path.sigma(t)[..., None] * noise
 
-    def marginal_score(self, path: Path, t: Time, x: Points) -> Points:
+    def marginal_score(self, path: Path, t: Times, x: Points) -> Points:
         """∇ log p_t(x)."""
         return self.at(path, times(t, x)).score(x)
 
-    def log_marginal(self, path: Path, t: Time, x: Points) -> Float[Array, "*batch"]:
+    def log_marginal(self, path: Path, t: Times, x: Points) -> Float[Array, "*batch"]:
         """log p_t(x) in nats."""
         return self.at(path, times(t, x)).log_density(x)
 

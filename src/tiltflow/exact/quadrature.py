@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.exact.laws import Points, Time, times
+from tiltflow.exact.laws import Times, times
 from tiltflow.exact.mixtures import GaussianMixture, combine
-from tiltflow.paths import Path
+from tiltflow.paths import Path, Points
 
 # Points of the law that are handled at a time: the table of points against the grid stays below 100 MB.
 BATCH = 256
@@ -43,7 +43,7 @@ class GridLaw(eqx.Module):
         shift = jax.random.uniform(shift_key, chosen.shape, chosen.dtype, minval=-0.5, maxval=0.5)
         return chosen + shift * self.spacing
 
-    def posterior(self, path: Path, t: Time, x: Points) -> tuple[Points, Points]:
+    def posterior(self, path: Path, t: Times, x: Points) -> tuple[Points, Points]:
         """E[data | x_t = x] and E[noise | x_t = x], as sums over the grid; needs σ > 0."""
 
         def one(t: Array, x: Array) -> tuple[Array, Array]:
@@ -53,11 +53,11 @@ class GridLaw(eqx.Module):
 
         return _over_points(one, t, x)
 
-    def marginal_score(self, path: Path, t: Time, x: Points) -> Points:
+    def marginal_score(self, path: Path, t: Times, x: Points) -> Points:
         """∇ log p_t(x) = −E[noise | x_t = x] / σ; needs σ > 0."""
         return -self.posterior(path, t, x)[1] / path.sigma(times(t, x))[..., None]
 
-    def log_marginal(self, path: Path, t: Time, x: Points) -> Float[Array, "*batch"]:
+    def log_marginal(self, path: Path, t: Times, x: Points) -> Float[Array, "*batch"]:
         """log p_t(x) in nats, as a sum over the grid; needs σ > 0."""
 
         def one(t: Array, x: Array) -> Array:
@@ -69,7 +69,7 @@ class GridLaw(eqx.Module):
         return _over_points(one, t, x)
 
 
-def _over_points(one: Callable, t: Time, x: Points):
+def _over_points(one: Callable, t: Times, x: Points):
     """Map one(t, x) over the points, a batch at a time."""
     flat = (times(t, x).reshape(-1), x.reshape(-1, x.shape[-1]))
     values = jax.lax.map(lambda pair: one(*pair), flat, batch_size=BATCH)

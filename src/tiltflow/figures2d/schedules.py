@@ -21,7 +21,7 @@ from tiltflow.guidance.contract import FlowFitConfig
 from tiltflow.guidance.fitting import fit_problem
 from tiltflow.guidance.guided_paths import FixedSchedule
 from tiltflow.guidance.methods import METHODS
-from tiltflow.guidance.methods.flowq import FlowQFitConfig
+from tiltflow.guidance.methods.guided_matching import FlowQFitConfig
 from tiltflow.guidance.problem import make_problem
 from tiltflow.npz import load_npz
 from tiltflow.solvers import integrate

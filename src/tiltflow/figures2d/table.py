@@ -9,7 +9,7 @@ from typing import Any
 
 from tiltflow.figures2d.figure_plan import TRUTH, FigureCell, FigurePlan
 from tiltflow.files import write_json, write_text
-from tiltflow.guidance.methods import METHODS
+from tiltflow.guidance.methods import find_method
 
 TABLE_COLUMNS = (
     "set", "method", "beta", "seed", "distance", "low", "high", "floor", "floor_std", "ratio", "exact",
@@ -37,15 +37,15 @@ def table_rows(plan: FigurePlan, numbers: dict[FigureCell, dict[str, Any]]) -> l
         if cell not in numbers:
             continue
         truth = numbers[FigureCell(cell.data, TRUTH, cell.beta, 0)]
-        method = METHODS[cell.method]
+        method = find_method(cell.method)
         row = {
             "set": cell.data,
             **cell._asdict(),
             **truth,
             **numbers[cell],
             "ratio": numbers[cell]["distance"] / truth["floor"],
-            "exact": _yes(method.exact),
-            "auxiliary": _yes(method.auxiliary),
+            "exact": _yes(method.declared.exact),
+            "auxiliary": _yes(method.declared.auxiliary),
         }
         rows.append({column: row[column] for column in TABLE_COLUMNS})
     return rows

@@ -10,17 +10,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tiltflow.guidance.contract import Method
     from tiltflow.guidance.fitted import Fitted
     from tiltflow.guidance.fitting import fit
-    from tiltflow.guidance.methods import register
+    from tiltflow.guidance.methods import Method, register
     from tiltflow.guidance.problem import Problem, make_problem
 
 __all__ = ["Fitted", "Method", "Problem", "fit", "make_problem", "register"]
 
 _HOMES = {
     "Fitted": "fitted",
-    "Method": "contract",
+    "Method": "methods",
     "Problem": "problem",
     "fit": "fitting",
     "make_problem": "problem",

@@ -1,4 +1,4 @@
-"""What a method's file holds: the settings of its fits, and what it declares. Standard library only."""
+"""What a method is made of: the settings of its fits, and what it declares. Standard library only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +20,9 @@ from tiltflow.settings import (
 
 if TYPE_CHECKING:
     from tiltflow.guidance.outcome import Outcome
+
+Fit = Callable[..., "Outcome"]
+"""(problem, config, key, trainer) -> what samples; also `previous=` and `energy=` where they are declared."""
 
 
 @dataclass(frozen=True)
@@ -84,19 +87,16 @@ class RowWeighting:
 
 
 @dataclass(frozen=True)
-class Method:
-    """A way to sample the tilt: its settings, its function, and what the rest of the program must know of it.
+class Declaration:
+    """What is true of a method: its settings, its function, and what the rest of the program must know of it.
 
-    Whatever is true of one method and not of another is a field here, so that nothing else asks for names.
+    Whatever differs between methods is a field here, so that nothing else asks for their names.
     """
 
-    name: str
-    description: str
     config: FitConfig
     """Its default settings. Their class is the method's own, and the only one that it takes."""
-    fit: Callable[..., "Outcome"]
-    """`fit(problem, config, key, trainer)`, and by name `previous` and `energy` where they are declared."""
-    exact: bool
+    fit: Fit
+    exact: bool = False
     """Whether its law is the tilt where its networks are perfect."""
     auxiliary: bool = False
     """Whether it needs a second model beside the generative one."""

@@ -1,8 +1,8 @@
-"""How many rows carry a tilt, and the β at which as many do as are wanted."""
+"""Weights of rows, how many rows carry a tilt, and the β at which as many do as are wanted."""
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from tiltflow.errors import UserError
 from tiltflow.tilting import beta_for_ess, effective_sample_size, tilt_weights
@@ -26,6 +26,14 @@ def row_weights(energies: Float[np.ndarray, " n"], beta: float) -> Float[np.ndar
 def effective_rows(weights: Float[np.ndarray, " n"]) -> float:
     """Effective sample size of the weights, in rows."""
     return float(effective_sample_size(jnp.asarray(weights)))
+
+
+def resample_rows(
+    rng: np.random.Generator, weights: Float[np.ndarray, " n"], n: int
+) -> Int[np.ndarray, " n"]:
+    """n row numbers with probabilities in proportion to the weights."""
+    shares = weights.astype(np.float64)
+    return rng.choice(len(shares), size=n, p=shares / shares.sum())
 
 
 def beta_for_share(relative: Float[np.ndarray, " n"], target_ess: float | None) -> float:

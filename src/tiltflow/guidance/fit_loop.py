@@ -19,7 +19,7 @@ from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
 _CHUNKS = 50
 _POOL = 1 << 22
 
-Rows = Mapping[str, Int[Array, " r"]]
+RowNumbers = Mapping[str, Int[Array, " r"]]
 """Row numbers to draw batches from, by the prefix of the columns that they give."""
 
 FitProgress = Callable[[str, int, int, float], None]
@@ -68,7 +68,7 @@ class Trainer:
         model: Any,
         loss: Loss,
         columns: Columns,
-        rows: Rows,
+        rows: RowNumbers,
         key: PRNGKeyArray,
         *given: Any,
         batch_size: int | None = None,
@@ -111,12 +111,12 @@ def columns_of(problem: Problem) -> dict[str, Array]:
     return columns
 
 
-def uniform_rows(problem: Problem) -> Rows:
+def uniform_rows(problem: Problem) -> RowNumbers:
     """Every row once."""
     return {"": jnp.arange(len(problem.points), dtype=jnp.int32)}
 
 
-def finite_rows(problem: Problem) -> Rows:
+def finite_rows(problem: Problem) -> RowNumbers:
     """Every row once whose energy is finite: the others are excluded from every tilt."""
     return {"": jnp.asarray(np.flatnonzero(np.isfinite(problem.energies)), jnp.int32)}
 
@@ -150,7 +150,7 @@ def _chunk(
     length: int,
     state: tuple[TrainState, Array],
     columns: Columns,
-    rows: Rows,
+    rows: RowNumbers,
     key: PRNGKeyArray,
     first: Int[Array, ""],
     given: tuple[Any, ...],

@@ -47,13 +47,7 @@ def fit(
     """
     find_method(method)
     problem = make_problem(
-        points,
-        energy,
-        beta,
-        target_ess=target_ess,
-        labels=labels,
-        condition=condition,
-        transform=transform,
+        points, energy, beta, target_ess=target_ess, labels=labels, condition=condition, transform=transform
     )
     return fit_problem(method, problem, config, seed, progress)
 
@@ -72,28 +66,29 @@ def fit_problem(
     that do not depend on β. The result has the same bits; its seconds and losses are of what was trained now.
     """
     found = find_method(method)
-    config = found.config if config is None else config
-    if type(config) is not type(found.config):
+    declared = found.declared
+    config = declared.config if config is None else config
+    if type(config) is not type(declared.config):
         raise UserError(
-            f"The method {method} takes a {type(found.config).__name__}, not a {type(config).__name__}: each "
-            "method has settings of its own."
+            f"The method {method} takes a {type(declared.config).__name__}, not a {type(config).__name__}: "
+            "each method has settings of its own."
         )
     if previous is not None and (previous.method, previous.config) != (found, config):
         raise UserError(f"The previous fit is of {previous.method.name} or of other settings: give none.")
     start = time.perf_counter()
     key = jax.random.key(seed)
     trainer = Trainer(config, progress)
-    if found.tilts and problem.labels is None:
+    if declared.tilts and problem.labels is None:
         problem = with_baseline(problem, config, jax.random.fold_in(key, _BASELINE), progress)
-    if found.tilts and (note := few_rows_note(problem.energies, problem.beta, problem.ess)):
+    if declared.tilts and (note := few_rows_note(problem.energies, problem.beta, problem.ess)):
         trainer.notes.append(note)
-    declared: dict[str, Any] = {}
-    if found.shares:
-        declared["previous"] = None if previous is None else previous.model
-    if found.needs_energy:
+    given: dict[str, Any] = {}
+    if declared.shares:
+        given["previous"] = None if previous is None else previous.model
+    if declared.needs_energy:
         energy_key, key = jax.random.split(key)
-        declared["energy"] = _energy(problem, config, energy_key, trainer)
-    outcome = found.fit(problem, config, key, trainer, **declared)
+        given["energy"] = _energy(problem, config, energy_key, trainer)
+    outcome = declared.fit(problem, config, key, trainer, **given)
     seconds = time.perf_counter() - start
     return Fitted(found, config, problem, outcome, seconds, trainer.losses, tuple(trainer.notes))
 

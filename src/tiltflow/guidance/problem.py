@@ -9,12 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tiltflow.errors import UserError
-from tiltflow.guidance.effective_rows import (
-    beta_for_share,
-    effective_rows,
-    relative_energies,
-    row_weights,
-)
+from tiltflow.guidance.effective_rows import beta_for_share, effective_rows, relative_energies, row_weights
 from tiltflow.guidance.transforms import Transform, make_transform
 from tiltflow.guidance.user_arrays import as_column, as_numbers, refuse, refuse_infinite
 from tiltflow.settings import TransformName

@@ -17,9 +17,8 @@ import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray
 from scipy.spatial import cKDTree
 
-from tiltflow.guidance.effective_rows import effective_rows, relative_energies, row_weights
+from tiltflow.guidance.effective_rows import effective_rows, relative_energies, resample_rows, row_weights
 from tiltflow.guidance.problem import Problem
-from tiltflow.guidance.resampling import resample_rows
 from tiltflow.metrics import sliced_wasserstein
 
 _MOST, _COMPARED = 2_000, 2_000

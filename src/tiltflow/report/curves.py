@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tiltflow import words
 from tiltflow.report.glossary import find_metric
-from tiltflow.report.record import Curve, RunRecord
+from tiltflow.report.record import Curve, RunContent
 from tiltflow.report.svg import CARD, INK, LOOKS, MUTED, Look, draw_svg
 from tiltflow.tasks import Task
 
@@ -30,7 +30,7 @@ class Chart:
     wide: str = ""
 
 
-def score_curve(run: RunRecord) -> Chart | None:
+def score_curve(run: RunContent) -> Chart | None:
     """The score at every evaluation of the final stage, with its 95 % interval and the refreshes.
 
     A level marks the score at the end of an earlier stage: that of the policy which is to be improved.
@@ -68,7 +68,7 @@ def score_curve(run: RunRecord) -> Chart | None:
     )
 
 
-def score_bar(run: RunRecord) -> Chart | None:
+def score_bar(run: RunContent) -> Chart | None:
     """The score with its interval, and that of each seed as a mark."""
     if run.result is None:
         return None
@@ -99,7 +99,7 @@ def score_bar(run: RunRecord) -> Chart | None:
     )
 
 
-def metric_curve(run: RunRecord, stage: str, name: str) -> Chart:
+def metric_curve(run: RunContent, stage: str, name: str) -> Chart:
     """A logged metric of one stage over gradient steps."""
     known, curve = find_metric(stage, name), run.metric(stage, name)
 
@@ -150,7 +150,7 @@ def draw_curve(
     )  # fmt: skip
 
 
-def _refreshes(axes: Axes, run: RunRecord, first: float = 0, last: float = np.inf) -> None:
+def _refreshes(axes: Axes, run: RunContent, first: float = 0, last: float = np.inf) -> None:
     for step in run.refreshes:
         if first <= step <= last:
             axes.axvline(step, color=LOOK.colour.light, linewidth=1.1, linestyle=(0, (1, 2)))

@@ -11,6 +11,12 @@ class Metric(NamedTuple):
     meaning: str
 
 
+_CRITIC_LOSS = Metric(
+    "Critic loss",
+    "squared error",
+    "Mean over the batch of the squared difference between Q(s, a) and its backup, summed over the ensemble.",
+)
+
 _METRICS = {
     "behaviour/loss": Metric(
         "Matching loss",
@@ -19,12 +25,7 @@ _METRICS = {
         "data action, averaged over action dimensions. It does not go to zero: noise and data can only be "
         "guessed from a point between them.",
     ),
-    "critic/loss": Metric(
-        "Critic loss",
-        "squared error",
-        "Mean over the batch of the squared difference between Q(s, a) and its backup, summed over the "
-        "ensemble.",
-    ),
+    "critic/loss": _CRITIC_LOSS,
     "improvement/loss": Metric(
         "Weighted matching loss",
         "squared error",
@@ -38,12 +39,7 @@ _METRICS = {
         "path (flowq) or of the data's (ifql, idql), the weighted squared distance to the data's actions "
         "(iql), or a cloning term less Q of the policy's actions (the others), which may be negative.",
     ),
-    "critic_loss": Metric(
-        "Critic loss",
-        "squared error",
-        "Mean over the batch of the squared difference between Q(s, a) and its backup, summed over the "
-        "ensemble.",
-    ),
+    "critic_loss": _CRITIC_LOSS,
     "matching_loss": Metric(
         "Matching loss",
         "squared error",

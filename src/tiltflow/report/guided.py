@@ -15,8 +15,8 @@ from tiltflow import __version__
 from tiltflow.errors import TrainingDiverged
 from tiltflow.files import atomic_file, write_json
 from tiltflow.guidance.baseline import within_conditions
+from tiltflow.guidance.effective_rows import resample_rows
 from tiltflow.guidance.fitted import Fitted
-from tiltflow.guidance.resampling import resample_rows
 from tiltflow.guidance.verdict import HeldOut, judge
 from tiltflow.metrics import Estimate, sliced_wasserstein
 

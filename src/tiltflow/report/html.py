@@ -9,7 +9,7 @@ from tiltflow import __version__, words
 from tiltflow.report.svg import PAGE_COLOURS
 
 
-def render(name: str, **context: Any) -> str:
+def render_page(name: str, **context: Any) -> str:
     """The page of a template. A number is never parted from the percent sign behind it."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tiltflow.report"),

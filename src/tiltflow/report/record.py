@@ -11,13 +11,13 @@ from jaxtyping import Float, Int
 
 from tiltflow.errors import UserError
 from tiltflow.evaluation.rollouts import Episodes
-from tiltflow.evaluation.scores import score
 from tiltflow.evaluation.statistics import (
     bootstrap_interval,
     episodes_of_seeds,
     last_evaluations,
     result_record,
 )
+from tiltflow.evaluation.task_score import score
 from tiltflow.files import read_object
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task, find_task
@@ -61,7 +61,7 @@ class Actions(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RunRecord:
+class RunContent:
     """The content of a run folder. `result` is of the evaluations so far where the run is not finished."""
 
     name: str
@@ -147,7 +147,7 @@ def _in_new_words(chunk: dict[str, Any]) -> dict[str, Any]:
     return {**chunk, "metrics": metrics}
 
 
-def read_run(folder: Path) -> RunRecord:
+def read_run(folder: Path) -> RunContent:
     """Read a run folder. Raises UserError where it is none, or where one of its files is damaged."""
     run = RunFolder(folder)
     run.refuse_no_run()
@@ -168,7 +168,7 @@ def read_run(folder: Path) -> RunRecord:
     else:
         result = None
     environment = run.read_environment() if run.environment_file.exists() else {}
-    return RunRecord(
+    return RunContent(
         name=folder.resolve().name,
         config=config,
         environment=environment,

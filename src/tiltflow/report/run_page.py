@@ -9,8 +9,8 @@ from tiltflow.files import write_text
 from tiltflow.report import curves, distributions, run_tables
 from tiltflow.report.command import train_command
 from tiltflow.report.curves import Chart
-from tiltflow.report.html import render
-from tiltflow.report.record import RunRecord, read_run
+from tiltflow.report.html import render_page
+from tiltflow.report.record import RunContent, read_run
 
 
 def write_report(run: Path) -> Path:
@@ -19,11 +19,11 @@ def write_report(run: Path) -> Path:
     The same folder gives the same bytes. Raises UserError where `run` is no run folder.
     """
     page = run / "report.html"
-    write_text(page, render("report.html.j2", **_context(read_run(run))))
+    write_text(page, render_page("report.html.j2", **_context(read_run(run))))
     return page
 
 
-def _context(run: RunRecord) -> dict[str, Any]:
+def _context(run: RunContent) -> dict[str, Any]:
     # Effective sample sizes have a section of their own, and refreshes are marks in the curves.
     logged = [
         (stage.name, metric) for stage in run.stages for metric in stage.metrics if metric != "refreshes"
@@ -46,7 +46,7 @@ def _context(run: RunRecord) -> dict[str, Any]:
     }
 
 
-def _episodes(run: RunRecord) -> list[Chart]:
+def _episodes(run: RunContent) -> list[Chart]:
     if not run.last_episodes:
         return []
     returns, lengths, successes = (

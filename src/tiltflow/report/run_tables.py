@@ -4,11 +4,11 @@ from typing import Any
 
 from tiltflow import words
 from tiltflow.report.glossary import TERMS, find_metric
-from tiltflow.report.record import RunRecord
+from tiltflow.report.record import RunContent
 from tiltflow.settings import flat
 
 
-def facts(run: RunRecord) -> dict[str, str]:
+def facts(run: RunContent) -> dict[str, str]:
     """The result in numbers."""
     if (result := run.result) is None:
         return {}
@@ -26,7 +26,7 @@ def facts(run: RunRecord) -> dict[str, str]:
     }
 
 
-def evaluations(run: RunRecord) -> list[list[str]]:
+def evaluations(run: RunContent) -> list[list[str]]:
     """The numbers behind the score curve: step, stage, mean, interval, each seed."""
     return [
         [
@@ -43,7 +43,7 @@ def evaluations(run: RunRecord) -> list[list[str]]:
     ]
 
 
-def configuration(run: RunRecord) -> dict[str, dict[str, str]]:
+def configuration(run: RunContent) -> dict[str, dict[str, str]]:
     """Every key of config.json, in groups."""
     hidden = ("format", "agent_type")
     return groups({key: value for key, value in run.config.items() if key not in hidden}, "training")
@@ -69,7 +69,7 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def glossary(run: RunRecord) -> dict[str, str]:
+def glossary(run: RunContent) -> dict[str, str]:
     """Every term of the page and every metric that the run logged, with its meaning."""
     others = {"success", "normalized return", "return"} - {run.task.metric, "return"}
     return {term: meaning for term, meaning in TERMS.items() if term not in others} | {

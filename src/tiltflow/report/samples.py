@@ -7,8 +7,8 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from tiltflow.files import atomic_file
+from tiltflow.guidance.effective_rows import resample_rows
 from tiltflow.guidance.fitted import Fitted
-from tiltflow.guidance.resampling import resample_rows
 
 SHOWN = 4_000
 _INK, _MUTED, _RULE = "#1c2127", "#59616b", "#dcd8ce"

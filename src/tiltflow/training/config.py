@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from tiltflow.agents.registry import find_algorithm
 from tiltflow.errors import UserError, nearest
-from tiltflow.settings import Bounds, Count, Parallel, check, field_types
+from tiltflow.settings import Bounds, Count, DataPlace, Parallel, check, field_types
 
 FORMAT = 1
 
@@ -45,6 +45,9 @@ class TrainConfig:
     """Run folder whose finished stages are taken over where training them here would give the same bits."""
     parallel: Parallel = "auto"
     """How seeds share the machine: one process a core, or one vmapped axis (auto: on an accelerator)."""
+    data_on: DataPlace = "device"
+    """Where the data stay: on the device, or on the host, which gathers the batches of each chunk: slower,
+    with the same result, for data that the device's memory cannot hold."""
     play: bool = True
     """Play the evaluations while training. Otherwise (`--no-play`) no simulator is needed: a checkpoint is
     kept where each evaluation would be, and `tiltflow evaluate RUN` plays them later, on any machine."""

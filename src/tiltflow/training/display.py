@@ -26,7 +26,7 @@ from tiltflow.words import duration, score_text, seed_names
 Clock = Callable[[], float]
 PLAIN_LINES = 40
 """Chunks of a run that print a line where the output is not a terminal: every fortieth part of it."""
-QUIET_SECONDS = 20.0
+_QUIET_SECONDS = 20.0
 """After so long without a line, the next chunk or activity prints one."""
 
 
@@ -58,7 +58,7 @@ class PlainDisplay:
         self._clock = clock
         self._view = View()
         self._printed = 0
-        self._last_line = -QUIET_SECONDS
+        self._last_line = -_QUIET_SECONDS
 
     def __call__(self, event: Event) -> None:
         self._view = view = advance(self._view, event, self._clock())
@@ -88,7 +88,7 @@ class PlainDisplay:
         self._write_line(line)
 
     def _quiet(self) -> bool:
-        return self._clock() - self._last_line >= QUIET_SECONDS
+        return self._clock() - self._last_line >= _QUIET_SECONDS
 
 
 class LiveDisplay:

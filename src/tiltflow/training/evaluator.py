@@ -9,7 +9,7 @@ import numpy as np
 from tiltflow.data.transitions import Transitions
 from tiltflow.environments import Environment
 from tiltflow.evaluation.rollouts import Episodes, rollout
-from tiltflow.evaluation.scores import score
+from tiltflow.evaluation.task_score import score
 from tiltflow.processes.stopping import StopFlag
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task

@@ -12,12 +12,13 @@ from tiltflow.processes.stopping import StopFlag
 from tiltflow.run_folder import RunFolder
 from tiltflow.training import checkpoints
 from tiltflow.training.evaluator import Evaluator, write_actions
-from tiltflow.training.loop import Loop, device_columns
-from tiltflow.training.policy import data_scaler
+from tiltflow.training.loop import Loop
+from tiltflow.training.policy import ObservationScaler, data_scaler
 from tiltflow.training.prepare import Prepared
 from tiltflow.training.progress import Observe
 from tiltflow.training.restore import restore_group
 from tiltflow.training.reuse import Reusable, find_reusable
+from tiltflow.training.rows import DataRows, DeviceRows, HostRows, row_columns
 from tiltflow.training.schedule import Position
 
 
@@ -122,10 +123,15 @@ def _restore(
     for problem in problems:
         observe({"event": "message", "level": "warning", "text": problem})
     folder.cut_logs(start)
-    columns = device_columns(dataset.train, fresh.scaler)
-    loop = Loop(prepared.schedule, seeds, columns, state, observe, stop)
+    loop = Loop(prepared.schedule, seeds, _rows(prepared, dataset, fresh.scaler), state, observe, stop)
     evaluator = Evaluator(prepared, seeds, observe, stop)
     return _Group(prepared, folder, loop, evaluator, reusable, observe, start, seconds)
+
+
+def _rows(prepared: Prepared, dataset: Dataset, scaler: ObservationScaler) -> DataRows:
+    if prepared.config.data_on == "host":
+        return HostRows(dataset.train, scaler)
+    return DeviceRows(row_columns(dataset.train, scaler))
 
 
 def _train(group: _Group) -> None:

@@ -4,7 +4,7 @@ Everything that a chunk computes is a function of the state, the data and keys f
 step), so that a resumed run takes the same steps as an uninterrupted one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,27 +14,16 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from tiltflow.agents.base import Stage
-from tiltflow.data.transitions import Transitions
 from tiltflow.errors import TrainingDiverged
-from tiltflow.optimize import run_steps
+from tiltflow.optimize import Buffer, Columns, run_steps
 from tiltflow.processes.stopping import StopFlag
-from tiltflow.training.policy import STAGE, ObservationScaler, RunState, seed_keys
+from tiltflow.training.policy import STAGE, RunState, seed_keys
 from tiltflow.training.precompute import drawn_rows, precompute_columns
 from tiltflow.training.progress import Observe
+from tiltflow.training.rows import DataRows
 from tiltflow.training.schedule import Position, Schedule
 
 SAMPLE_ROWS = 2048
-
-
-def device_columns(data: Transitions, scaler: ObservationScaler) -> dict[str, Array]:
-    """The data set as columns on the device, observations in the run's units, terminations as 0 or 1."""
-    columns = {name: jnp.asarray(column) for name, column in data.columns().items() if name != "ends"}
-    for name in ("observations", "next_observations"):
-        columns[name] = scaler(columns[name])
-    columns["terminations"] = columns["terminations"].astype(jnp.float32)
-    actions, known = data.following_actions()
-    columns |= {"following_actions": jnp.asarray(actions), "followed": jnp.asarray(known, jnp.float32)}
-    return columns
 
 
 @dataclass
@@ -43,7 +32,7 @@ class Loop:
 
     schedule: Schedule
     seeds: list[int]
-    columns: dict[str, Array]
+    rows: DataRows
     state: RunState
     observe: Observe
     stop: StopFlag
@@ -61,16 +50,36 @@ class Loop:
         agent_state = self.state.agent
         if self.schedule.refreshes(here):
             agent_state = self.refresh(stage, here)
+        buffer = self._extended(stage, here, agent_state)
         self._precompute(stage, here, agent_state)
         key = self._stage_keys(here.stage, 0)
+        gathered = self.rows.batches(key, here.stage_step, length, stage.batch_size, buffer)
         run = self._compile(here.stage, length)
         agent_state, metrics = run(
-            agent_state, self.columns, self.precomputed, key, jnp.int32(here.stage_step)
+            agent_state,
+            self.rows.resident,
+            gathered,
+            self.precomputed,
+            buffer,
+            key,
+            jnp.int32(here.stage_step),
         )
         values = {name: np.asarray(value).reshape(len(self.seeds), -1) for name, value in metrics.items()}
         self._check(values, stage, here)
-        self.state = self.state._replace(agent=agent_state)
+        self.state = self.state._replace(agent=agent_state, buffer=buffer)
         return values
+
+    def _extended(self, stage: Stage, here: Position, agent_state: Any) -> Buffer | None:
+        """The rows added so far, with those that the chunk which begins here begins with."""
+        rows_of, buffer = stage.extend, self.state.buffer
+        if rows_of is None or buffer is None:
+            return buffer
+
+        def extend(state: Any, buffer: Buffer, key: PRNGKeyArray) -> Buffer:
+            return buffer.add(rows_of(state, key))
+
+        compiled = self._once("extend", here.stage, lambda: jax.jit(self._lift(extend, (0, 0, 0))))
+        return compiled(agent_state, buffer, self._stage_keys(here.stage, 3, here.stage_step))
 
     def _stage_keys(self, stage: int, *path: int) -> PRNGKeyArray:
         keys = seed_keys(self.seeds, STAGE)
@@ -87,7 +96,15 @@ class Loop:
         if (index, length) not in self._compiled:
             stage = self.schedule.stages[index]
 
-            def chunk(state: Any, columns: Mapping, precomputed: Mapping, key: PRNGKeyArray, first: Array):
+            def chunk(
+                state: Any,
+                columns: Columns,
+                gathered: Columns,
+                precomputed: Columns,
+                buffer: Buffer | None,
+                key: PRNGKeyArray,
+                first: Array,
+            ):
                 return run_steps(
                     stage.update,
                     state,
@@ -96,16 +113,18 @@ class Loop:
                     first,
                     num_steps=length,
                     batch_size=stage.batch_size,
+                    rows=self.rows.count,
+                    gathered=gathered,
+                    buffer=buffer,
                 )
 
-            self._compiled[index, length] = jax.jit(self._lift(chunk, (0, None, 0, 0, None)))
+            self._compiled[index, length] = jax.jit(self._lift(chunk, (0, None, 0, 0, 0, 0, None)))
         return self._compiled[index, length]
 
     def refresh(self, stage: Stage, here: Position) -> Any:
         """The agent's state after the refresh with which the chunk that begins here begins."""
         key = self._stage_keys(here.stage, 1, self.schedule.refresh_number(here))
-        rows = np.random.default_rng(0).integers(0, self.columns["rewards"].shape[0], SAMPLE_ROWS)
-        sample = {name: column[rows] for name, column in self.columns.items()}
+        sample = self.rows.take(np.random.default_rng(0).integers(0, self.rows.count, SAMPLE_ROWS))
         refresh = self._once("refresh", here.stage, lambda: jax.jit(self._lift(stage.refresh, (0, None, 0))))
         return refresh(self.state.agent, sample, key)
 
@@ -120,7 +139,7 @@ class Loop:
             return
         precompute = self._once("precompute", here.stage, lambda: jax.jit(self._lift(function, (0, None, 0))))
         keys = self._stage_keys(here.stage, 0)
-        rows = drawn_rows(keys, stage, wanted[1], self.columns["rewards"].shape[0])
+        rows = drawn_rows(keys, stage, wanted[1], self.rows.count)
 
         def done(share: float) -> None:
             self._activity(stage.precompute_reason, share)
@@ -129,7 +148,7 @@ class Loop:
         self.precomputed = precompute_columns(
             precompute,
             agent_state,
-            self.columns,
+            self.rows,
             rows,
             lambda block: self._stage_keys(here.stage, 2, wanted[1], block),
             seeds=len(self.seeds),

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from tiltflow.agents.base import Agent
 from tiltflow.data.transitions import Spec, Transitions
 from tiltflow.evaluation.rollouts import Policy
+from tiltflow.optimize import Buffer
 
 _LIMIT = 10.0
 INIT, STAGE, EVALUATE, UNIT, CHOOSE = range(5)
@@ -33,6 +34,8 @@ class RunState(NamedTuple):
 
     agent: Any
     scaler: ObservationScaler
+    buffer: Buffer | None = None
+    """Rows that a stage has added to the data."""
 
 
 def identity_scaler(spec: Spec) -> ObservationScaler:
@@ -62,8 +65,29 @@ def seed_keys(seeds: list[int], purpose: int) -> PRNGKeyArray:
 def init_state(agent: Agent, scaler: ObservationScaler, seeds: list[int]) -> RunState:
     """The state of one seed before its first step, or of several, whose arrays have a leading axis."""
     keys = seed_keys(seeds, INIT)
-    init, keys = (agent.init, keys[0]) if len(seeds) == 1 else (jax.vmap(agent.init), keys)
-    return RunState(jax.jit(init)(keys), scaler)
+
+    def init(key: PRNGKeyArray) -> tuple[Any, Buffer | None]:
+        state = agent.init(key)
+        return state, _empty_buffer(agent, state, key)
+
+    state, buffer = jax.jit(init)(keys[0]) if len(seeds) == 1 else jax.jit(jax.vmap(init))(keys)
+    return RunState(state, scaler, buffer)
+
+
+def _empty_buffer(agent: Agent, state: Any, key: PRNGKeyArray) -> Buffer | None:
+    """The buffer of an agent one of whose stages adds rows. Raises ValueError where one precomputes, too."""
+    adding = [stage for stage in agent.stages if stage.extend is not None]
+    if not adding:
+        return None
+    if len(adding) > 1 or any(stage.precompute is not None for stage in agent.stages):
+        raise ValueError(
+            "one stage of an agent may add rows, and none of its stages precomputes columns then"
+        )
+    assert adding[0].extend is not None
+    rows, capacity = jax.eval_shape(adding[0].extend, state, key), adding[0].capacity
+    return Buffer(
+        {name: jnp.zeros((capacity, *row.shape[1:]), row.dtype) for name, row in rows.items()}, jnp.int32(0)
+    )
 
 
 def of_one_seed(state: RunState, seeds: list[int], index: int) -> RunState:

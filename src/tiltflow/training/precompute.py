@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from tiltflow.agents.base import Stage
-from tiltflow.optimize import draw_rows
+from tiltflow.optimize import draw_batches
+from tiltflow.training.rows import DataRows
 
 BLOCK_ROWS = 4096
 WORTH_COUNTING = 3.0
@@ -41,21 +42,20 @@ def drawn_rows(keys: PRNGKeyArray, stage: Stage, refresh: int, total: int) -> In
 
     drawn = np.zeros(total, bool)
     for key in keys.reshape(-1):
-        drawn[np.asarray(_batches(key, jnp.arange(steps.start, steps.stop), stage.batch_size, total))] = True
+        numbers, _ = _batches(key, jnp.int32(steps.start), len(steps), stage.batch_size, total)
+        drawn[np.asarray(numbers)] = True
     lacking = max(min(BLOCK_ROWS, total) - np.count_nonzero(drawn), 0)
     drawn[np.flatnonzero(~drawn)[:lacking]] = True
     return np.flatnonzero(drawn)
 
 
-@partial(jax.jit, static_argnums=(2, 3))
-def _batches(key: PRNGKeyArray, steps: Int[Array, " n"], batch_size: int, total: int) -> Int[Array, "n b"]:
-    return jax.vmap(lambda step: draw_rows(key, step, batch_size, total)[0])(steps)
+_batches = jax.jit(draw_batches, static_argnums=(2, 3, 4))
 
 
 def precompute_columns(
     precompute: Precompute,
     state: Any,
-    columns: dict[str, Array],
+    data: DataRows,
     rows: Int[np.ndarray, " m"],
     key_of_block: Callable[[int], PRNGKeyArray],
     *,
@@ -67,7 +67,7 @@ def precompute_columns(
     `precompute` is compiled and, for several `seeds`, vmapped over them: its columns are [seeds, rows, …].
     `done` is told the share that is done after each block, and may raise before the next one.
     """
-    total, block = columns["rewards"].shape[0], min(BLOCK_ROWS, len(rows))
+    total, block = data.count, min(BLOCK_ROWS, len(rows))
     axis = 1 if seeds > 1 else 0
 
     def empty(part: Array) -> Array:
@@ -77,9 +77,7 @@ def precompute_columns(
     for number, first in enumerate(range(0, len(rows), block)):
         first = min(first, len(rows) - block)  # the last block overlaps the one before: one shape compiles
         chosen = rows[first : first + block]
-        part = precompute(
-            state, {name: column[chosen] for name, column in columns.items()}, key_of_block(number)
-        )
+        part = precompute(state, data.take(chosen), key_of_block(number))
         precomputed = precomputed or {name: empty(column) for name, column in part.items()}
         precomputed = _write(precomputed, chosen, part, axis)
         jax.block_until_ready(precomputed)

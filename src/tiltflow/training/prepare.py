@@ -23,7 +23,9 @@ from tiltflow.training.shared_data import read_shared_data
 from tiltflow.trust import trusted
 
 # What may change between a run and its resumption without changing any of its bits.
-_FREE = ("data", "keep", "checkpoint_every", "parallel", "reuse", "play", "seeds", "seed", "format")
+_FREE = (
+    "data", "data_on", "keep", "checkpoint_every", "parallel", "reuse", "play", "seeds", "seed", "format",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

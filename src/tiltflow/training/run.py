@@ -3,14 +3,15 @@
 import importlib
 import importlib.metadata
 import platform
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from tiltflow.data.load import Dataset
-from tiltflow.errors import ExplainedError, UserError
+from tiltflow.errors import ExplainedError, Interrupted, TrainingDiverged, UserError
 from tiltflow.evaluation.statistics import result_record
 from tiltflow.files import read_json_lines, write_json
 from tiltflow.packages import how_to_install
@@ -116,24 +117,43 @@ def _train_all(
         if not (run.finished and run.environment_file.exists()):
             write_json(run.environment_file, _environment(dataset))
         observe(started(prepared, run))
-
-        def watch(event: Event) -> None:
-            if event["event"] in ("evaluation", "checkpoint"):
-                run.merge_logs(groups)
-            observe(event)
-
+        watch = _LiveLogs(run, groups, observe)
         together = config.parallel != "process" and len(groups[0]) > 1
-        if len(groups) == 1 and (in_this_process or together):
-            done = [train_group(prepared, dataset, run, groups[0], watch, stop)]
-        else:
-            with data_shared(run, dataset):
-                done = train_in_processes(run, groups, watch, stop)
+        try:
+            if len(groups) == 1 and (in_this_process or together):
+                done = [train_group(prepared, dataset, run, groups[0], watch, stop)]
+            else:
+                with data_shared(run, dataset):
+                    done = train_in_processes(run, groups, watch, stop)
+        except (Interrupted, TrainingDiverged):
+            run.merge_logs(groups)
+            raise
         # Still locked, and deaf to a late Ctrl-C: what is left takes a moment.
         run.merge_logs(groups)
         run.merge_actions(groups)
         if config.play:
             conclude(prepared, run, max(record["train_seconds"] for record in done), observe)
     observe({"event": "finished"})
+
+
+@dataclass
+class _LiveLogs:
+    """Hands events on, and joins the groups' logs at evaluations and checkpoints, for who looks at the run.
+
+    Long logs take a while to join: no more than a twentieth of the time is spent on it.
+    """
+
+    run: RunFolder
+    groups: list[list[int]]
+    observe: Observe
+    due: float = 0.0
+
+    def __call__(self, event: Event) -> None:
+        began = time.monotonic()
+        if event["event"] in ("evaluation", "checkpoint") and began >= self.due:
+            self.run.merge_logs(self.groups)
+            self.due = began + 20 * (time.monotonic() - began)
+        self.observe(event)
 
 
 def started(prepared: Prepared, run: RunFolder) -> Event:

@@ -170,7 +170,7 @@ def profile_curves(comparison: Comparison, across: AcrossTasks) -> Chart:
         + (
             "Band: 95 % interval from the stratified bootstrap."
             if banded
-            else "Bands are left out for their number."
+            else "There are too many curves for bands."
         ),
         wide=draw_svg("profile-wide", (WIDE[0], 330), paint),
     )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tiltflow.benchmark.records import BENCHMARK_FILE, stored_label, stored_runs
 from tiltflow.errors import UserError
 from tiltflow.files import read_json_lines
-from tiltflow.report.record import RunRecord, read_run
+from tiltflow.report.record import RunContent, read_run
 from tiltflow.run_folder import RunFolder
 
 
@@ -44,7 +44,7 @@ def runs_in(folder: Path) -> tuple[list[Path], list[LeftOut]]:
     return runs, left_out
 
 
-def read_evaluated_run(folder: Path) -> RunRecord:
+def read_evaluated_run(folder: Path) -> RunContent:
     """Read a run folder that has evaluations. Raises UserError as `read_run` does, and where it has none."""
     run = read_run(folder)
     if not run.evaluations:
@@ -57,14 +57,14 @@ def read_evaluated_run(folder: Path) -> RunRecord:
     return run
 
 
-def check_comparable(runs: Sequence[tuple[Path, RunRecord]], allow_different_data: bool) -> list[str]:
+def check_comparable(runs: Sequence[tuple[Path, RunContent]], allow_different_data: bool) -> list[str]:
     """Refuse runs on one task that measure different things; the names of tasks with different data.
 
     Raises UserError naming both folders, the key and both values where metrics or environments differ, or
     data and `allow_different_data` is false.
     """
     different = {}
-    first: dict[str, tuple[Path, RunRecord]] = {}
+    first: dict[str, tuple[Path, RunContent]] = {}
     for folder, run in runs:
         other_folder, other = first.setdefault(run.task.name, (folder, run))
         values = zip(_measure(other), _measure(run), strict=True)
@@ -89,7 +89,7 @@ def check_comparable(runs: Sequence[tuple[Path, RunRecord]], allow_different_dat
     return list(different)
 
 
-def _measure(run: RunRecord) -> list[tuple[str, object]]:
+def _measure(run: RunContent) -> list[tuple[str, object]]:
     record = run.evaluations[-1]
     return [
         ("the metric of evaluations.jsonl", record.get("metric", run.task.metric)),
@@ -97,7 +97,7 @@ def _measure(run: RunRecord) -> list[tuple[str, object]]:
     ]
 
 
-def data_checksum(run: RunRecord) -> str | None:
+def data_checksum(run: RunContent) -> str | None:
     """The checksum of the data that the run was trained on; None where it was not recorded."""
     return run.environment.get("data", {}).get("checksum")
 
@@ -106,7 +106,7 @@ def _shown(checksum: str | None) -> str:
     return "missing" if checksum is None else checksum
 
 
-def check_disjoint(runs: Sequence[tuple[Path, RunRecord]]) -> None:
+def check_disjoint(runs: Sequence[tuple[Path, RunContent]]) -> None:
     """Refuse to count a seed twice. Raises UserError naming both folders and the seed."""
     seen: dict[int, Path] = {}
     for folder, run in runs:

@@ -13,7 +13,7 @@ from tiltflow.report.compare.comparison import Comparison
 from tiltflow.report.compare.lead import lead_sentence, leader
 from tiltflow.report.compare.published_table import published_table
 from tiltflow.report.compare.table_files import FILES
-from tiltflow.report.html import render
+from tiltflow.report.html import render_page
 from tiltflow.report.svg import LOOKS
 
 PAGE = "compare.html"
@@ -31,7 +31,7 @@ def write_comparison(comparison: Comparison, across: AcrossTasks, out: Path) -> 
             f"page can tell up to {len(LOOKS)} apart. Compare fewer at a time."
         )
     texts = {name: write(comparison, across) for name, write in FILES.items()}
-    texts[PAGE] = render("compare.html.j2", **_context(comparison, across))
+    texts[PAGE] = render_page("compare.html.j2", **_context(comparison, across))
     for name, text in texts.items():
         write_text(out / name, text)
     return [out / name for name in texts]

@@ -20,7 +20,7 @@ from tiltflow.report.compare.comparable import (
     read_evaluated_run,
 )
 from tiltflow.report.compare.variants import Variant, name_variants
-from tiltflow.report.record import Curve, RunRecord
+from tiltflow.report.record import Curve, RunContent
 from tiltflow.tasks import Task
 
 
@@ -29,8 +29,8 @@ class ScoreCell:
     """One column on one task: the folders that were joined, their runs, and all seeds as one run."""
 
     folders: tuple[Path, ...]
-    runs: tuple[RunRecord, ...]
-    joined: RunRecord
+    runs: tuple[RunContent, ...]
+    joined: RunContent
 
     @property
     def result(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def read_comparison(
     read = [(folder, read_evaluated_run(folder)) for folder in folders]
     different = check_comparable(read, allow_different_data)
     variants = name_variants([run for _, run in read])
-    groups: dict[tuple[str, str], list[tuple[Path, RunRecord]]] = {}
+    groups: dict[tuple[str, str], list[tuple[Path, RunContent]]] = {}
     for (folder, run), variant in zip(read, variants, strict=True):
         groups.setdefault((run.task.name, variant.label), []).append((folder, run))
     algorithms = list(dict.fromkeys(variant.algorithm for variant in variants))
@@ -119,7 +119,7 @@ def read_comparison(
     return Comparison(tasks, tuple(columns), cells, tuple(different), tuple(behind))
 
 
-def _join(members: Sequence[tuple[Path, RunRecord]], left_out: list[LeftOut]) -> ScoreCell:
+def _join(members: Sequence[tuple[Path, RunContent]], left_out: list[LeftOut]) -> ScoreCell:
     check_disjoint(members)
     kept, why = _abreast(members)
     left_out += [
@@ -132,7 +132,7 @@ def _join(members: Sequence[tuple[Path, RunRecord]], left_out: list[LeftOut]) ->
     return ScoreCell(folders, runs, _joined(members))
 
 
-def _abreast(members: Sequence[tuple[Path, RunRecord]]) -> tuple[list[Path], str]:
+def _abreast(members: Sequence[tuple[Path, RunContent]]) -> tuple[list[Path], str]:
     """The runs that are finished, or else those evaluated in the stage of the one that is ahead.
 
     And why the others are left out.
@@ -146,11 +146,11 @@ def _abreast(members: Sequence[tuple[Path, RunRecord]]) -> tuple[list[Path], str
     return kept, f"not yet evaluated as others are, in the stage {stage}"
 
 
-def _by_place(run: RunRecord) -> dict[tuple[str, int], dict[str, Any]]:
+def _by_place(run: RunContent) -> dict[tuple[str, int], dict[str, Any]]:
     return {(record["stage"], record["step"]): record for record in run.evaluations}
 
 
-def _joined(members: Sequence[tuple[Path, RunRecord]]) -> RunRecord:
+def _joined(members: Sequence[tuple[Path, RunContent]]) -> RunContent:
     """All seeds as one run with the evaluations that all of them have."""
     runs = [run for _, run in members]
     first = runs[0]

@@ -30,7 +30,7 @@ class Entry(NamedTuple):
         return f"{self.number}{self.marks}{interval}{basis}"
 
 
-class Line(NamedTuple):
+class TableLine(NamedTuple):
     """A row: its name, the metric with its unit, and an entry for each column."""
 
     name: str
@@ -38,12 +38,12 @@ class Line(NamedTuple):
     entries: list[Entry]
 
 
-def task_lines(comparison: Comparison) -> list[Line]:
+def task_lines(comparison: Comparison) -> list[TableLine]:
     """One row a task; `best` is the highest mean, where there are several."""
     lines = []
     for task in comparison.tasks:
         metric = words.metric_text(task.metric, task.unit)
-        lines.append(Line(task.name, metric, [_entry(comparison, task, c) for c in comparison.columns]))
+        lines.append(TableLine(task.name, metric, [_entry(comparison, task, c) for c in comparison.columns]))
     return lines
 
 
@@ -74,7 +74,7 @@ def _usual(comparison: Comparison, task: Task, key: str) -> Any:
     return counts[0][0] if len(counts) == 1 or counts[0][1] > counts[1][1] else None
 
 
-def aggregate_lines(comparison: Comparison, across: AcrossTasks) -> list[Line]:
+def aggregate_lines(comparison: Comparison, across: AcrossTasks) -> list[TableLine]:
     """One row an aggregate, over the tasks that all columns share."""
     lines = []
     for aggregate in across.aggregates:
@@ -91,7 +91,7 @@ def aggregate_lines(comparison: Comparison, across: AcrossTasks) -> list[Line]:
             number, interval = words.score_text(estimate.value), bounds_text(estimate.interval)
             entries.append(Entry(number, interval, basis, best=best))
         tasks = words.plural(len(across.tasks), "task")
-        lines.append(Line(f"{aggregate.name} of {tasks}", "points", entries))
+        lines.append(TableLine(f"{aggregate.name} of {tasks}", "points", entries))
     return lines
 
 

@@ -13,7 +13,7 @@ from tiltflow.report.compare.comparison_tables import (
     NO_SCORE,
     UNFINISHED,
     Entry,
-    Line,
+    TableLine,
     aggregate_lines,
     notes,
     task_lines,
@@ -90,7 +90,7 @@ def latex_text(comparison: Comparison, across: AcrossTasks) -> str:
         basis = rf" {{\scriptsize ({escape(entry.basis)})}}" if entry.basis else ""
         return text + marks + interval.replace("−", "$-$") + basis
 
-    def rows(lines: Sequence[Line]) -> list[str]:
+    def rows(lines: Sequence[TableLine]) -> list[str]:
         return [
             " & ".join([escape(line.name), escape(line.metric), *map(cell, line.entries)]) + r" \\"
             for line in lines

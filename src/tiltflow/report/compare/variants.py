@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 from tiltflow.agents.registry import preset
 from tiltflow.report.compare.comparable import data_checksum
-from tiltflow.report.record import RunRecord
+from tiltflow.report.record import RunContent
 from tiltflow.settings import diff, flat
 from tiltflow.training.config import TrainConfig, with_defaults
 
 # What says which seeds, where the data lie and how the work was done, not what was trained; and what a cell's
 # place in the table says.
 BOOKKEEPING = (
-    "seed", "seeds", "data", "reuse", "play", "parallel", "keep", "checkpoint_every", "format", "agent_type",
-    "algorithm", "task", "env",
+    "seed", "seeds", "data", "data_on", "reuse", "play", "parallel", "keep", "checkpoint_every", "format",
+    "agent_type", "algorithm", "task", "env",
 )  # fmt: skip
 NAMED_KEYS = 3
 _MISSING = "–"
@@ -29,7 +29,7 @@ class Variant(NamedTuple):
     differences: tuple[tuple[str, str], ...] = ()
 
 
-def _settings(run: RunRecord) -> dict[str, Any]:
+def _settings(run: RunContent) -> dict[str, Any]:
     """What the run was trained with, by dotted name; hyper-parameters as `--set` spells them."""
     complete = with_defaults(run.config)  # a run of before a setting was there is one with its default
     rest = {key: value for key, value in complete.items() if key not in BOOKKEEPING}
@@ -37,7 +37,7 @@ def _settings(run: RunRecord) -> dict[str, Any]:
     return flat(rest.pop("agent", {})) | rest | {"data": checksum}
 
 
-def name_variants(runs: Sequence[RunRecord]) -> list[Variant]:
+def name_variants(runs: Sequence[RunContent]) -> list[Variant]:
     """The column of each run, one algorithm after the other.
 
     An algorithm with one configuration on each task is one column, called by its name: tasks have presets.
@@ -61,7 +61,7 @@ def name_variants(runs: Sequence[RunRecord]) -> list[Variant]:
     return [variant for variant in found if variant is not None]
 
 
-def _differing(runs: Sequence[RunRecord]) -> list[str]:
+def _differing(runs: Sequence[RunContent]) -> list[str]:
     """The keys in which runs on the same task differ, short names first."""
     keys: set[str] = set()
     for task in {run.task.name for run in runs}:
@@ -70,7 +70,7 @@ def _differing(runs: Sequence[RunRecord]) -> list[str]:
     return sorted(keys, key=lambda key: (key.count("."), key))
 
 
-def _values(run: RunRecord, keys: Iterable[str], several: bool) -> dict[str, str]:
+def _values(run: RunContent, keys: Iterable[str], several: bool) -> dict[str, str]:
     config = _settings(run)
     usual = _preset(run) if several else {}
     return {
@@ -81,7 +81,7 @@ def _values(run: RunRecord, keys: Iterable[str], several: bool) -> dict[str, str
     }
 
 
-def _preset(run: RunRecord) -> dict[str, Any]:
+def _preset(run: RunContent) -> dict[str, Any]:
     defaults = {field.name: field.default for field in fields(TrainConfig)}
     return defaults | flat(preset(run.algorithm, run.task.name))
 

@@ -12,6 +12,7 @@ at new points: as a function, or else a network is fitted to its values, which i
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax
 import numpy as np
@@ -19,16 +20,27 @@ from jaxtyping import Float, PRNGKeyArray
 
 from tiltflow.errors import UserError
 from tiltflow.flow import Flow
-from tiltflow.guidance.effective_rows import effective_rows, row_weights
+from tiltflow.guidance.contract import FlowFitConfig
+from tiltflow.guidance.effective_rows import effective_rows, resample_rows, row_weights
 from tiltflow.guidance.energies import PointEnergy, energies_at
-from tiltflow.guidance.methods.flow_is import FlowISConfig
-from tiltflow.guidance.outcome import draw_points
+from tiltflow.guidance.fit_loop import Trainer
+from tiltflow.guidance.methods import register
+from tiltflow.guidance.methods.energy_weighted import train_unguided
+from tiltflow.guidance.outcome import Outcome, draw_points, selective
 from tiltflow.guidance.problem import Problem
-from tiltflow.guidance.resampling import resample_rows
+from tiltflow.settings import Count
 
 _ROUND = 1 << 16
 _FEWEST = 64
 NOTHING_LEFT = "The energy is not finite at any point that the model of p gives: nothing is left."
+
+
+@dataclass(frozen=True)
+class FlowISConfig(FlowFitConfig):
+    """Settings of flow-is."""
+
+    pool: Count = 400_000
+    """Points of the unguided model that are drawn at most, to choose samples from."""
 
 
 def sample_resampled(
@@ -91,3 +103,19 @@ def _weights(energies: Float[np.ndarray, " n"], beta: float) -> Float[np.ndarray
     if not np.any(np.isfinite(energies)):
         raise UserError(NOTHING_LEFT)
     return row_weights(energies, beta)
+
+
+def fit(
+    problem: Problem,
+    config: FlowISConfig,
+    key: PRNGKeyArray,
+    trainer: Trainer,
+    energy: PointEnergy,
+    previous: Flow | None = None,
+) -> Outcome:
+    """A flow of the data, which serves every energy and β."""
+    flow = train_unguided(problem, config, key, trainer) if previous is None else previous
+    return selective(sample_resampled, flow, problem, config, energy)
+
+
+register("flow-is", FlowISConfig(), fit, exact=True, shares=True, needs_energy=True)

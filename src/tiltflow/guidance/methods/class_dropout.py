@@ -14,15 +14,27 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.flow import Flow, Generator, matching_loss, new_flow
-from tiltflow.guidance.classifier import class_probabilities
+from tiltflow.guidance.contract import DiffusionFitConfig
 from tiltflow.guidance.fit_loop import Trainer, columns_of, uniform_rows
-from tiltflow.guidance.methods.cfg import CFGConfig
+from tiltflow.guidance.methods import register
+from tiltflow.guidance.methods.classifier import class_probabilities, note_rare_class, strength
+from tiltflow.guidance.outcome import Outcome, generative
 from tiltflow.guidance.problem import Problem
 from tiltflow.optimize import Columns
 from tiltflow.paths import Path
-from tiltflow.settings import Prediction
+from tiltflow.settings import InnerFraction, Positive, Prediction
 
 _CLASS_ENTRIES = 2
+
+
+@dataclass(frozen=True)
+class CFGConfig(DiffusionFitConfig):
+    """Settings of cfg."""
+
+    class_temperature: Positive = 1.0
+    """τ of the class that is guided towards: p(c | x) = exp(−(E − min E)/τ)."""
+    unconditional_share: InnerFraction = 0.2
+    """Share of rows whose class is hidden from the network in training."""
 
 
 def with_class(
@@ -78,3 +90,20 @@ def train_with_class(problem: Problem, config: CFGConfig, key: PRNGKeyArray, tra
     columns = columns_of(problem) | {"labels": jnp.asarray(labels)}
     loss = ClassMatching(config.unconditional_share)
     return trainer.descend("generative model", flow, loss, columns, uniform_rows(problem), key)
+
+
+def fit(
+    problem: Problem,
+    config: CFGConfig,
+    key: PRNGKeyArray,
+    trainer: Trainer,
+    previous: ClassifierFree | None = None,
+) -> Outcome:
+    """One diffusion with and without the class, which serves every β."""
+    flow = train_with_class(problem, config, key, trainer) if previous is None else previous.base
+    note_rare_class(problem, config.class_temperature, trainer)
+    scale = strength(problem, config.class_temperature)
+    return generative(ClassifierFree(base=flow, scale=scale, path=flow.path), problem, config, networks=2)
+
+
+register("cfg", CFGConfig(), fit, shares=True, uses_labels=True)

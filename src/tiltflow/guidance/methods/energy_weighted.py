@@ -21,11 +21,28 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.flow import Flow, matching_loss, new_flow
-from tiltflow.guidance.contract import FlowFitConfig
+from tiltflow.guidance.contract import DiffusionFitConfig, FlowFitConfig, RowWeighting
 from tiltflow.guidance.fit_loop import Trainer, columns_of, uniform_rows, weighted_rows
+from tiltflow.guidance.methods import register
+from tiltflow.guidance.outcome import Outcome, generative
 from tiltflow.guidance.problem import Problem
 from tiltflow.optimize import Columns
 from tiltflow.settings import RowWeights
+
+
+@dataclass(frozen=True)
+class EFMConfig(RowWeighting, FlowFitConfig):
+    """Settings of efm."""
+
+
+@dataclass(frozen=True)
+class EDConfig(RowWeighting, DiffusionFitConfig):
+    """Settings of ed."""
+
+
+@dataclass(frozen=True)
+class UnguidedConfig(FlowFitConfig):
+    """Settings of unguided."""
 
 
 @dataclass(frozen=True)
@@ -81,3 +98,27 @@ def train_weighted(
         columns["weights"] = jnp.asarray(problem.weights)
     loss = WeightedMatching(over_batch=weights == "batch")
     return trainer.descend(f"generative model{which}", flow, loss, columns, rows, key)
+
+
+def fit_weighted(
+    problem: Problem, config: EFMConfig | EDConfig, key: PRNGKeyArray, trainer: Trainer
+) -> Outcome:
+    """One generative model, of the tilt itself."""
+    return generative(train_weighted(problem, config, key, trainer, config.weights), problem, config)
+
+
+def fit_unguided(
+    problem: Problem,
+    config: UnguidedConfig,
+    key: PRNGKeyArray,
+    trainer: Trainer,
+    previous: Flow | None = None,
+) -> Outcome:
+    """One generative model, of p."""
+    flow = train_unguided(problem, config, key, trainer) if previous is None else previous
+    return generative(flow, problem, config)
+
+
+register("efm", EFMConfig(), fit_weighted, exact=True)
+register("ed", EDConfig(), fit_weighted, exact=True)
+register("unguided", UnguidedConfig(), fit_unguided, shares=True, tilts=False)

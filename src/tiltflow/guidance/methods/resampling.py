@@ -3,12 +3,25 @@
 The yardstick of every learned method: what the data themselves can give.
 """
 
+from dataclasses import dataclass
+from functools import partial
+
 import jax
 import numpy as np
-from jaxtyping import Float, Int, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from tiltflow.errors import UserError
+from tiltflow.guidance.contract import FitConfig
+from tiltflow.guidance.effective_rows import resample_rows
+from tiltflow.guidance.fit_loop import Trainer
+from tiltflow.guidance.methods import register
+from tiltflow.guidance.outcome import Outcome
 from tiltflow.guidance.problem import Problem
+
+
+@dataclass(frozen=True)
+class ResampleConfig(FitConfig):
+    """Settings of resample: of the regression of E on a condition, where there is one."""
 
 
 def sample_rows(
@@ -33,9 +46,9 @@ def sample_rows(
     return drawn
 
 
-def resample_rows(
-    rng: np.random.Generator, weights: Float[np.ndarray, " n"], n: int
-) -> Int[np.ndarray, " n"]:
-    """n row numbers with probabilities in proportion to the weights."""
-    shares = weights.astype(np.float64)
-    return rng.choice(len(shares), size=n, p=shares / shares.sum())
+def fit(problem: Problem, config: ResampleConfig, key: PRNGKeyArray, trainer: Trainer) -> Outcome:
+    """Nothing is trained."""
+    return Outcome(partial(sample_rows, problem), parameters=0, evaluations=0)
+
+
+register("resample", ResampleConfig(), fit, exact=True, new_points=False)

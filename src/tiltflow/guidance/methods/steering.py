@@ -22,6 +22,7 @@ With a condition each sample has particles of its own, `pool`/n, at least 64. A 
 estimates between the data: that costs variance, not the law.
 """
 
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -31,14 +32,35 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from tiltflow.errors import UserError
 from tiltflow.flow import Flow
+from tiltflow.guidance.contract import FlowFitConfig
 from tiltflow.guidance.energies import PointEnergy, energies_at
-from tiltflow.guidance.importance import NOTHING_LEFT, at_each_condition
-from tiltflow.guidance.methods.smc import SMCConfig
+from tiltflow.guidance.fit_loop import Trainer
+from tiltflow.guidance.methods import register
+from tiltflow.guidance.methods.energy_weighted import train_unguided
+from tiltflow.guidance.methods.importance import NOTHING_LEFT, at_each_condition
+from tiltflow.guidance.outcome import Outcome, selective
 from tiltflow.guidance.problem import Problem
 from tiltflow.paths import Path
+from tiltflow.settings import Count
 from tiltflow.solvers import integrate
 
 _BLOCK = 1 << 13
+
+
+@dataclass(frozen=True)
+class SMCConfig(FlowFitConfig):
+    """Settings of smc. Raises UserError for dpm-solver++, which cannot start in the middle of a path."""
+
+    num_steps: Count = 40
+    pool: Count = 50_000
+    """Particles: points of the unguided model that are on their way together."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.solver == "dpm-solver++":
+            raise UserError(
+                "solver = dpm-solver++ cannot start in the middle of a path: choose midpoint for smc."
+            )
 
 
 def sample_steered(
@@ -175,3 +197,19 @@ def _step(
 
     x = integrate(velocity, x, start=back, end=to, num_steps=1, method=solver)  # type: ignore[arg-type]
     return x, flow.predict("data", to, x, condition)
+
+
+def fit(
+    problem: Problem,
+    config: SMCConfig,
+    key: PRNGKeyArray,
+    trainer: Trainer,
+    energy: PointEnergy,
+    previous: Flow | None = None,
+) -> Outcome:
+    """A flow of the data, which serves every energy and β; each step also asks for its clean estimate."""
+    flow = train_unguided(problem, config, key, trainer) if previous is None else previous
+    return selective(sample_steered, flow, problem, config, energy, more_evaluations=config.num_steps)
+
+
+register("smc", SMCConfig(), fit, exact=True, shares=True, needs_energy=True)

@@ -25,16 +25,28 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.errors import UserError
+from tiltflow.guidance.contract import DiffusionFitConfig, RowWeighting
 from tiltflow.guidance.fit_loop import Loss, Trainer, columns_of, random_rows, uniform_rows, weighted_rows
-from tiltflow.guidance.methods.cep import CEPConfig
+from tiltflow.guidance.methods import register
+from tiltflow.guidance.methods.energy_weighted import train_unguided
+from tiltflow.guidance.outcome import Outcome, generative
 from tiltflow.guidance.problem import Problem
-from tiltflow.guidance.score_shift import Potential, init_potential
+from tiltflow.guidance.score_shift import Guided, Potential, init_potential
 from tiltflow.optimize import Columns
 from tiltflow.paths import interpolate
+from tiltflow.settings import Contrast
 
 _TIMES = 4
 _LARGEST_EXPONENT = 4.0
 _LARGEST_UNIT = 1.0
+
+
+@dataclass(frozen=True)
+class CEPConfig(RowWeighting, DiffusionFitConfig):
+    """Settings of cep."""
+
+    contrast: Contrast = "contrastive"
+    """Loss of the energy network; mse is not exact."""
 
 
 def contrast(f: Float[Array, "groups rows"], weights: Float[Array, "groups rows"]) -> Float[Array, ""]:
@@ -143,3 +155,17 @@ def _error_note(potential: Potential, problem: Problem) -> str:
         f"A second network was fitted for the energy. At the tilted data its error is {error:.3g} in βE "
         f"(root mean square up to a constant), whose spread over the data is {np.std(truth):.3g}."
     )
+
+
+def fit(
+    problem: Problem, config: CEPConfig, key: PRNGKeyArray, trainer: Trainer, previous: Guided | None = None
+) -> Outcome:
+    """An unguided diffusion, which serves every β, and the energy network of this one."""
+    base_key, init_key, energy_key = jax.random.split(key, 3)
+    base = train_unguided(problem, config, base_key, trainer) if previous is None else previous.base
+    potential = train_energy(problem, config, init_key, energy_key, trainer)
+    guided = Guided(base=base, potential=potential, scale=jnp.ones(()), path=base.path)
+    return generative(guided, problem, config, networks=2)
+
+
+register("cep", CEPConfig(), fit, exact=True, auxiliary=True, shares=True)

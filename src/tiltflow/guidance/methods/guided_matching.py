@@ -22,9 +22,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from tiltflow.errors import UserError
 from tiltflow.flow import Flow, new_flow
+from tiltflow.guidance.annealing import anneal
+from tiltflow.guidance.contract import FlowFitConfig
 from tiltflow.guidance.energies import PointEnergy, with_condition
-from tiltflow.guidance.energy_weighted import train_unguided
 from tiltflow.guidance.fit_loop import Trainer, columns_of, finite_rows, weighted_rows
 from tiltflow.guidance.guided_paths import (
     EnergySchedule,
@@ -34,10 +36,42 @@ from tiltflow.guidance.guided_paths import (
     guided_velocity,
     schedule_residual,
 )
-from tiltflow.guidance.methods.flowq import FlowQFitConfig
+from tiltflow.guidance.methods import register
+from tiltflow.guidance.methods.energy_weighted import train_unguided
+from tiltflow.guidance.outcome import Outcome, generative
 from tiltflow.guidance.problem import Problem
 from tiltflow.optimize import Columns
-from tiltflow.settings import VelocityFactor
+from tiltflow.settings import Count, FitReading, Fraction, NonNegative, ScheduleName, VelocityFactor
+
+
+@dataclass(frozen=True)
+class FlowQFitConfig(FlowFitConfig):
+    """Settings of flowq. Raises UserError for another path or prediction, or a path's learned schedule."""
+
+    reading: FitReading = "velocity"
+    """What is guided: the path, displaced against ∇E of the mean, or the velocity, by ∇E of the point."""
+    schedule: ScheduleName = "learned"
+    """h(t): t, t², t²/(1 − t) with t up to 1 − 1/num_steps, or learned (reading = velocity)."""
+    velocity_factor: VelocityFactor = "score"
+    """Factor of ∇E in the velocity: h(t)·(1 − t)/t, by which the score is guided by h(t), or h(t)."""
+    hessian: bool = True
+    """Whether the path takes the change of ∇E along it into its velocity (reading = path)."""
+    displacement: NonNegative = 1.0
+    """Size of the displacement at h = 1, in units of β·∇E (reading = path)."""
+    sigma: Fraction = 0.1
+    """Standard deviation of the points around the displaced mean (reading = path), in units of the data's."""
+    anneal: Count = 1
+    """Steps in which β is reached, each tilting samples of the one before."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.path != "ot" or self.prediction != "velocity":
+            raise UserError("flowq is defined on the path ot with the prediction velocity.")
+        if self.reading == "path" and self.schedule == "learned":
+            raise UserError(
+                "schedule = learned needs reading = velocity: no schedule of a displaced path moves mass "
+                "between modes, so there is nothing to fit it to. Choose linear, quadratic or rational."
+            )
 
 
 @dataclass(frozen=True)
@@ -139,7 +173,7 @@ def train_guided(
 ) -> Flow:
     """The flow of the configured reading and schedule. `which` is said in the progress display."""
     schedule_key, init_key, key = jax.random.split(key, 3)
-    schedule = fit_schedule(problem, config, schedule_key, trainer, energy, which)
+    schedule = make_schedule(problem, config, schedule_key, trainer, energy, which)
     strength = problem.beta * (config.displacement if config.reading == "path" else 1.0)
     loss: Callable[..., Float[Array, ""]]
     if config.reading == "path":
@@ -152,7 +186,7 @@ def train_guided(
     return trainer.descend(f"generative model{which}", start, loss, columns, rows, key, *given)
 
 
-def fit_schedule(
+def make_schedule(
     problem: Problem,
     config: FlowQFitConfig,
     key: PRNGKeyArray,
@@ -169,3 +203,23 @@ def fit_schedule(
     given = energy, flow, jnp.float32(problem.beta)
     start, columns = LearnedSchedule(init_key), columns_of(problem)
     return trainer.descend(f"schedule{which}", start, ScheduleMatching(), columns, rows, key, *given)
+
+
+def fit(
+    problem: Problem, config: FlowQFitConfig, key: PRNGKeyArray, trainer: Trainer, energy: PointEnergy
+) -> Outcome:
+    """One guided flow in each step of annealing; at β = 0 plain matching of the data."""
+    if problem.beta == 0:
+        return generative(train_unguided(problem, config, key, trainer), problem, config)
+
+    def step(now: Problem, key: PRNGKeyArray, which: str) -> Flow:
+        return train_guided(now, config, key, trainer, energy, which)
+
+    flow = anneal(problem, energy, config, config.anneal, key, step)
+    trainer.notes.append(
+        "flowq does not sample the tilt p·exp(−βE) itself, whatever its schedule: compare with efm."
+    )
+    return generative(flow, problem, config)
+
+
+register("flowq", FlowQFitConfig(), fit, auxiliary=True, needs_energy=True)

@@ -16,13 +16,25 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from tiltflow.guidance.contract import DiffusionFitConfig
 from tiltflow.guidance.fit_loop import Trainer, columns_of, uniform_rows
-from tiltflow.guidance.methods.cg import CGConfig
+from tiltflow.guidance.methods import register
+from tiltflow.guidance.methods.energy_weighted import train_unguided
+from tiltflow.guidance.outcome import Outcome, generative
 from tiltflow.guidance.problem import Problem
-from tiltflow.guidance.score_shift import Potential, init_potential
+from tiltflow.guidance.score_shift import Guided, Potential, init_potential
 from tiltflow.optimize import Columns
+from tiltflow.settings import Positive
 
 _RARE = 0.01
+
+
+@dataclass(frozen=True)
+class CGConfig(DiffusionFitConfig):
+    """Settings of cg."""
+
+    class_temperature: Positive = 1.0
+    """τ of the class that is guided towards: p(c | x) = exp(−(E − min E)/τ)."""
 
 
 @dataclass(frozen=True)
@@ -64,3 +76,22 @@ def train_classifier(
     labels = class_probabilities(problem, config.class_temperature)
     columns = columns_of(problem) | {"labels": jnp.asarray(labels)}
     return trainer.descend("classifier", start, CrossEntropy(), columns, uniform_rows(problem), key)
+
+
+def fit(
+    problem: Problem, config: CGConfig, key: PRNGKeyArray, trainer: Trainer, previous: Guided | None = None
+) -> Outcome:
+    """An unguided diffusion and a classifier, which both serve every β."""
+    base_key, init_key, class_key = jax.random.split(key, 3)
+    if previous is None:
+        base = train_unguided(problem, config, base_key, trainer)
+        classifier = train_classifier(problem, config, init_key, class_key, trainer)
+    else:
+        base, classifier = previous.base, previous.potential
+    note_rare_class(problem, config.class_temperature, trainer)
+    scale = strength(problem, config.class_temperature)
+    guided = Guided(base=base, potential=classifier, scale=scale, path=base.path)
+    return generative(guided, problem, config, networks=2)
+
+
+register("cg", CGConfig(), fit, auxiliary=True, shares=True, uses_labels=True)
