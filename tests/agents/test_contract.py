@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -89,16 +88,19 @@ pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 
 class Made(NamedTuple):
-    """An agent with its updates compiled."""
+    """An agent with its functions compiled."""
 
     agent: Agent
     init: Callable
+    updates: list[Callable]
     run: Callable
+    act: Callable
 
 
-@cache
-def make(name: str) -> Made:
-    agent = small(name)
+# By module: the tests of an agent come one after the other, and what one has compiled serves the next.
+@pytest.fixture(scope="module", params=[*NAMES, *OPTIONS])
+def made(request) -> Made:
+    agent = small(request.param)
     updates = [jax.jit(stage.update) for stage in agent.stages]
     refreshes = [jax.jit(stage.refresh) for stage in agent.stages]
     precomputes = [jax.jit(stage.precompute) if stage.precompute else None for stage in agent.stages]
@@ -117,12 +119,11 @@ def make(name: str) -> Made:
                 assert all(jnp.isfinite(value) for value in metrics.values())
         return state
 
-    return Made(agent, jax.jit(agent.init), run)
+    return Made(agent, jax.jit(agent.init), updates, run, jax.jit(agent.act))
 
 
-@pytest.fixture(params=[*NAMES, *OPTIONS])
-def made(request):
-    return make(request.param)
+plain = pytest.mark.parametrize("made", NAMES, indirect=True)
+"""Without the options."""
 
 
 def equal(one, other) -> bool:
@@ -143,52 +144,46 @@ def test_the_same_key_gives_the_same_bits(made, key):
     assert equal(made.run(made.init(key), key), made.run(made.init(key), key))
 
 
-@pytest.mark.parametrize("name", [*NAMES, *OPTIONS])
-def test_actions_are_in_bounds_and_random_at_a_state_where_the_policy_is(name, key):
-    agent, init, run = make(name)
-    actions = jax.jit(agent.act)(run(init(key), key), jnp.zeros((200, 3)), key)
+def test_actions_are_in_bounds_and_random_at_a_state_where_the_policy_is(made, key):
+    actions = made.act(made.run(made.init(key), key), jnp.zeros((200, 3)), key)
     assert actions.shape == (200, 2)
     assert jnp.all(jnp.abs(actions) <= 1)
     spread = jnp.std(actions, axis=0)
-    assert jnp.all(spread < 1e-6) if agent.deterministic else jnp.all(spread > 1e-3)
+    assert jnp.all(spread < 1e-6) if made.agent.deterministic else jnp.all(spread > 1e-3)
 
 
 def test_a_saved_state_acts_as_before(made, key, tmp_path):
-    act = jax.jit(made.agent.act)
     state = made.run(made.init(key), key)
     path = checkpoints.save(RunFolder(tmp_path), state, {"step": 9, "run": {"a": 1}}, keep=1)
     restored, head = checkpoints.restore(path, made.init(jax.random.key(99)), {"a": 1})
     assert head["step"] == 9
     assert equal(restored, state)
     assert equal(made.run(restored, key), made.run(state, key))
-    observations = jax.random.normal(key, (5, 3))
-    np.testing.assert_array_equal(act(restored, observations, key), act(state, observations, key))
+    observations = jax.random.normal(key, (200, 3))
+    np.testing.assert_array_equal(made.act(restored, observations, key), made.act(state, observations, key))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_an_exported_policy_acts_as_the_agent(name, key):
-    agent, init, run = make(name)
+@plain
+def test_an_exported_policy_acts_as_the_agent(made, key):
     scaler = ObservationScaler(jnp.full(3, 0.5), jnp.full(3, 2.0), jnp.array(10.0))
-    state = RunState(run(init(key), key), scaler)
-    policy = jax.export.deserialize(bytearray(export_policy(agent, state, SPEC.observation_size)))
+    state = RunState(made.run(made.init(key), key), scaler)
+    policy = jax.export.deserialize(bytearray(export_policy(made.agent, state, SPEC.observation_size)))
     for rows in (1, 7):
         observations = jax.random.normal(key, (rows, 3))
-        expected = jax.jit(agent.act)(state.agent, scaler(observations), jax.random.key(5))
+        expected = made.act(state.agent, scaler(observations), jax.random.key(5))
         actions = policy.call(observations, np.uint32(5))
         np.testing.assert_allclose(actions, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_vmapped_seeds_are_the_seeds_one_by_one(name, key):
-    agent, init, _ = make(name)
+@plain
+def test_vmapped_seeds_are_the_seeds_one_by_one(made, key):
     keys = jax.random.split(key, 2)
-    together = jax.vmap(init)(keys)
+    together = jax.vmap(made.init)(keys)
     data = columns(jax.random.key(1))
-    update = agent.stages[0].update
+    update = made.updates[0]
     together, _ = jax.jit(jax.vmap(update, in_axes=(0, None, 0)))(together, data, keys)
-    alone = jax.jit(update)
     for index in range(2):
-        state, _ = alone(init(keys[index]), data, keys[index])
+        state, _ = update(made.init(keys[index]), data, keys[index])
         one = jax.tree.map(lambda leaf, i=index: leaf[i], together)
         for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(one), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
