@@ -83,20 +83,18 @@ def digest(run: Path) -> str:
             metrics = record.pop("metrics", {})
             kept = {key: record.get(key) for key in ("step", "score", "returns", "lengths")}
             found.append(json.dumps([kept, sorted(metrics.values())]))
-    arrays = []
-    for path in [run / "actions.npz", *sorted(run.rglob("checkpoints/*.npz"))[-1:]]:
-        with np.load(path) as stored:
-            arrays += [stored[key] for key in stored.files if stored[key].dtype.kind in "fiub"]
-    found += sorted(
-        hashlib.sha256(array.tobytes()).hexdigest() for array in arrays if array.dtype != np.uint8
-    )
+    with np.load(run / "actions.npz") as stored:
+        arrays = [stored[name] for name in sorted(stored.files)]
+    with max(run.rglob("checkpoints/*.ckpt")).open("rb") as file:
+        file.readline()  # the header
+        while file.peek(1):
+            arrays.append(np.load(file, allow_pickle=False))
+    found += sorted(hashlib.sha256(array.tobytes()).hexdigest() for array in arrays)
     return hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--against", type=Path)
     parser.add_argument("--only", nargs="*", help="names to train; all without it")
