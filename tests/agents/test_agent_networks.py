@@ -5,7 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import pytest
-from bandits import agent_of
+from bandits import agent_of, changed
 
 from tiltflow.agents.registry import ALGORITHMS, build_agent
 from tiltflow.critics import Ensemble
@@ -83,12 +83,12 @@ def test_flows_are_on_the_path_and_predict_what_is_asked_for(name):
 
 STAGES = {
     "bc-flow": (
-        {"flow.batch_size": 11, "distill": True, "behaviour_steps": 21, "distill_steps": 22},
+        {"flow__batch_size": 11, "distill": True, "behaviour_steps": 21, "distill_steps": 22},
         [("behaviour", 21, 11), ("distillation", 22, 11)],
     ),
     "qipo-ot": (
         {
-            "flow.batch_size": 11, "critic.batch_size": 12, "improvement_batch_size": 13,
+            "flow__batch_size": 11, "critic__batch_size": 12, "improvement_batch_size": 13,
             "behaviour_steps": 21, "critic_steps": 22, "improvement_steps": 23,
             "distill": True, "distill_steps": 24,
         },
@@ -96,21 +96,25 @@ STAGES = {
     ),
     "qgpo": (
         {
-            "flow.batch_size": 11, "critic.batch_size": 12, "energy_batch_size": 13,
+            "flow__batch_size": 11, "critic__batch_size": 12, "energy_batch_size": 13,
             "behaviour_steps": 21, "critic_steps": 22, "energy_steps": 23,
         },
         [("behaviour", 21, 11), ("critic", 22, 12), ("energy", 23, 13)],
     ),
     "flowq": (
         {
-            "flow.batch_size": 11, "critic.batch_size": 12,
+            "flow__batch_size": 11, "critic__batch_size": 12,
             "behaviour_steps": 21, "critic_steps": 22, "guidance_steps": 23,
         },
         [("behaviour", 21, 11), ("critic", 22, 12), ("guidance", 23, 11)],
     ),
+    "flowq beside its critic": (
+        {"reading": "velocity", "matched": "data", "flow__batch_size": 11, "actor_critic_steps": 21},
+        [("actor-critic", 21, 256)],
+    ),
     **{
         name: (
-            {f"{part}.batch_size": 11, "critic.batch_size": 7, "actor_critic_steps": 21},
+            {f"{part}__batch_size": 11, "critic__batch_size": 7, "actor_critic_steps": 21},
             [("actor-critic", 21, 11)],
         )
         for part, names in (("actor", ("iql", "rebrac")), ("flow", ("fql", "ifql", "flow-ql")))
@@ -121,14 +125,9 @@ STAGES = {
 
 @pytest.mark.parametrize("name", STAGES)
 def test_stages_have_the_steps_and_the_batches_that_are_asked_for(name):
-    changes, expected = STAGES[name]
-    config = configured(name)
-    for setting, value in changes.items():
-        part, _, field = setting.rpartition(".")
-        if part:
-            value = replace(getattr(config, part), **{field: value})
-        config = replace(config, **{part or field: value})
-    stages = build_agent(name, config, SPEC, 1000).stages
+    settings, expected = STAGES[name]
+    algorithm = name.split()[0]
+    stages = build_agent(algorithm, changed(configured(algorithm), **settings), SPEC, 1000).stages
     assert [(stage.name, stage.steps, stage.batch_size) for stage in stages] == expected
 
 

@@ -98,6 +98,11 @@ def test_every_task_counts_alike_however_many_seeds_it_has(scores, times):
     assert abs(interquartile_mean(more) - interquartile_mean(plain)) <= 2 * span / smallest + 1e-9
 
 
+def test_a_task_of_one_seed_counts_in_the_interquartile_mean_as_one_of_four():
+    """0, 0, 0, 0 and 12 four times, of which the middle half is 0, 0, 12, 12."""
+    assert interquartile_mean([np.zeros(4), np.array([12.0])]) == 6.0
+
+
 @unhurried
 @given(st.lists(points, min_size=1, max_size=12))
 def test_of_one_task_the_interquartile_mean_is_that_of_its_seeds(values):
