@@ -11,6 +11,7 @@ from tiltflow.data.arrays import write_hdf5, write_npz
 from tiltflow.data.collect import collect
 from tiltflow.data.formats import state_rows
 from tiltflow.data.load import load_dataset
+from tiltflow.data.transitions import Spec
 from tiltflow.environments import import_robotics, make_environment
 from tiltflow.errors import UserError
 from tiltflow.tasks import find_task
@@ -105,12 +106,12 @@ def test_the_unused_contact_forces_of_ants_are_left_out(tmp_path):
     ants = {"observations": wide, "next_observations": wide, "actions": np.zeros((20, 8), np.float32)}
     write_hdf5(tmp_path / "ant.hdf5", hopper(20, **ants))
     dataset = load_dataset(task, tmp_path / "ant.hdf5")
-    assert dataset.train.spec == (27, 8)
+    assert dataset.train.spec == Spec(27, 8)
     assert dataset.train.spec.observation_size == len(make_environment(task).reset(0))
     assert "84 of 111" in dataset.findings[0].text
     wide[3, 60] = 1.0
     write_hdf5(tmp_path / "ant.hdf5", hopper(20, **ants))
-    assert load_dataset(task, tmp_path / "ant.hdf5").train.spec == (111, 8)
+    assert load_dataset(task, tmp_path / "ant.hdf5").train.spec == Spec(111, 8)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".hdf5"])
@@ -224,7 +225,7 @@ def test_minari_data_and_environment_fit_each_other(tmp_path, monkeypatch, name,
     record(name, dataset_id, episodes=3, steps=20)
     task = find_task(f"minari/{dataset_id}")
     data = load_dataset(task, None).train
-    assert (len(data), data.spec) == (60, spec)
+    assert (len(data), data.spec) == (60, Spec(*spec))
     assert np.flatnonzero(data.ends).tolist() == [19, 39, 59]
     assert not data.terminations.any()
     monkeypatch.delenv("MINARI_DATASETS_PATH")
