@@ -220,5 +220,6 @@ def _environment(dataset: Dataset) -> dict[str, Any]:
             "transitions": len(dataset.train),
             "observation_size": spec.observation_size,
             "action_size": spec.action_size,
-        },
+        }
+        | ({} if dataset.held_out is None else {"held_out_episodes": dataset.held_out.episodes}),
     }
