@@ -12,7 +12,7 @@ _SEED = 0
 """The same for all runs, so that they are scored on the same episodes."""
 
 
-class HeldOut(NamedTuple):
+class HeldOutEpisodes(NamedTuple):
     """What policies are scored on: the held-out rows, and all that were recorded."""
 
     rows: Transitions
@@ -21,7 +21,7 @@ class HeldOut(NamedTuple):
     """The numbers of the held-out episodes, from 0, in order."""
 
 
-def hold_out(data: Transitions, share: float) -> tuple[Transitions, HeldOut]:
+def hold_out(data: Transitions, share: float) -> tuple[Transitions, HeldOutEpisodes]:
     """The rows to train on, and that share of the episodes, at least one, drawn by a fixed seed.
 
     Raises UserError where there are fewer than two episodes.
@@ -36,7 +36,7 @@ def hold_out(data: Transitions, share: float) -> tuple[Transitions, HeldOut]:
     number = min(max(round(share * count), 1), count - 1)
     chosen = np.sort(np.random.default_rng(_SEED).choice(count, number, replace=False))
     inside = np.isin(of_row, chosen)
-    return data.take(~inside), HeldOut(data.take(inside), data, chosen.tolist())
+    return data.take(~inside), HeldOutEpisodes(data.take(inside), data, chosen.tolist())
 
 
 def episode_numbers(data: Transitions) -> Int[np.ndarray, " n"]:

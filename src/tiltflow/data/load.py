@@ -9,7 +9,7 @@ import numpy as np
 from tiltflow.data.arrays import read_array_file
 from tiltflow.data.audit import Finding, audit_recording, refuse_errors
 from tiltflow.data.formats import Recording, layout_of, to_transitions
-from tiltflow.data.held_out import HeldOut
+from tiltflow.data.held_out import HeldOutEpisodes
 from tiltflow.data.locate import data_places, minari_inside, validation_of
 from tiltflow.data.minari_folder import read_minari
 from tiltflow.data.transitions import Transitions
@@ -25,7 +25,7 @@ class Dataset:
     checksum: str
     source: str
     findings: tuple[Finding, ...]
-    held_out: HeldOut | None = None
+    held_out: HeldOutEpisodes | None = None
     """Where there is no simulator, what policies are scored on; `train` is the rest."""
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.stats import energy_distance, wasserstein_distance
 
 from tiltflow.critics import q_value
-from tiltflow.data.held_out import HeldOut, episode_numbers, first_rows, whole_episodes
+from tiltflow.data.held_out import HeldOutEpisodes, episode_numbers, first_rows, whole_episodes
 from tiltflow.data.transitions import Transitions
 from tiltflow.evaluation.off_policy import (
     PolicyValue,
@@ -45,12 +45,12 @@ class Estimator:
     episodes; its bootstrap "replicates"; and, of the held-out episodes, under "held_out":
     matching_loss (of a flow, as a model of the held-out actions); wasserstein and energy_distance (of each
     entry of an action: the policy's at held-out states against the recorded ones); and at the last step, as
-    (value, low, high): critic_value (the critic's Q of the policy at first states, where it has the estimate's
-    discount and learned the recorded rewards) and importance_value, with importance_episodes.
+    (value, low, high): critic_value (the critic's Q of the policy at first states, where it has the discount
+    of the estimate and learned the recorded rewards) and importance_value, with importance_episodes.
     """
 
     prepared: Prepared
-    data: HeldOut
+    data: HeldOutEpisodes
     seeds: list[int]
     observe: Observe
     stop: StopFlag
