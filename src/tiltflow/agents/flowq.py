@@ -63,8 +63,7 @@ from tiltflow.guidance.guided_paths import (
     EnergySchedule,
     FixedSchedule,
     LearnedSchedule,
-    guided_path,
-    guided_velocity,
+    guided_point,
     schedule_residual,
 )
 from tiltflow.model_settings import SHARP_NOISE, CriticConfig, FlowConfig
@@ -115,22 +114,7 @@ def match_guided(
     """One step of the policy: matching of the configured reading."""
     data, energy = batch["actions"], energy_of(critic, batch, config)
     t, noise, jitter = _draw(key, data)
-    if config.reading == "path":
-        x, velocity = guided_path(
-            energy,
-            schedule,
-            data,
-            noise,
-            jitter,
-            t,
-            strength=config.strength,
-            sigma=config.sigma,
-            hessian=config.hessian,
-        )
-    else:
-        x, velocity = guided_velocity(
-            energy, schedule, data, noise, t, strength=config.strength, factor=config.velocity_factor
-        )
+    x, velocity = guided_point(config, energy, schedule, data, noise, jitter, t, strength=config.strength)
 
     def loss(flow: Flow) -> tuple[Float[Array, ""], Metrics]:
         value = jnp.mean((flow.network(x, t, batch["observations"]) - velocity) ** 2)

@@ -21,10 +21,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.flow import Flow, matching_loss, new_flow
-from tiltflow.guidance.contract import DiffusionFitConfig, FlowFitConfig, RowWeighting
+from tiltflow.guidance.contract import DiffusionFitConfig, FlowFitConfig, Outcome, RowWeighting
 from tiltflow.guidance.fit_loop import Trainer, columns_of, uniform_rows, weighted_rows
 from tiltflow.guidance.methods import register
-from tiltflow.guidance.outcome import Outcome, generative
+from tiltflow.guidance.outcome import generative
 from tiltflow.guidance.problem import Problem
 from tiltflow.optimize import Columns
 from tiltflow.settings import RowWeights
