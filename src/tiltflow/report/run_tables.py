@@ -3,7 +3,7 @@
 from typing import Any
 
 from tiltflow import words
-from tiltflow.report.glossary import TERMS, find_metric
+from tiltflow.report.glossary import find_metric, known_terms
 from tiltflow.report.record import RunContent
 from tiltflow.settings import flat
 
@@ -72,7 +72,7 @@ def _text(value: Any) -> str:
 def glossary(run: RunContent) -> dict[str, str]:
     """Every term of the page and every metric that the run logged, with its meaning."""
     others = {"success", "normalized return", "return"} - {run.task.metric, "return"}
-    return {term: meaning for term, meaning in TERMS.items() if term not in others} | {
+    return {term: meaning for term, meaning in known_terms().items() if term not in others} | {
         f"{name} ({stage.name})" if name == "loss" else name: find_metric(stage.name, name).meaning
         for stage in run.stages
         for name in stage.metrics
