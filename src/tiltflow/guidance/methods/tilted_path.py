@@ -103,7 +103,7 @@ def fit(
         moved = displaced_problem(now, energy, config.sigma, propose_key)
         share, plain = moved.ess / len(moved.points), now.ess / len(now.points)
         sizes.append(f"{share:.2%}, without displacement {plain:.2%}")
-        return train_weighted(moved, config, key, trainer, config.weights, which)
+        return train_weighted(moved, config, key, trainer, config.weights, f"generative model{which}")
 
     flow = anneal(problem, energy, config, config.anneal, key, step)
     trainer.notes.append(f"Effective share of the proposals: {'; then '.join(sizes)}.")
