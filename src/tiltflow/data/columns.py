@@ -51,6 +51,10 @@ class LogColumn(NamedTuple):
     unusable: str = ""
     """Why it cannot be read, where it cannot."""
 
+    @property
+    def is_image(self) -> bool:
+        return self.dtype in ("image", "video") or (self.dtype == "uint8" and len(self.shape) == 3)
+
     def __str__(self) -> str:
         size = "×".join(map(str, (*([] if self.rows is None else [self.rows]), *self.shape)))
         return f"{size} {self.dtype}".strip()
@@ -131,8 +135,8 @@ def stored_choice(place: Path) -> ColumnChoice:
         raise UserError(f"{file} has one of {_BOUNDS[0]} and {_BOUNDS[1]}; it needs both or none.")
     bounds = None
     if low is not None:
-        sides = [_entries(side if isinstance(side, list) else [side], str(file)) for side in (low, high)]
-        bounds = _checked_bounds(*sides, str(file))
+        low, high = (_entries(side if isinstance(side, list) else [side], str(file)) for side in (low, high))
+        bounds = _checked_bounds(low, high, str(file))
     return ColumnChoice(roles, reward, bounds)
 
 
@@ -156,7 +160,12 @@ def resolve_columns(
     for role in ROLES:
         if role not in found:
             free = {name: column for name, column in there.items() if name not in taken}
-            found[role] = _guess(role, free)
+            # The next observations are of the same columns as those that are taken.
+            alike = tuple(f"next_{name}" for name in found.get("observations", ()))
+            if role == "next_observations" and alike and (set(alike) <= free.keys() or "/" in alike[0]):
+                found[role] = alike if set(alike) <= free.keys() else ()
+            else:
+                found[role] = _guess(role, free)
             taken |= set(found[role])
     for role in _VECTORS[:2]:
         if not found[role] and role not in {fault[0] for fault in faults}:
@@ -216,7 +225,9 @@ def _guess(role: str, there: Mapping[str, LogColumn]) -> tuple[str, ...]:
     for name in _NAMES[role]:
         pattern = re.compile(rf"{re.escape(name)}([/._\[ -].*|\d+)?" if role in _VECTORS else re.escape(name))
         names = tuple(
-            column for column, what in there.items() if pattern.fullmatch(column) and not what.unusable
+            column
+            for column, what in there.items()
+            if pattern.fullmatch(column) and not what.unusable and len(what.shape) < 2
         )
         if names:
             return names

@@ -36,9 +36,11 @@ def list_log(path: Path) -> Log:
         wanted = {name: [places[name] for places in tree.parts.values()] for name in names}
         faulty = [(name, tree.shapes[place][2]) for name, places in wanted.items() for place in places]
         faults = [ArrayFault(name, fault) for name, fault in faulty if fault]
-        arrays, damage = read_hdf5_places(path, [] if faults else sum(wanted.values(), []))
-        if faults or damage:
-            return {}, faults[:1] + damage
+        if faults:
+            return {}, faults[:1]
+        arrays, damage = read_hdf5_places(path, [place for places in wanted.values() for place in places])
+        if damage:
+            return {}, damage
         return {name: [arrays[place] for place in places] for name, places in wanted.items()}, []
 
     numbers = dict(tree.numbers)

@@ -94,7 +94,8 @@ def stored_interface(data: dict[str, Any], spec: Spec, source: str) -> PolicyInt
             raise ValueError("its bounds have other sizes than an action")
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{source} is damaged: 'interface' does not describe the policy ({error}). Restore it from a copy."
+            f"{source} is damaged: 'interface' does not describe the policy ({error}). Restore it from a "
+            "copy."
         ) from error
     return PolicyInterface(observations, actions, bounds)
 

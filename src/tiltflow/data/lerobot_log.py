@@ -58,5 +58,5 @@ def _entries(feature: dict[str, Any]) -> tuple[str, ...]:
     names = feature.get("names")
     if isinstance(names, dict):
         lists = [value for value in names.values() if isinstance(value, list)]
-        names = sum(lists, []) if lists else list(names)
+        names = [name for one in lists for name in one] if lists else list(names)
     return tuple(map(str, names)) if isinstance(names, list) else ()

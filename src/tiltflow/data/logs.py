@@ -41,7 +41,6 @@ _FORMATS: tuple[tuple[str, str, bytes, tuple[str, ...]], ...] = (
     ("parquet_log", "", b"PAR1", ()),
     ("csv_log", "", b"", (".csv", ".tsv")),
 )
-LOG_SUFFIXES = (".npz", ".hdf5", ".h5", ".parquet", ".csv", ".tsv")
 
 
 def open_log(place: Path) -> Log:
@@ -61,8 +60,8 @@ def open_log(place: Path) -> Log:
         ):
             return import_module(f"tiltflow.data.{module}").list_log(place)
     raise UserError(
-        f"{place} is neither an npz nor an HDF5 file, nor Parquet, CSV or a LeRobot folder. Convert it to one "
-        "of these."
+        f"{place} is neither an npz nor an HDF5 file, nor Parquet, CSV or a LeRobot folder. Convert it to "
+        "one of these."
     )
 
 

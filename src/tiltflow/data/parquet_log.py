@@ -96,7 +96,8 @@ def _array(column: Any) -> np.ndarray:
     """The values [rows] or [rows, k] of a column. Raises ValueError for lists that differ in length."""
     types = require("pyarrow").types
     array, rows = column.combine_chunks(), len(column)
-    if not (types.is_fixed_size_list(array.type) or types.is_list(array.type) or types.is_large_list(array.type)):
+    lists = (types.is_fixed_size_list, types.is_list, types.is_large_list)
+    if not any(fits(array.type) for fits in lists):
         return array.to_numpy(zero_copy_only=False)
     if array.null_count:
         raise ValueError("a list is missing")
