@@ -41,14 +41,14 @@ def load_dataset(task: Task, path: Path | None, choice: ColumnChoice | None = No
     where the data are missing or the audit finds an error.
     """
     source = task.source
-    places = source.locate(task, path)
     if source.own:
-        return _load_own(task, path, places, choice)
+        return _load_own(task, path, choice)
     if choice not in (None, ColumnChoice()):
         raise UserError(
             "--columns, --reward and --action-bounds are for data of your own, file/NAME, not for "
             f"{task.name}."
         )
+    places = source.locate(task, path)
     held_out = validation_of(places[0]) if source.states else None
     read = [read_recording(place, source.states) for place in [*places, held_out] if place]
     findings = [finding for _, found in read for finding in found]
@@ -61,7 +61,8 @@ def load_dataset(task: Task, path: Path | None, choice: ColumnChoice | None = No
     return Dataset(train, validation, _checksum(train), ",".join(map(str, places)), tuple(findings))
 
 
-def _load_own(task: Task, path: Path | None, places: list[Path], choice: ColumnChoice | None) -> Dataset:
+def _load_own(task: Task, path: Path | None, choice: ColumnChoice | None) -> Dataset:
+    places = task.source.locate(task, path)
     own = read_own(places, choice)
     refuse_errors(own.findings)
     findings = own.findings + task.source.complete(task, own.recordings)

@@ -128,7 +128,11 @@ def _plain(columns: FileColumns, findings: list[Finding]) -> Assembled:
 
 def _audit(recordings: Sequence[Recording], known: Sequence[Finding], states: bool | None) -> list[Finding]:
     """What the audit finds that is not known of the same key of the same file."""
-    told = {(finding.file, finding.key) for finding in known if finding.level == "error"}
+    told = {
+        (finding.file, finding.key)
+        for finding in known
+        if finding.level == "error" or finding.text == _NO_REWARDS
+    }
     return [
         finding
         for file, columns in recordings
@@ -164,4 +168,4 @@ def _without_rewards(recordings: Sequence[Recording], unrewarded: Sequence[str])
         return [Finding("error", unrewarded[0], "rewards", None, text)]
     for _, columns in recordings:
         columns["rewards"] = np.zeros(len(columns["actions"]), np.float32)
-    return [Finding("warning", recordings[0].file, "rewards", None, _NO_REWARDS)]
+    return [Finding("warning", file, "rewards", None, _NO_REWARDS) for file in unrewarded]
