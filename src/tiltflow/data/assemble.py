@@ -68,7 +68,7 @@ def assemble(file: str, log: Log, choice: ColumnChoice) -> Assembled:
     findings = [Finding("note", file, None, None, text) for text in _notes(roles, columns, log)]
     signals = [
         tuple(
-            Signal(name, parts[name][0].reshape(len(parts[name][0]), -1).shape[1], log.entries.get(name, ()))
+            Signal(name, math.prod(parts[name][0].shape[1:]), log.entries.get(name, ()))
             for name in roles[role]
         )
         for role in ("observations", "actions")
