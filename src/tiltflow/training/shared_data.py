@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tiltflow.data.held_out import hold_out
+from tiltflow.data.interface import stored_interface
 from tiltflow.data.load import Dataset
 from tiltflow.data.transitions import Transitions
 from tiltflow.files import read_object, unwritable, write_json
@@ -37,7 +39,10 @@ def _write(folder: Path, dataset: Dataset) -> None:
             _save(folder / _RECORDED, dataset.held_out.recorded)
     except OSError as error:
         raise unwritable(folder, error) from error
-    write_json(folder / "data.json", {"checksum": dataset.checksum, "source": dataset.source})
+    record: dict[str, Any] = {"checksum": dataset.checksum, "source": dataset.source}
+    if dataset.interface is not None:
+        record["interface"] = dataset.interface.record()
+    write_json(folder / "data.json", record)
 
 
 def _save(folder: Path, rows: Transitions) -> None:
@@ -53,7 +58,9 @@ def read_shared_data(run: RunFolder, held_out: float) -> Dataset:
     """
     folder = run.shared_data
     record = read_object(folder / "data.json", "checksum", "source")
-    dataset = Dataset(_mapped(folder), None, record["checksum"], record["source"], ())
+    train = _mapped(folder)
+    interface = stored_interface(record, train.spec, str(folder / "data.json"))
+    dataset = Dataset(train, None, record["checksum"], record["source"], (), interface)
     if not (folder / _RECORDED).is_dir():
         return dataset
     _, scored_on = hold_out(_mapped(folder / _RECORDED), held_out)
