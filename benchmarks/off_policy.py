@@ -3,9 +3,9 @@
     tiltflow train iql --task TASK --data DATA --steps 20000 --evaluations 4 --no-play --out runs/iql
     python benchmarks/off_policy.py OUT runs/iql runs/bc ... --episodes 20
 
-Of every checkpoint that `--no-play` has kept: fitted Q evaluation on the run's own data, with its 95 % interval,
-and the discounted return of episodes that are played, from their own first states. Writes OUT.json and OUT.png,
-and prints the rank correlation. The policies were trained on all episodes, and so nothing is held out here.
+Of every checkpoint that `--no-play` has kept: fitted Q evaluation on the run's own data, with its 95 %
+interval, and the discounted return of episodes that are played, from their own first states. Writes OUT.json
+and OUT.png, and prints the rank correlation. The policies were trained on all episodes: nothing is held out.
 """
 
 import argparse
@@ -107,9 +107,8 @@ def draw(records, path, correlation):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("out", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--episodes", type=int, default=20)
@@ -121,9 +120,7 @@ def main():
     summary = {"rank_correlation": correlation, "played_inside_interval": float(inside), "policies": records}
     given.out.with_suffix(".json").write_text(json.dumps(summary, indent=1))
     draw(records, given.out.with_suffix(".png"), correlation)
-    print(
-        f"{len(records)} policies: rank correlation {correlation:.3f}; played inside the interval: {inside:.0%}"
-    )
+    print(f"{len(records)} policies: rank correlation {correlation:.3f}; {inside:.0%} inside their interval")
 
 
 if __name__ == "__main__":
