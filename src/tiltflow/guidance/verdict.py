@@ -9,6 +9,7 @@ Both limits are ours. Distances are in the standardised units of the networks. W
 distance has a wide floor, so that much passes: with fewer than 20 held out nothing is said.
 """
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax
@@ -28,7 +29,8 @@ _FAR, _NEAR = 2.0, 0.5
 Label = Literal["fine", "under-fitted", "memorised", "not judged"]
 
 
-class HeldOut(NamedTuple):
+@dataclass(frozen=True)
+class HeldOut:
     """Rows that were kept from training, in the units of the data."""
 
     points: Float[np.ndarray, "m d"]
