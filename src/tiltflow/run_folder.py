@@ -187,6 +187,11 @@ class RunFolder:
         parts = [self.group(seeds).read_actions() for seeds in groups]
         self.write_actions(parts[0]["data"], np.concatenate([part["policy"] for part in parts]))
 
+    def reopen(self) -> None:
+        """Take back that a run here is trained and played to its end."""
+        for file in (self.result_file, self.actions_file):
+            file.unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Remove what is left of an attempt that came to no checkpoint: it may be of other settings."""
         shutil.rmtree(self.path / "seeds", ignore_errors=True)

@@ -26,6 +26,10 @@ _PRESET_HELP = (
     "diffusion-ql)."
 )
 _STEPS_HELP = "Gradient steps in all stages together."
+_EVALUATIONS_HELP = (
+    "Evaluations of the policy in its last stage, equally spaced, at most one a chunk, the last one at its "
+    "end; another one at the end of an earlier stage that changes the policy."
+)
 _RESUME_HELP = "Continue this run from its last checkpoint; takes no other option but --data."
 
 
@@ -142,10 +146,12 @@ def _peek(arguments: Sequence[str]) -> tuple[int | None, dict[str, str]]:
 def _form(algorithm: str, preset: Preset, name: str) -> Any:
     """What the parser reads: TrainConfig with this algorithm's own config under --set, --preset and --out."""
     agent, steps = preset.config, preset.steps or TrainConfig.steps
+    evaluations = preset.evaluations or TrainConfig.evaluations
     return _extended(
         ("algorithm", _hidden(str), algorithm),
         ("agent", _argument(type(agent), name="set"), agent),
         ("steps", _argument(Count, help=_STEPS_HELP), steps),
+        ("evaluations", _argument(Count, help=_EVALUATIONS_HELP), evaluations),
         ("preset", _argument(str, metavar="{" + ",".join(PRESETS) + "}", help=_PRESET_HELP), name),
         ("out", _argument(Path | None, metavar="RUN", help=_OUT_HELP), None),
     )
