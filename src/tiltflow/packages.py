@@ -18,6 +18,8 @@ EXTRAS = {
     "pyarrow": "tables",
     "matplotlib": "plots",
     "jinja2": "plots",
+    "tensorboardX": "tensorboard",
+    "wandb": "wandb",
 }
 
 
