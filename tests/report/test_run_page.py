@@ -52,6 +52,21 @@ def test_the_page_can_be_read_without_seeing_it(page):
     assert_readable_unseen(page)
 
 
+def test_each_evaluation_says_which_beta_its_policy_had(page_of, finished_run):
+    text = page_of("finished").text
+    assert "β of the points: 0.25, 0.25, 0.5, 0.5, 0.5, 0.75, 0.75, 1, 1, 1." in text
+    assert "success at β = 1, mean of 3 seeds" in text
+    assert read_run(finished_run).scored_betas == [1.0]
+    assert "β of the points" not in page_of("bc").text
+
+
+def test_one_seed_is_not_spoken_of_as_several(page_of):
+    text = page_of("unfinished").text
+    assert "95 % interval of this one training" in text
+    for words in ("mean over seeds", "IQM over seeds", "std between seeds"):
+        assert words not in text[: text.index("Glossary", 600)]
+
+
 def test_every_metric_that_is_shown_is_explained(page):
     assert "No description." not in page.text
     for name in re.findall(r"logged as (\w+)", page.text):
