@@ -26,7 +26,7 @@ FLOORS = (
     ("run_folder",),
     ("report",),
     ("training", "figures2d"),
-    ("benchmark",),
+    ("benchmark", "serving"),
     ("cli", "__main__"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

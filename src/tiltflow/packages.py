@@ -17,6 +17,10 @@ EXTRAS = {
     "ogbench": "ogbench",
     "matplotlib": "plots",
     "jinja2": "plots",
+    "websockets": "serve",
+    "msgpack": "serve",
+    "jax2onnx": "onnx",
+    "onnxruntime": "onnx",
 }
 
 

@@ -55,9 +55,9 @@ class RunFolder:
         label = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]}-{seeds[-1]}"
         return RunFolder(self.path / "seeds" / label)
 
-    def exported_policy(self, seed: int) -> Path:
-        """The file of a policy that needs JAX alone."""
-        return self.path / f"policy-{seed}.stablehlo"
+    def exported_policy(self, seed: int, suffix: str) -> Path:
+        """The file of a policy that is taken elsewhere."""
+        return self.path / f"policy-{seed}.{suffix}"
 
     @property
     def holds_run(self) -> bool:
