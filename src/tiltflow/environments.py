@@ -11,6 +11,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float
 
+from tiltflow.data.interface import ActionBounds
 from tiltflow.errors import UserError, nearest
 from tiltflow.packages import require
 from tiltflow.tasks import Task
@@ -23,10 +24,13 @@ _Action = Float[np.ndarray, " a"]
 class Environment:
     """One environment with actions in [−1, 1], flat float32 observations and the horizon of its task.
 
-    What happens is a function of the seed given to `reset` and of the actions after it.
+    What happens is a function of the seed given to `reset` and of the actions after it. By `bounds`, what ±1
+    means is said in the environment's units; otherwise it means the environment's own bounds.
     """
 
-    def __init__(self, environment: Any, horizon: int, draws_globally: bool):
+    def __init__(
+        self, environment: Any, horizon: int, draws_globally: bool, bounds: ActionBounds | None = None
+    ):
         self._environment = environment
         self._horizon = horizon
         self._draws_globally = draws_globally
@@ -39,8 +43,15 @@ class Environment:
                 f"{environment} has the action space {space}; only continuous actions with finite bounds "
                 "can be used."
             )
-        self._low, self._high = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
+        self._own = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
         self.action_size = int(np.prod(space.shape))
+        if bounds is not None and len(bounds[0]) != self.action_size:
+            raise UserError(
+                f"The data have actions of {len(bounds[0])} entries, {environment} of {self.action_size}."
+            )
+        self._low, self._high = self._own
+        if bounds is not None:
+            self._low, self._high = (np.reshape(side, space.shape) for side in bounds)
 
     def reset(self, seed: int) -> _Observation:
         """Start the episode of that seed and return its first observation."""
@@ -55,6 +66,8 @@ class Environment:
         """Take one action: observation, reward, terminated, truncated (horizon reached), success now."""
         clipped = np.clip(np.asarray(action, np.float64).reshape(self._low.shape), -1.0, 1.0)
         scaled = self._low + (clipped + 1.0) / 2.0 * (self._high - self._low)
+        if self._low is not self._own[0]:
+            scaled = np.clip(scaled, *self._own)
         lend = lend_global_random(self._random) if self._draws_globally else contextlib.nullcontext()
         with lend:
             observation, reward, terminated, truncated, info = self._environment.step(scaled)
@@ -84,16 +97,17 @@ def lend_global_random(random: np.random.RandomState) -> Iterator[None]:
         np.random.set_state(outside)
 
 
-def make_environment(task: Task, data: Path | None = None) -> Environment:
+def make_environment(task: Task, data: Path | None = None, bounds: ActionBounds | None = None) -> Environment:
     """Build the evaluation environment of a task; `data` is where a Minari data set lies.
 
+    `bounds` are what ±1 means in the actions of own data, the environment's units.
     Raises UserError where the library is not installed or the task names no environment.
     """
     environment = task.source.environment(task, data)
     chosen = task.source.open_task is not None
     own_limit = getattr(environment.spec, "max_episode_steps", None) if chosen else None
     draws_globally = chosen or "teleport" in task.environment
-    return Environment(environment, own_limit or task.horizon, draws_globally)
+    return Environment(environment, own_limit or task.horizon, draws_globally, bounds)
 
 
 def import_robotics() -> ModuleType:

@@ -62,6 +62,23 @@ def read_npz(path: Path, keys: Sequence[str] | None = None) -> tuple[dict[str, n
     return arrays, faults
 
 
+def list_npz(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """The shape and type that the header of each array declares; nothing of what cannot be read."""
+    listed = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                try:
+                    with archive.open(info) as member:
+                        shape, _, kind = _header(member)
+                except Exception:
+                    continue
+                listed[info.filename.removesuffix(".npy")] = shape, kind
+    except Exception:
+        return {}
+    return listed
+
+
 def load_npz(path: Path, *keys: str) -> dict[str, np.ndarray]:
     """All arrays of a file that must have these. Raises UserError naming the file and what is wrong."""
     if not path.is_file():

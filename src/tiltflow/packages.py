@@ -15,6 +15,7 @@ EXTRAS = {
     "h5py": "d4rl",
     "minari": "d4rl",
     "ogbench": "ogbench",
+    "pyarrow": "tables",
     "matplotlib": "plots",
     "jinja2": "plots",
     "websockets": "serve",

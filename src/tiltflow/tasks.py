@@ -70,6 +70,8 @@ class DataSource:
     """The task of any data set with any environment, whose own limit is the horizon where it has one."""
     states: bool = False
     """Whether its files hold states without rewards, as OGBench's do, with NAME-val.npz beside NAME.npz."""
+    own: bool = False
+    """Whether its files are the user's own, with columns of any name and actions of any bounds."""
     complete: Callable[[Task, "list[Recording]"], "list[Finding]"] = lambda task, recordings: []
     """Adds to the columns of each file what the task needs, or takes away; what there is to say of it."""
     collection: Callable[[Task], Collection | None] = lambda task: None

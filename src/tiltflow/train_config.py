@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Annotated, Any
 
 from tiltflow.agents.registry import find_algorithm
+from tiltflow.data.columns import ColumnChoice, column_choice
 from tiltflow.errors import UserError, nearest
 from tiltflow.settings import Bounds, Count, DataPlace, Parallel, check, field_types
 
@@ -22,6 +23,14 @@ class TrainConfig:
     """File or folder of the data set; without it the source's own folder is searched."""
     env: str | None = None
     """Gymnasium id of the environment of a `file/…` task."""
+    columns: str | None = None
+    """Which columns of own data are what, where their names do not tell: ROLE=COLUMN[+COLUMN …], separated by
+    commas, as in observations=obs/pos+obs/grip,actions=act_*,rewards=r,terminations=done."""
+    reward: str | None = None
+    """What stands for the rewards of own data: a column, `success`, or a goal such as "distance<0.05"."""
+    action_bounds: str | None = None
+    """The lowest and the highest action of own data, each one number or one of every entry: -2 2, or
+    -1,-2 1,2. Without it they come from the data."""
     seeds: Count = 1
     """Number of seeds: seed, seed + 1, …"""
     seed: Annotated[int, Bounds(0, 2**32)] = 0
@@ -54,11 +63,16 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        self.column_choice()
         if self.seed > 2**32 - self.seeds:
             raise UserError(f"seed = {self.seed}: it must be at most 2³² − seeds.")
         kind = _settings_of(self.algorithm)
         if not isinstance(self.agent, kind):
             raise UserError(f"agent = {self.agent!r}: it must be a {kind.__name__}, for {self.algorithm}.")
+
+    def column_choice(self) -> ColumnChoice:
+        """What the config says of the columns of own data."""
+        return column_choice(self.columns, self.reward, self.action_bounds)
 
     @property
     def seed_numbers(self) -> list[int]:

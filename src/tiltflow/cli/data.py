@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from tiltflow.cli.bars import progress_bar
+from tiltflow.cli.column_options import ColumnOptions, join_action_bounds
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import UserError
 from tiltflow.tasks import find_task, list_tasks
@@ -35,11 +36,12 @@ class DataList:
 
 
 @dataclass(frozen=True)
-class DataInfo:
+class DataInfo(ColumnOptions):
     """Describe a file's columns, or the transitions of a task: sizes, episodes, ranges, returns."""
 
     what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATH|TASK")]
-    """An npz or HDF5 file, a folder of them, or the name of a task."""
+    """A file (npz, HDF5, Parquet, CSV), a folder or pattern of them, a data set of LeRobot or Minari, or the
+    name of a task."""
 
     data: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """With a task: the file or folder of its data; without it the default folders are searched."""
@@ -47,14 +49,14 @@ class DataInfo:
     def run(self) -> None:
         """Print the description and the findings of the audit."""
         path = Path(self.what)
-        if path.exists() and self.data is None:
+        if self.data is None and (path.exists() or "/" not in self.what or path.suffix or "*" in self.what):
             self._run_files(path)
             return
         from tiltflow.data.describe import describe
         from tiltflow.data.load import load_dataset
 
         task = find_task(self.what)
-        dataset = load_dataset(task, self.data)
+        dataset = load_dataset(task, self.data, self.choice())
         lines = [("task", task.name), ("source", dataset.source), *describe(dataset.train, task)]
         if dataset.validation is not None:
             lines.append(("validation transitions", f"{len(dataset.validation):,}"))
@@ -65,29 +67,57 @@ class DataInfo:
     def _run_files(self, path: Path) -> None:
         from tiltflow.data.describe import describe_path
 
-        for name, lines in describe_path(path):
+        for name, lines in describe_path(path, self.choice()):
             print(name)
             print_table(("", ""), [(f"  {key}", value) for key, value in lines])
 
 
 @dataclass(frozen=True)
-class DataAudit:
+class DataDescribe(ColumnOptions):
+    """Say which columns a file of own data has and which is taken for what; --write keeps that beside it.
+
+    What names and shapes do not tell is to be said: in the file that is written, or by the options.
+    """
+
+    path: tyro.conf.Positional[Path]
+    """A file (npz, HDF5, Parquet, CSV), a folder or pattern of them, or a LeRobot data set."""
+
+    write: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write it to PATH.columns.toml, in a folder to columns.toml, which every verb reads from then on."""
+
+    def run(self) -> None:
+        """Print the columns, the guess and what could not be guessed."""
+        from tiltflow.data.guess import guess_choice
+
+        guess = guess_choice(self.path, self.choice())
+        print_table(("column", "shape", "taken for"), guess.rows)
+        print(f"\n{guess.text}", end="")
+        for question in guess.questions:
+            print(f"open: {question}")
+        if self.write:
+            print(f"written: {guess.write()}")
+
+
+@dataclass(frozen=True)
+class DataAudit(ColumnOptions):
     """Check data for NaN, actions out of bounds, wrong lengths, damage and more; exit code 2 on errors."""
 
     path: tyro.conf.Positional[Path]
-    """An npz or HDF5 file, a folder of them, a list A,B,… or the folder of a Minari data set."""
+    """A file (npz, HDF5, Parquet, CSV), a folder or pattern of them, a list A,B,…, or a LeRobot or Minari
+    data set."""
 
     def run(self) -> None:
         """Print every finding. Raises UserError where one is an error."""
         from tiltflow.data.load import audit_path
 
-        findings = audit_path(self.path)
+        findings = audit_path(self.path, self.choice())
         for finding in findings:
             print(f"{finding.level}: {finding}")
         errors = sum(finding.level == "error" for finding in findings)
         if errors:
             raise UserError(f"{self.path} cannot be used: {errors} error(s) found.")
-        print(f"{self.path}: no errors, {len(findings)} warning(s).")
+        warnings = sum(finding.level == "warning" for finding in findings)
+        print(f"{self.path}: no errors, {warnings} warning(s).")
 
 
 @dataclass(frozen=True)
@@ -119,14 +149,15 @@ class DataCollect:
         print(path)
 
 
-def parse(arguments: Sequence[str]) -> DataList | DataInfo | DataAudit | DataCollect:
+def parse(arguments: Sequence[str]) -> DataList | DataInfo | DataDescribe | DataAudit | DataCollect:
     """Read the arguments behind `tiltflow data`."""
     return tyro.cli(
         Annotated[DataList, tyro.conf.subcommand("list")]  # type: ignore[arg-type]
         | Annotated[DataInfo, tyro.conf.subcommand("info")]
+        | Annotated[DataDescribe, tyro.conf.subcommand("describe")]
         | Annotated[DataAudit, tyro.conf.subcommand("audit")]
         | Annotated[DataCollect, tyro.conf.subcommand("collect")],
         prog="tiltflow data",
         description="List, describe, check and collect data sets.",
-        args=arguments,
+        args=join_action_bounds(arguments),
     )

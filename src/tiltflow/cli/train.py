@@ -11,6 +11,7 @@ import tyro
 
 from tiltflow.agents.presets import Preset
 from tiltflow.agents.registry import PRESETS, find_algorithm, known_algorithms, named_preset
+from tiltflow.cli.column_options import join_action_bounds
 from tiltflow.cli.results import describe_run
 from tiltflow.errors import UserError
 from tiltflow.run_folder import RunFolder
@@ -81,6 +82,7 @@ def parse(arguments: Sequence[str]) -> Train | Resume:
     their defaults. Raises UserError for an unknown algorithm or preset, SystemExit for bad usage.
     """
     arguments = ["--play=False" if argument == "--no-play" else argument for argument in arguments]
+    arguments = join_action_bounds(arguments)
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
         return tyro.cli(Resume, prog=_PROGRAM, args=arguments)
     place, given = _peek(arguments)

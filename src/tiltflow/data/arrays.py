@@ -12,7 +12,7 @@ from tiltflow.npz import ArrayFault, read_npz
 from tiltflow.packages import require
 
 # Every key that any of the formats uses; others (infos/…, metadata) are left unread.
-_KEYS = (
+ARRAY_KEYS = (
     "observations", "actions", "rewards", "next_observations", "terminations", "ends", "terminals",
     "timeouts", "qpos", "qvel", "button_states",
 )  # fmt: skip
@@ -28,9 +28,9 @@ def read_array_file(path: Path) -> tuple[dict[str, np.ndarray], list[Finding]]:
     with path.open("rb") as file:
         start = file.read(8)
     if start.startswith(b"PK"):
-        arrays, faults = read_npz(path, _KEYS)
+        arrays, faults = read_npz(path, ARRAY_KEYS)
     elif start == b"\x89HDF\r\n\x1a\n":
-        arrays, faults = read_hdf5(path, _KEYS)
+        arrays, faults = read_hdf5(path, ARRAY_KEYS)
     else:
         arrays, faults = {}, [ArrayFault(None, "is neither an npz nor an HDF5 file.")]
     return arrays, [Finding("error", str(path), key, None, text) for key, text in faults]

@@ -9,16 +9,19 @@ import numpy as np
 from tiltflow.data.formats import REQUIRED, FileColumns, Layout
 from tiltflow.errors import UserError
 
-_Level = Literal["error", "warning"]
+_Level = Literal["error", "warning", "note"]
 
 # Rounding in the recording policy; anything beyond is another action space.
-_ACTION_TOLERANCE = 1e-3
+ACTION_TOLERANCE = 1e-3
 FLAGS = ("terminations", "ends", "terminals", "timeouts")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault of a data set. Errors stop a load; warnings are shown and kept with the run."""
+    """One fault of a data set. Errors stop a load; warnings are shown and kept with the run.
+
+    A note is no fault: it says how the data were read.
+    """
 
     level: _Level
     file: str
@@ -113,10 +116,10 @@ def _audit_actions(file: str, actions: np.ndarray) -> list[Finding]:
     worst = float(excess.max())
     if worst <= 0:
         return []
-    row = _first_row(excess > (_ACTION_TOLERANCE if worst > _ACTION_TOLERANCE else 0))
+    row = _first_row(excess > (ACTION_TOLERANCE if worst > ACTION_TOLERANCE else 0))
     count = int((excess > 0).any(axis=1).sum())
     where = f"{count} rows have actions outside [−1, 1]; the largest is {worst + 1:.7g} in size"
-    if worst > _ACTION_TOLERANCE:
+    if worst > ACTION_TOLERANCE:
         text = f"{where}. Scale (or clip) the actions to [−1, 1]; the environment's bounds are mapped to ±1."
         return [Finding("error", file, "actions", row, text)]
     return [Finding("warning", file, "actions", row, f"{where}: clipped.")]

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tiltflow.data.audit import Finding
-from tiltflow.data.formats import FileColumns, layout_of, to_transitions
-from tiltflow.data.load import read_recording
+from tiltflow.data.columns import ColumnChoice
+from tiltflow.data.formats import layout_of, to_transitions
+from tiltflow.data.load import join_parts
 from tiltflow.data.locate import data_places
+from tiltflow.data.own import read_own
 from tiltflow.data.transitions import Transitions
+from tiltflow.errors import UserError
 from tiltflow.tasks import Task
 
 Lines = list[tuple[str, str]]
@@ -35,23 +37,37 @@ def describe(data: Transitions, task: Task | None = None) -> Lines:
     return lines
 
 
-def describe_path(path: Path) -> list[tuple[str, Lines]]:
-    """For each file of a path, or a Minari folder: its keys, transitions (if it has rewards) and faults."""
-    read = [(place, *read_recording(place)) for place in data_places(path)]
-    return [(str(place), _describe_columns(columns, found)) for place, (_, columns), found in read]
+def describe_path(path: Path, choice: ColumnChoice | None = None) -> list[tuple[str, Lines]]:
+    """For each file of a path, or a data set: its keys, transitions (if it has rewards) and faults.
+
+    More than three files are described as one. Raises UserError where there is none.
+    """
+    places = data_places(path)
+    missing = [place for place in places if not place.exists()]
+    if missing or not places:
+        what = f"There is no file {missing[0]}" if missing else f"{path} holds no data"
+        raise UserError(f"{what}, and no task of that name. Give a file, a folder or a task.")
+    groups = [places] if len(places) > 3 else [[place] for place in places]
+    return [
+        (f"{path} ({len(group)} files)" if len(group) > 1 else str(group[0]), _describe_group(group, choice))
+        for group in groups
+    ]
 
 
-def _describe_columns(columns: FileColumns, findings: list[Finding]) -> Lines:
+def _describe_group(places: list[Path], choice: ColumnChoice | None) -> Lines:
+    own = read_own(places, choice, states=None)
+    columns = own.recordings[0].columns if own.recordings else {}
     lines = [
         (key, f"{'×'.join(map(str, column.shape))} {column.dtype}, {_range(column)}")
-        for key, column in columns.items()
+        for key, column in (columns.items() if len(places) == 1 else ())
     ]
-    if not any(finding.level == "error" for finding in findings):
+    if not any(finding.level == "error" for finding in own.findings):
         if layout_of(columns) == "states":
             lines.append(("episodes", f"{int(columns['terminals'].sum()):,}"))
         else:
-            lines += describe(to_transitions(columns, None, horizon=len(columns["rewards"])))
-    return lines + [(finding.level, str(finding)) for finding in findings]
+            longest = sum(len(columns["rewards"]) for _, columns in own.recordings)
+            lines += describe(join_parts([to_transitions(c, None, longest) for _, c in own.recordings]))
+    return lines + [(finding.level, str(finding)) for finding in own.findings]
 
 
 def episodes(data: Transitions) -> tuple[np.ndarray, np.ndarray]:

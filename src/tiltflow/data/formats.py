@@ -1,4 +1,4 @@
-"""The three layouts of columns, told apart by their keys, and how each becomes transitions."""
+"""The layouts of columns, told apart by their keys, and how each becomes transitions."""
 
 from typing import Literal, NamedTuple
 
@@ -7,12 +7,14 @@ import numpy as np
 from tiltflow.data.transitions import Transitions
 
 FileColumns = dict[str, np.ndarray]
-Layout = Literal["transitions", "steps", "states"]
+Layout = Literal["transitions", "rows", "steps", "states"]
 
-# transitions: our own. steps: D4RL. states: OGBench, without rewards, or with those of one task in columns
+# transitions: our own. rows: ours without successors. steps: D4RL. states: OGBench, without rewards, or with
+# those of one task in columns
 # `rewards` and `terminations`.
 REQUIRED: dict[Layout, tuple[str, ...]] = {
     "transitions": ("observations", "actions", "rewards", "next_observations", "terminations", "ends"),
+    "rows": ("observations", "actions", "rewards", "terminations", "ends"),
     "steps": ("observations", "actions", "rewards", "terminals"),
     "states": ("observations", "actions", "terminals"),
 }
@@ -34,6 +36,8 @@ def layout_of(columns: FileColumns, states: bool | None = None) -> Layout:
     """The layout that the keys suggest; `states` says whether it is that of OGBench, where this is known."""
     if states or (states is None and has_rewards(columns)):
         return "states"
+    if {"terminations", "ends"} <= columns.keys() and not {"terminals", "next_observations"} & columns.keys():
+        return "rows"
     if not has_rewards(columns) and ("terminations" in columns or "ends" in columns):
         return "transitions"
     if states is None and "qpos" in columns and "rewards" not in columns:
@@ -46,6 +50,8 @@ def to_transitions(columns: FileColumns, states: bool | None, horizon: int) -> T
     match layout_of(columns, states):
         case "transitions":
             return from_transitions(columns)
+        case "rows":
+            return from_rows(columns)
         case "steps":
             return from_steps(columns, horizon)
         case "states":
@@ -56,6 +62,23 @@ def from_transitions(columns: FileColumns) -> Transitions:
     """Our own layout: the columns as they are, but that the last row ends an episode."""
     *rest, ends = (columns[key] for key in REQUIRED["transitions"])
     return _transitions(*rest, np.append(ends[:-1], True))
+
+
+def from_rows(columns: FileColumns) -> Transitions:
+    """Our own layout without `next_observations`: the next row supplies them.
+
+    An episode's last row has none. It is kept where it is a true end, where the value of the next state does
+    not count, and dropped otherwise.
+    """
+    last = np.append(columns["ends"][:-1], True).astype(bool)
+    rows = np.flatnonzero(~last | columns["terminations"].astype(bool))
+    following = np.where(last[rows], rows, np.minimum(rows + 1, len(last) - 1))
+    # The row that is now the last one of its episode ends it.
+    episode = np.append(0, np.cumsum(last)[:-1])[rows]
+    ends = np.append(episode[1:] != episode[:-1], True)
+    kept = [columns[key][rows] for key in ("observations", "actions", "rewards")]
+    after = columns["observations"][following]
+    return _transitions(*kept, after, columns["terminations"][rows], ends)
 
 
 def from_steps(columns: FileColumns, horizon: int) -> Transitions:

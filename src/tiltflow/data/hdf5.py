@@ -4,9 +4,10 @@ An HDF5 file can name other files to read from (external storage, external links
 declare arrays of any size that it does not store (fill values). All of these are refused, and soft links too.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,6 +42,95 @@ def read_hdf5(path: Path, keys: Sequence[str]) -> tuple[dict[str, np.ndarray], l
     except Exception as error:  # whatever the library throws, the file is what it cannot read
         return {}, [ArrayFault(None, f"is cut off or damaged ({error}). Copy or make it again.")]
     return arrays, faults
+
+
+class Hdf5Tree(NamedTuple):
+    """The arrays of a file, of the whole (one part, called "") or of each of its groups of an episode."""
+
+    parts: dict[str, dict[str, str]]
+    """part -> name of an array within it -> where it is in the file."""
+    shapes: dict[str, tuple[tuple[int, ...], np.dtype, str]]
+    """Of each place: shape, type, and why it cannot be read, if it cannot."""
+    numbers: dict[str, np.ndarray]
+    """The numbers that stand as attributes at the root or above the episodes."""
+
+
+def list_hdf5(path: Path) -> Hdf5Tree:
+    """Everything that lies in the file itself, without reading the arrays.
+
+    Groups that are numbered, as `demo_0`, `demo_1`, … are, at the root or in a group of it, are episodes.
+    Raises UserError where the file is damaged or h5py is missing.
+    """
+    h5py = require("h5py")
+    shapes: dict[str, tuple[tuple[int, ...], np.dtype, str]] = {}
+    try:
+        with h5py.File(path, "r") as file:
+            above, episodes = _numbered_groups(h5py, file)
+            roots = {group.name: group for group in episodes} or {"": file}
+            parts = {name: _arrays_below(h5py, group, shapes) for name, group in roots.items()}
+            numbers = {
+                key: np.atleast_1d(value)
+                for group in (file, above)
+                for key, value in group.attrs.items()
+                if np.asarray(value).dtype.kind in "fiu"
+            }
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path} is cut off or damaged ({error}). Copy or make it again.") from error
+    return Hdf5Tree(parts, shapes, numbers)
+
+
+def read_hdf5_places(path: Path, places: Sequence[str]) -> tuple[dict[str, np.ndarray], list[ArrayFault]]:
+    """The arrays at these places of a tree that `list_hdf5` has walked, and what is wrong with the file."""
+    try:
+        with require("h5py").File(path, "r") as file:
+            if fault := excess(sum(_bytes(file[place]) for place in places), path.stat().st_size):
+                return {}, [ArrayFault(None, fault)]
+            return {place: _values(file[place]) for place in places}, []
+    except UserError:
+        raise
+    except Exception as error:
+        return {}, [ArrayFault(None, f"is cut off or damaged ({error}). Copy or make it again.")]
+
+
+def _numbered_groups(h5py: Any, file: Any) -> tuple[Any, list[Any]]:
+    """The group that holds numbered groups, in the order of their numbers, and these; or the file, none."""
+    for group in [file, *_groups(h5py, file).values()]:
+        numbered = {
+            int(match[1]): inner
+            for name, inner in _groups(h5py, group).items()
+            if (match := re.search(r"(\d{1,18})$", name))
+        }
+        if numbered:
+            return group, [numbered[number] for number in sorted(numbered)]
+    return file, []
+
+
+def _groups(h5py: Any, group: Any) -> dict[str, Any]:
+    inner = {name: group[name] for name in group if not _link_fault(group, name)}
+    return {name: thing for name, thing in inner.items() if isinstance(thing, h5py.Group)}
+
+
+def _arrays_below(h5py: Any, root: Any, shapes: dict) -> dict[str, str]:
+    """name -> place of the arrays below a group, adding their shapes; links are not followed."""
+    places, seen, waiting = dict[str, str](), set[int](), [("", root)]
+    while waiting:
+        prefix, group = waiting.pop(0)
+        for name in group:
+            if _link_fault(group, name):
+                continue
+            thing = group[name]
+            address = h5py.h5o.get_info(thing.id).addr
+            if address in seen:
+                continue
+            seen.add(address)
+            if isinstance(thing, h5py.Group):
+                waiting.append((f"{prefix}{name}/", thing))
+            elif isinstance(thing, h5py.Dataset):
+                places[prefix + name] = thing.name
+                shapes[thing.name] = (thing.shape or (), thing.dtype, _array_fault(thing))
+    return places
 
 
 def check_hdf5(path: Path) -> None:

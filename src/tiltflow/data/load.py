@@ -8,10 +8,14 @@ import numpy as np
 
 from tiltflow.data.arrays import read_array_file
 from tiltflow.data.audit import Finding, audit_recording, refuse_errors
+from tiltflow.data.columns import ColumnChoice
 from tiltflow.data.formats import Recording, layout_of, to_transitions
-from tiltflow.data.locate import data_places, minari_inside, validation_of
+from tiltflow.data.interface import PolicyInterface
+from tiltflow.data.locate import LOG_SUFFIXES, data_places, minari_inside, validation_of
 from tiltflow.data.minari_folder import read_minari
+from tiltflow.data.own import read_own
 from tiltflow.data.transitions import Transitions
+from tiltflow.errors import UserError
 from tiltflow.tasks import Task
 
 
@@ -24,15 +28,27 @@ class Dataset:
     checksum: str
     source: str
     findings: tuple[Finding, ...]
+    interface: PolicyInterface | None = None
+    """What observations and actions are called and what ±1 means, where the data are the user's own."""
+    rewarded: bool = True
+    """Whether there are rewards; otherwise they are all 0, and only cloning makes sense."""
 
 
-def load_dataset(task: Task, path: Path | None) -> Dataset:
+def load_dataset(task: Task, path: Path | None, choice: ColumnChoice | None = None) -> Dataset:
     """Load the data of a task from a file or folder, or from the default folders.
 
-    Raises UserError naming file, key and row where the data are missing or the audit finds an error.
+    `choice` says which columns of the user's own data are what. Raises UserError naming file, key and row
+    where the data are missing or the audit finds an error.
     """
     source = task.source
     places = source.locate(task, path)
+    if source.own:
+        return _load_own(task, path, places, choice)
+    if choice not in (None, ColumnChoice()):
+        raise UserError(
+            "--columns, --reward and --action-bounds are for data of your own, file/NAME, not for "
+            f"{task.name}."
+        )
     held_out = validation_of(places[0]) if source.states else None
     read = [read_recording(place, source.states) for place in [*places, held_out] if place]
     findings = [finding for _, found in read for finding in found]
@@ -40,9 +56,22 @@ def load_dataset(task: Task, path: Path | None) -> Dataset:
     recordings = [recording for recording, _ in read]
     findings += source.complete(task, recordings)
     parts = [to_transitions(columns, source.states, task.horizon) for _, columns in recordings]
-    train = _join(parts[: len(places)], equally="medium-expert" in task.dataset)
+    train = join_parts(parts[: len(places)], equally="medium-expert" in task.dataset)
     validation = parts[-1] if held_out else None
     return Dataset(train, validation, _checksum(train), ",".join(map(str, places)), tuple(findings))
+
+
+def _load_own(task: Task, path: Path | None, places: list[Path], choice: ColumnChoice | None) -> Dataset:
+    own = read_own(places, choice)
+    refuse_errors(own.findings)
+    findings = own.findings + task.source.complete(task, own.recordings)
+    parts = [to_transitions(columns, False, task.horizon) for _, columns in own.recordings]
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        raise UserError(f"The data {path or places[0]} hold no row that has a next one: no transition.")
+    train = join_parts(parts)
+    source = str(path or places[0])
+    return Dataset(train, None, _checksum(train), source, tuple(findings), own.interface, own.rewarded)
 
 
 def read_recording(place: Path, states: bool | None = None) -> tuple[Recording, list[Finding]]:
@@ -61,15 +90,16 @@ def read_recording(place: Path, states: bool | None = None) -> tuple[Recording, 
     return Recording(file, columns), findings
 
 
-def audit_path(path: Path) -> list[Finding]:
+def audit_path(path: Path, choice: ColumnChoice | None = None) -> list[Finding]:
     """Everything that is wrong with the data of a path, errors included, without raising them."""
     places = data_places(path)
     if not places:
-        return [Finding("error", str(path), None, None, "the folder holds no npz or HDF5 files.")]
-    return [finding for place in places for finding in read_recording(place)[1]]
+        text = f"holds no files that are read ({', '.join(LOG_SUFFIXES)})."
+        return [Finding("error", str(path), None, None, text)]
+    return read_own(places, choice, states=None).findings
 
 
-def _join(parts: list[Transitions], equally: bool) -> Transitions:
+def join_parts(parts: list[Transitions], equally: bool = False) -> Transitions:
     """All rows of the parts, or the first ones, equally many of each; a cut ends an episode."""
     if len(parts) == 1:
         return parts[0]

@@ -1,12 +1,17 @@
 """Where data lie: files by the names of their data sets, and Minari's folders. Standard library only."""
 
+import glob
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from tiltflow.errors import UserError, nearest
 from tiltflow.tasks import Task, collectable
 
 _SUFFIXES = (".npz", ".hdf5", ".h5")
+LOG_SUFFIXES = (*_SUFFIXES, ".parquet", ".csv", ".tsv")
+"""What the names of files end in that are read."""
 
 
 def data_folder() -> Path:
@@ -50,12 +55,48 @@ def minari_inside(path: Path) -> Path | None:
 
 
 def data_places(path: Path) -> list[Path]:
-    """What a path means: a Minari data set, the npz and HDF5 files of a folder, or those of a list A,B,…."""
-    if minari_inside(path):
+    """What a path means: a Minari or LeRobot data set, the files of a folder or pattern, or a list A,B,….
+
+    Numbers in names count as numbers: episode_2 comes before episode_10.
+    """
+    if minari_inside(path) or (path / "meta" / "info.json").is_file():
         return [path]
     if path.is_dir():
-        return sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES)
+        return _in_order(p for p in path.iterdir() if p.suffix.lower() in LOG_SUFFIXES and p.is_file())
+    if not path.exists() and set("*?[") & set(str(path)):
+        return _in_order(Path(name) for name in glob.glob(str(path), recursive=True))
     return [Path(part) for part in str(path).split(",")]
+
+
+def locate_own(task: Task, path: Path | None) -> list[Path]:
+    """The files of a user's own data: what `data_places` makes of `path`, or the file NAME of a folder.
+
+    Raises UserError where there are none.
+    """
+    if path is None or (path.is_dir() and _named(task, path)):
+        return locate_files(task, path)
+    places = data_places(path)
+    if not places:
+        raise UserError(
+            f"{path} holds no data: no {task.dataset}.npz or .hdf5, and no file that ends in "
+            f"{', '.join(LOG_SUFFIXES)}."
+        )
+    for place in places:
+        if not place.exists():
+            raise UserError(f"There is no file {place}, which --data names for the task {task.name}.")
+    return places
+
+
+def _named(task: Task, folder: Path) -> bool:
+    return any((folder / f"{task.dataset}{suffix}").is_file() for suffix in _SUFFIXES)
+
+
+def _in_order(paths: Iterable[Path]) -> list[Path]:
+    def key(path: Path) -> list[tuple[int, int, str]]:
+        parts = re.split(r"(\d+)", str(path))
+        return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+    return sorted(paths, key=key)
 
 
 def packed_name(task: Task) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from tiltflow.data.audit import Finding
 from tiltflow.data.formats import FileColumns
+from tiltflow.data.interface import ActionBounds
 from tiltflow.data.minari_metadata import build_environment, check_metadata, environment_faults
 from tiltflow.environments import flatten, import_robotics
 from tiltflow.errors import UserError
@@ -14,10 +15,11 @@ from tiltflow.packages import require
 from tiltflow.trust import trusted
 
 
-def read_minari(folder: Path) -> tuple[FileColumns, list[Finding]]:
+def read_minari(folder: Path, bounded: bool = True) -> tuple[FileColumns, list[Finding]]:
     """The columns of `Transitions` of all episodes, and what keeps it or its environment from being used.
 
-    `folder` holds metadata.json. Dictionary observations are joined, actions scaled to [−1, 1].
+    `folder` holds metadata.json. Dictionary observations are joined, actions scaled to [−1, 1] where their
+    space has bounds, and as they are otherwise where `bounded` is not demanded.
     """
 
     def error(key: str | None, text: str) -> tuple[FileColumns, list[Finding]]:
@@ -26,7 +28,7 @@ def read_minari(folder: Path) -> tuple[FileColumns, list[Finding]]:
     faults = environment_faults(folder, check_metadata(folder))
     dataset = _open(folder)
     space = dataset.action_space
-    if not hasattr(space, "high") or not np.all(np.isfinite([space.low, space.high])):
+    if not hasattr(space, "high") or (bounded and not _has_bounds(space)):
         return error("action_space", f"is {space}; only continuous actions with finite bounds can be used.")
     if not dataset.total_episodes:
         return error(None, "holds no episode. Copy or make it again.")
@@ -36,6 +38,16 @@ def read_minari(folder: Path) -> tuple[FileColumns, list[Finding]]:
         return error(None, f"cannot be read as flat, continuous episodes ({fault}). Copy or make it again.")
     columns = {key: np.concatenate([episode[key] for episode in episodes]) for key in episodes[0]}
     return columns, [Finding("warning", str(folder), "env_spec", None, text) for text in faults]
+
+
+def minari_bounds(folder: Path) -> ActionBounds | None:
+    """The lowest and highest value of each entry of an action, where the data set has finite ones."""
+    check_metadata(folder)
+    space = _open(folder).action_space
+    if not _has_bounds(space):
+        return None
+    low, high = (tuple(map(float, np.ravel(side))) for side in (space.low, space.high))
+    return low, high
 
 
 def recover_environment(folder: Path) -> Any:
@@ -50,6 +62,10 @@ def recover_environment(folder: Path) -> Any:
     return build_environment(folder, metadata)
 
 
+def _has_bounds(space: Any) -> bool:
+    return bool(np.all(np.isfinite([space.low, space.high])))
+
+
 def _open(folder: Path) -> Any:
     minari = require("minari")
     try:
@@ -59,9 +75,10 @@ def _open(folder: Path) -> Any:
 
 
 def _episode_columns(dataset: Any, episode: Any) -> FileColumns:
-    space = dataset.action_space
-    centre, reach = (space.high + space.low) / 2, (space.high - space.low) / 2
-    actions = (np.asarray(episode.actions) - centre) / reach
+    space, actions = dataset.action_space, np.asarray(episode.actions)
+    if _has_bounds(space):
+        centre, reach = (space.high + space.low) / 2, (space.high - space.low) / 2
+        actions = (actions - centre) / reach
     rows = (len(actions) + 1,)
     observations = flatten(dataset.observation_space, episode.observations, rows)
     terminations = np.asarray(episode.terminations, bool)

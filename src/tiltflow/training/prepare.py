@@ -9,6 +9,7 @@ import jax
 
 from tiltflow.agents.base import Agent
 from tiltflow.agents.registry import build_agent
+from tiltflow.data.interface import PolicyInterface, plain_interface, stored_interface
 from tiltflow.data.load import Dataset, load_dataset
 from tiltflow.data.rewards import rescale_rewards
 from tiltflow.data.transitions import Spec
@@ -24,7 +25,8 @@ from tiltflow.trust import trusted
 
 # What may change between a run and its resumption without changing any of its bits.
 _FREE = (
-    "data", "data_on", "keep", "checkpoint_every", "parallel", "reuse", "play", "seeds", "seed", "format",
+    "data", "columns", "reward", "action_bounds", "data_on", "keep", "checkpoint_every", "parallel", "reuse",
+    "play", "seeds", "seed", "format",
 )  # fmt: skip
 
 
@@ -35,6 +37,8 @@ class Prepared:
     config: TrainConfig
     task: Task
     spec: Spec
+    interface: PolicyInterface
+    """What observations and actions are outside of the agent."""
     checksum: str
     """Of the data."""
     agent: Agent
@@ -42,7 +46,7 @@ class Prepared:
 
     def with_config(self, config: TrainConfig) -> "Prepared":
         """Another config of the same task and data."""
-        return _prepared(config, self.task, self.spec, self.checksum)
+        return _prepared(config, self.task, self.spec, self.interface, self.checksum)
 
     def init(self, seeds: list[int], scaler: ObservationScaler | None = None) -> RunState:
         """The state of a group of seeds before its first step; by default observations stay as they are."""
@@ -55,12 +59,15 @@ class Prepared:
 
     def make_environment(self) -> Environment:
         """The environment that the run is evaluated in."""
-        return make_environment(self.task, _data_path(self.config))
+        return make_environment(self.task, _data_path(self.config), self.interface.bounds)
 
 
-def _prepared(config: TrainConfig, task: Task, spec: Spec, checksum: str) -> Prepared:
+def _prepared(
+    config: TrainConfig, task: Task, spec: Spec, interface: PolicyInterface | None, checksum: str
+) -> Prepared:
     agent = build_agent(config.algorithm, config.agent, spec, config.steps)
-    return Prepared(config, task, spec, checksum, agent, Schedule(agent.stages, config))
+    schedule = Schedule(agent.stages, config)
+    return Prepared(config, task, spec, interface or plain_interface(spec), checksum, agent, schedule)
 
 
 def prepare(config: TrainConfig) -> tuple[Prepared, Dataset]:
@@ -70,22 +77,28 @@ def prepare(config: TrainConfig) -> tuple[Prepared, Dataset]:
     """
     task = find_task(config.task, config.env)
     dataset = load_data(config, task)
-    return _prepared(config, task, dataset.train.spec, dataset.checksum), dataset
+    return _prepared(config, task, dataset.train.spec, dataset.interface, dataset.checksum), dataset
 
 
 def prepare_from_shared(run: RunFolder) -> tuple[Prepared, Dataset]:
     """The same in a process of some seeds of the run, of what the process that started it has loaded."""
     config, dataset = run.read_config(), read_shared_data(run)
     task = find_task(config.task, config.env)
-    return _prepared(config, task, dataset.train.spec, dataset.checksum), dataset
+    return _prepared(config, task, dataset.train.spec, dataset.interface, dataset.checksum), dataset
 
 
 def load_data(config: TrainConfig, task: Task) -> Dataset:
     """The data set of the task, with the rewards that the config's critic learns from."""
-    dataset = load_dataset(task, _data_path(config))
+    dataset = load_dataset(task, _data_path(config), config.column_choice())
     critic = getattr(config.agent, "critic", None)
     if critic is None:
         return dataset
+    if not dataset.rewarded:
+        raise UserError(
+            f"{config.algorithm} learns from rewards, and {dataset.source} has none. Name their column with "
+            "--columns rewards=COLUMN, or a goal with --reward (success, or a comparison such as "
+            '"distance<0.05"); or train bc-flow or bc-diffusion, which clone.'
+        )
     return replace(dataset, train=rescale_rewards(dataset.train, critic.rewards))
 
 
@@ -105,7 +118,8 @@ def prepare_folder(run: RunFolder, *, to_play: bool = False) -> Prepared:
         raise UserError(
             f"{run.environment_file} is damaged: 'data' has no {error}. Restore it from a copy."
         ) from error
-    return _prepared(config, find_task(config.task, config.env), spec, checksum)
+    interface = stored_interface(data, spec, str(run.environment_file))
+    return _prepared(config, find_task(config.task, config.env), spec, interface, checksum)
 
 
 def seed_groups(config: TrainConfig, run: RunFolder) -> list[list[int]]:

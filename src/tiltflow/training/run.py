@@ -109,7 +109,8 @@ def _train_all(
 ) -> None:
     """Train every group of seeds, join what they wrote, and conclude the run where it is played."""
     for finding in dataset.findings:
-        observe({"event": "message", "level": "warning", "text": str(finding)})
+        level = "info" if finding.level == "note" else finding.level
+        observe({"event": "message", "level": level, "text": str(finding)})
     config = prepared.config
     remove_shared_data(run)  # of a training that was killed
     groups = seed_groups(config, run)
@@ -207,6 +208,7 @@ def _environment(dataset: Dataset) -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     spec = dataset.train.spec
+    interface = {} if dataset.interface is None else {"interface": dataset.interface.record()}
     return {
         "tiltflow": importlib.import_module("tiltflow").__version__,
         "python": platform.python_version(),
@@ -220,5 +222,6 @@ def _environment(dataset: Dataset) -> dict[str, Any]:
             "transitions": len(dataset.train),
             "observation_size": spec.observation_size,
             "action_size": spec.action_size,
+            **interface,
         },
     }

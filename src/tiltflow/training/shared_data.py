@@ -4,9 +4,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from tiltflow.data.interface import stored_interface
 from tiltflow.data.load import Dataset
 from tiltflow.data.transitions import Transitions
 from tiltflow.files import read_object, unwritable, write_json
@@ -33,7 +35,10 @@ def _write(folder: Path, dataset: Dataset) -> None:
             np.save(folder / f"{name}.npy", column)
     except OSError as error:
         raise unwritable(folder, error) from error
-    write_json(folder / "data.json", {"checksum": dataset.checksum, "source": dataset.source})
+    record: dict[str, Any] = {"checksum": dataset.checksum, "source": dataset.source}
+    if dataset.interface is not None:
+        record["interface"] = dataset.interface.record()
+    write_json(folder / "data.json", record)
 
 
 def read_shared_data(run: RunFolder) -> Dataset:
@@ -41,7 +46,9 @@ def read_shared_data(run: RunFolder) -> Dataset:
     folder = run.shared_data
     record = read_object(folder / "data.json", "checksum", "source")
     columns = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
-    return Dataset(Transitions(**columns), None, record["checksum"], record["source"], ())
+    train = Transitions(**columns)
+    interface = stored_interface(record, train.spec, str(folder / "data.json"))
+    return Dataset(train, None, record["checksum"], record["source"], (), interface)
 
 
 def remove_shared_data(run: RunFolder) -> None:

@@ -1,9 +1,9 @@
-"""`file/NAME`: the user's own npz or HDF5 files, with any Gymnasium environment."""
+"""`file/NAME`: the user's own data, in any format that is read, with any Gymnasium environment."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tiltflow.data.locate import locate_files
+from tiltflow.data.locate import locate_own
 from tiltflow.data.sources import d4rl
 from tiltflow.errors import UserError
 from tiltflow.tasks import DEFAULT_HORIZON, DataSource, Task
@@ -43,5 +43,10 @@ def _complete(task: Task, recordings: "list[Recording]") -> "list[Finding]":
 
 
 SOURCE = DataSource(
-    "file", locate=locate_files, environment=_environment, open_task=_task, complete=_complete
+    "file",
+    locate=locate_own,
+    environment=_environment,
+    open_task=_task,
+    complete=_complete,
+    own=True,
 )

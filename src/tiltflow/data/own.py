@@ -1,0 +1,167 @@
+"""A user's own data: read by whatever names and in whatever units they have, and checked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tiltflow.data.arrays import ARRAY_KEYS, read_array_file
+from tiltflow.data.assemble import Assembled, assemble
+from tiltflow.data.audit import Finding, audit_recording
+from tiltflow.data.bounds import bound_actions
+from tiltflow.data.columns import ColumnChoice, stored_choice
+from tiltflow.data.formats import FileColumns, Recording, layout_of
+from tiltflow.data.interface import ActionBounds, PolicyInterface, Signal
+from tiltflow.data.locate import minari_inside
+from tiltflow.data.logs import Log, open_log
+from tiltflow.data.minari_folder import minari_bounds, read_minari
+from tiltflow.data.own_audit import audit_logs, merge_findings
+from tiltflow.errors import UserError
+
+_NO_REWARDS = (
+    "there are none: bc-flow and bc-diffusion, which clone, can train; every other algorithm needs them. "
+    "Name their column with --columns rewards=COLUMN, or a goal with --reward, as in --reward success."
+)
+
+
+class OwnData(NamedTuple):
+    """The recordings of a user's data, actions in [−1, 1], and what there is to say of them."""
+
+    recordings: list[Recording]
+    findings: list[Finding]
+    interface: PolicyInterface | None
+    """None where there is an error among the findings."""
+    rewarded: bool
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One file or folder as it was read."""
+
+    file: str
+    found: Assembled
+    bounds: ActionBounds | None = None
+    scaled: bool = False
+    """Whether its actions are in [−1, 1] by these bounds already."""
+
+
+def read_own(
+    places: Sequence[Path], given: ColumnChoice | None = None, states: bool | None = False
+) -> OwnData:
+    """Read files or folders by what is said of their columns, here and in a TOML file beside them.
+
+    What is said here comes first. `states` as in `layout_of`. Raises UserError where that file is wrong, or a
+    file is not there; what is wrong with the data is among the findings.
+    """
+    choices = [(given or ColumnChoice()).over(stored_choice(place)) for place in places]
+    read = [_read(place, choice) for place, choice in zip(places, choices, strict=True)]
+    findings = [finding for one in read for finding in one.found.findings]
+    sound = [one for one in read if one.found.columns]
+    for one in sound if len(read) > 1 else ():
+        if "ends" in one.found.columns:  # each file ends an episode
+            one.found.columns["ends"][-1:] = True
+    recordings = [Recording(one.file, one.found.columns) for one in sound]
+    findings += _differences(sound)
+    if not sound or any(finding.level == "error" and finding.row is None for finding in findings):
+        findings += _audit(recordings, findings, states)
+        return OwnData(recordings, merge_findings(findings), None, False)
+    unrewarded = [file for file, columns in recordings if "rewards" not in columns]
+    rewarded = not unrewarded
+    layout = layout_of(recordings[0].columns, states)
+    if layout != "states":
+        findings += _without_rewards(recordings, unrewarded)
+    bounds = sound[0].bounds
+    if not sound[0].scaled:
+        bounds, said = bound_actions(recordings, choices[0].bounds, bounds)
+        findings += said
+    findings += _audit(recordings, findings, states)
+    if any(finding.level == "error" for finding in findings):
+        return OwnData(recordings, merge_findings(findings), None, rewarded)
+    findings += audit_logs(recordings, [one.found.time for one in sound])
+    interface = PolicyInterface(sound[0].found.observations, sound[0].found.actions, bounds)
+    return OwnData(recordings, merge_findings(findings), interface, rewarded)
+
+
+def _read(place: Path, choice: ColumnChoice) -> _Read:
+    if folder := minari_inside(place):
+        columns, findings = read_minari(folder, bounded=False)
+        bounds = minari_bounds(folder) if columns else None
+        return _Read(str(folder), _plain(columns, findings), bounds, bounds is not None)
+    file = str(place)
+    try:
+        log = open_log(place)
+    except UserError as error:
+        if place.suffix == ".npz" or not place.exists():  # to be told in the same words as ever
+            return _Read(file, _plain(*read_array_file(place)))
+        text = str(error).removeprefix(f"{place} ")
+        return _Read(file, _plain({}, [Finding("error", file, None, None, text)]))
+    if _in_our_words(log, choice):
+        columns, findings = read_array_file(place)
+        if left := [name for name in log.columns if name not in (*ARRAY_KEYS, "action_low", "action_high")]:
+            text = f"not read: {', '.join(left[:20])}{' …' if len(left) > 20 else ''}"
+            findings.append(Finding("note", file, None, None, text))
+        found = _plain(columns, findings)
+    else:
+        found = assemble(file, log, choice)
+    bounds = log.bounds and (tuple(map(float, log.bounds[0])), tuple(map(float, log.bounds[1])))
+    return _Read(file, found, bounds)
+
+
+def _in_our_words(log: Log, choice: ColumnChoice) -> bool:
+    """Whether the file has the keys of one of our layouts (or is damaged, which its reader will say)."""
+    there = log.columns.keys()
+    ends = "terminals" in there or {"terminations", "ends"} <= there
+    ours = {"observations", "actions"} <= there and ends and not log.episodes
+    return not (choice.roles or choice.reward) and (ours or not there)
+
+
+def _plain(columns: FileColumns, findings: list[Finding]) -> Assembled:
+    """Columns that have our names already."""
+    signals = [
+        (Signal(key, columns[key].shape[1]),) if key in columns and columns[key].ndim == 2 else ()
+        for key in ("observations", "actions")
+    ]
+    return Assembled(columns, findings, signals[0], signals[1])
+
+
+def _audit(recordings: Sequence[Recording], known: Sequence[Finding], states: bool | None) -> list[Finding]:
+    """What the audit finds that is not known of the same key of the same file."""
+    told = {(finding.file, finding.key) for finding in known if finding.level == "error"}
+    return [
+        finding
+        for file, columns in recordings
+        for finding in audit_recording(file, columns, layout_of(columns, states))
+        if (finding.file, finding.key) not in told
+    ]
+
+
+def _differences(read: Sequence[_Read]) -> list[Finding]:
+    """Files whose observations or actions are not those of the first."""
+    if not read:
+        return []
+    first, findings = read[0], []
+    for one in read[1:]:
+        for key in ("observations", "actions"):
+            there, expected = (getattr(which.found, key) for which in (one, first))
+            if [signal[:2] for signal in there] != [signal[:2] for signal in expected]:
+                shown, others = (
+                    ", ".join(f"{signal.name} [{signal.size}]" for signal in signals) or "none"
+                    for signals in (there, expected)
+                )
+                text = f"is {shown}, but {first.file} has {others}."
+                findings.append(Finding("error", one.file, key, None, text))
+    return findings
+
+
+def _without_rewards(recordings: Sequence[Recording], unrewarded: Sequence[str]) -> list[Finding]:
+    """Give zeros to data without rewards; files without them among others that have some are an error."""
+    if not unrewarded:
+        return []
+    if len(unrewarded) < len(recordings):
+        text = f"is missing here and in {len(unrewarded) - 1} other files, but others have it."
+        return [Finding("error", unrewarded[0], "rewards", None, text)]
+    for _, columns in recordings:
+        columns["rewards"] = np.zeros(len(columns["actions"]), np.float32)
+    return [Finding("warning", recordings[0].file, "rewards", None, _NO_REWARDS)]

@@ -1,0 +1,110 @@
+"""Parquet files as a log, read with pyarrow; columns of lists of numbers are vectors."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tiltflow.data.columns import LogColumn
+from tiltflow.data.logs import Log
+from tiltflow.errors import UserError
+from tiltflow.npz import ArrayFault
+from tiltflow.packages import require
+from tiltflow.sizes import excess
+
+
+def list_log(path: Path) -> Log:
+    """List the columns of the file."""
+    return list_parquet([path])
+
+
+def list_parquet(paths: Sequence[Path]) -> Log:
+    """List the columns of files that are read one after the other, as one table.
+
+    Raises UserError naming a file that is damaged, or whose columns are not those of the first.
+    """
+    metadata = [_metadata(path) for path in paths]
+    schema = metadata[0].schema.to_arrow_schema()
+    rows = sum(one.num_rows for one in metadata)
+    columns = {field.name: _column(field.type, rows) for field in schema}
+    declared, stored = dict.fromkeys(columns, 0), sum(path.stat().st_size for path in paths)
+    for path, one in zip(paths, metadata, strict=True):
+        names = one.schema.to_arrow_schema().names
+        if missing := [name for name in columns if name not in names]:
+            raise UserError(f"{path} has no column {missing[0]!r}, which {paths[0]} has.")
+        for name, count in _values_declared(one).items():
+            declared[name] = declared.get(name, 0) + count
+
+    def read(names: Sequence[str]) -> tuple[dict[str, list[np.ndarray]], list[ArrayFault]]:
+        if fault := excess(8 * sum(declared[name] for name in names), stored):
+            return {}, [ArrayFault(None, fault)]
+        parquet, arrays, faults = require("pyarrow.parquet"), dict[str, list[np.ndarray]](), []
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        for path in paths:
+            try:
+                table = parquet.ParquetFile(path).read(columns=list(names))
+                for name in names:
+                    parts[name].append(_array(table.column(name)))
+            except Exception as error:  # whatever the library throws, the file is what it cannot read
+                return {}, [ArrayFault(None, f"{path.name} is cut off or damaged ({error}). Copy it again.")]
+        for name, pieces in parts.items():
+            if len({piece.shape[1:] for piece in pieces}) > 1:
+                faults.append(ArrayFault(name, "holds vectors of different lengths."))
+            else:
+                arrays[name] = [np.concatenate(pieces)]
+        return arrays, faults
+
+    return Log(columns, read)
+
+
+def _metadata(path: Path) -> Any:
+    parquet = require("pyarrow.parquet")
+    try:
+        return parquet.read_metadata(path)
+    except Exception as error:
+        raise UserError(f"{path} is cut off or damaged ({error}). Copy or make it again.") from error
+
+
+def _values_declared(metadata: Any) -> dict[str, int]:
+    """How many numbers each column unpacks to: a run of equal ones takes no room in the file."""
+    counts: dict[str, int] = {}
+    names = metadata.schema.to_arrow_schema().names
+    for group in range(metadata.num_row_groups):
+        for index in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(index)
+            # The path of a list is its column's with ".list.element" after it; names may have dots.
+            name = max((n for n in names if f"{chunk.path_in_schema}.".startswith(f"{n}.")), key=len)
+            counts[name] = counts.get(name, 0) + max(chunk.num_values, metadata.row_group(group).num_rows)
+    return counts
+
+
+def _column(kind: Any, rows: int) -> LogColumn:
+    types = require("pyarrow").types
+    shape: tuple[int, ...] = ()
+    if types.is_fixed_size_list(kind):
+        shape, kind = (kind.list_size,), kind.value_type
+    elif types.is_list(kind) or types.is_large_list(kind):
+        shape, kind = (-1,), kind.value_type
+    if types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind):
+        name = {"float": "float32", "double": "float64", "halffloat": "float16"}.get(str(kind), str(kind))
+        return LogColumn(rows, shape, name)
+    return LogColumn(rows, shape, str(kind)[:40], f"has the type {str(kind)[:40]}, not numbers.")
+
+
+def _array(column: Any) -> np.ndarray:
+    """The values [rows] or [rows, k] of a column. Raises ValueError for lists that differ in length."""
+    types = require("pyarrow").types
+    array, rows = column.combine_chunks(), len(column)
+    lists = (types.is_fixed_size_list, types.is_list, types.is_large_list)
+    if not any(fits(array.type) for fits in lists):
+        return array.to_numpy(zero_copy_only=False)
+    if array.null_count:
+        raise ValueError("a list is missing")
+    values = array.flatten().to_numpy(zero_copy_only=False)
+    if rows == 0:
+        return values.reshape(0, 0)
+    lengths = require("pyarrow.compute").list_value_length(array).to_numpy(zero_copy_only=False)
+    if lengths.min() != lengths.max():
+        raise ValueError(f"its lists have {lengths.min()} to {lengths.max()} numbers")
+    return values.reshape(rows, -1)
