@@ -44,10 +44,11 @@ def make_policy(arguments: argparse.Namespace):
     import jax
 
     from tiltflow.agents.registry import build_agent, preset
+    from tiltflow.data.interface import plain_interface
     from tiltflow.data.transitions import Spec
     from tiltflow.model_settings import NetworkConfig
     from tiltflow.serving.compiled_policy import CompiledPolicy
-    from tiltflow.serving.policy_card import PolicyCard, entries_of
+    from tiltflow.serving.policy_card import PolicyCard
     from tiltflow.serving.policy_files import export_program, seeded
 
     spec = Spec(arguments.observation_size, arguments.action_size)
@@ -60,8 +61,8 @@ def make_policy(arguments: argparse.Namespace):
     def actions(observations, key):
         return agent.act(state, observations, key)
 
-    entries = entries_of({"observation_size": spec.observation_size, "action_size": spec.action_size})
-    policy = CompiledPolicy(PolicyCard("bc-flow", "file/own", 0, 0, **entries), lambda *_: seeded(actions))
+    card = PolicyCard("bc-flow", "file/own", 0, 0, plain_interface(spec))
+    policy = CompiledPolicy(card, lambda *_: seeded(actions))
     return policy, lambda: export_program(actions, spec.observation_size)
 
 

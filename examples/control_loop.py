@@ -19,7 +19,7 @@ def read_sensors(card: dict, random: np.random.Generator) -> np.ndarray:
 
 
 def send_command(action: np.ndarray) -> None:
-    """An action, its entries in the order of card["action_names"], between card["low"] and card["high"]."""
+    """An action, its entries in the order of card["action_names"], in the data's units."""
 
 
 def main() -> None:

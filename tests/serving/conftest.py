@@ -9,13 +9,17 @@ import pytest
 
 from tiltflow.agents.registry import preset
 from tiltflow.data.arrays import write_npz
+from tiltflow.data.interface import PolicyInterface, Signal
 from tiltflow.model_settings import NetworkConfig
 from tiltflow.run_folder import RunFolder
 from tiltflow.train_config import TrainConfig
 from tiltflow.training.run import train
 
-LOW, HIGH = [-2.0, 0.0], [2.0, 5.0]
-NAMES = ["gap", "speed", "tilt"]
+INTERFACE = PolicyInterface(
+    (Signal("gap", 1), Signal("motion", 2, ("speed", "tilt"))),
+    (Signal("force", 2),),
+    ((-2.0, 0.0), (2.0, 5.0)),
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -56,7 +60,7 @@ def run_of(tmp_path_factory):
         # Actions of own bounds and entries of own names, as the data of a robot have them.
         file = RunFolder(run).environment_file
         record = json.loads(file.read_text())
-        record["data"] |= {"low": LOW, "high": HIGH, "observation_names": NAMES}
+        record["data"]["interface"] = INTERFACE.record()
         file.write_text(json.dumps(record))
         runs[algorithm] = run
         return run

@@ -29,7 +29,7 @@ def test_the_printed_lines_run_and_give_the_policy_of_the_run(run_of, exported, 
     exec(out[out.index("import json") :], names)
     assert names["action"].shape == (2,)
     assert names["card"]["observation_names"] == ["gap", "speed", "tilt"]
-    assert names["card"]["high"] == [2.0, 5.0]
+    assert names["card"]["action_high"] == [2.0, 5.0]
     own = load_policy(run, noise=0.5, best_of=3)
     states = np.random.default_rng(2).normal(size=(6, 3)).astype(np.float32)
     for shape in (states[0], states):
@@ -76,4 +76,4 @@ def test_an_onnx_file_gives_the_actions_of_the_policy(run_of, tmp_path, capsys):
     names: dict = {}
     exec(out[out.index("import json") :], names)
     assert names["actions"].shape == (4, 2)
-    assert names["card"]["low"] == [-2.0, 0.0]
+    assert names["card"]["action_low"] == [-2.0, 0.0]

@@ -65,8 +65,8 @@ class Serve:
             card = policy.card
             print(
                 f"{card.algorithm} on {card.task}, seed {card.seed}, step {card.step:,}, at "
-                f"ws://{self.host}:{port}: observations of {card.observation_size} entries in, actions of "
-                f"{card.action_size} out. Ctrl-C stops it.",
+                f"ws://{self.host}:{port}: {len(card.observation_names)} numbers in, "
+                f"{len(card.action_names)} out. Ctrl-C stops it.",
                 flush=True,
             )
             if token is None and not _is_loopback(self.host):

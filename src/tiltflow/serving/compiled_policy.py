@@ -28,6 +28,7 @@ class CompiledPolicy:
     def __init__(self, card: PolicyCard, build: Callable[[float | None, int | None], Program]):
         """`build(noise, best_of)` gives the program of these settings; None stands for those of the card."""
         self.card = card
+        self._names = card.observation_names
         self._build = build
         self._programs: dict[tuple, Program] = {}
         self._compiled: dict[tuple, Callable[..., Any]] = {}
@@ -41,7 +42,7 @@ class CompiledPolicy:
         noise: float | None = None,
         best_of: int | None = None,
     ) -> Float[np.ndarray, "*n a"]:
-        """Actions [a] or [n, a] at observations [o] or [n, o], or at a map from their entries' names.
+        """Actions [a] or [n, a] at observations [o] or [n, o], or at a map from their columns' names.
 
         The same `seed` draws the same; without one each call draws anew. `noise` is the noise temperature τ
         (actions start from τz, z ~ N(0, I)), `best_of` the N of best-of-N by the policy's own critic, where
@@ -62,18 +63,16 @@ class CompiledPolicy:
     def warm_up(self, rows: int | None = None) -> "CompiledPolicy":
         """Compile the call for one observation [o], or for `rows` of them [n, o]; returns the policy."""
         shape = () if rows is None else (rows,)
-        self(np.zeros((*shape, self.card.observation_size), np.float32), seed=0)
+        self(np.zeros((*shape, len(self._names)), np.float32), seed=0)
         return self
 
     def checked(self, observations: ArrayLike | Mapping[str, ArrayLike]) -> Float[np.ndarray, "*n o"]:
-        """The observations as float32, a map's entries in order. Raises UserError saying what is wrong."""
-        names = self.card.observation_names
+        """The observations as float32, a map's columns joined. Raises UserError saying what is wrong."""
+        names = self._names
         try:
             if isinstance(observations, Mapping):
-                observations = np.stack([observations[name] for name in names], axis=-1)
+                observations = self.card.interface.join(dict(observations))
             array = np.asarray(observations, np.float32)
-        except KeyError as error:
-            raise UserError(f"The observation lacks the entry {error} of: {_listed(names)}.") from error
         except (TypeError, ValueError) as error:
             raise UserError(f"The observation is no array of numbers: {error}") from error
         if array.ndim not in (1, 2) or array.shape[-1] != len(names) or not len(array):
@@ -106,5 +105,5 @@ class CompiledPolicy:
         return compiled
 
 
-def _listed(names: tuple[str, ...], most: int = 12) -> str:
+def _listed(names: list[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -19,6 +19,7 @@ from tiltflow.files import atomic_file
 from tiltflow.flow import GivenNoise
 from tiltflow.packages import require
 from tiltflow.run_folder import RunFolder
+from tiltflow.serving.policy_card import PolicyCard
 from tiltflow.serving.policy_files import drawn_observations
 from tiltflow.serving.run_policy import ActionProgram, PlayedRun
 
@@ -35,20 +36,24 @@ def write_onnx(run: PlayedRun, seed: int, folder: Path) -> Path:
     """
     jax2onnx, runtime = require("jax2onnx"), require("onnxruntime")
     actions, card = run.actions(seed), run.card(seed)
-    k = noise_size(actions, card.observation_size)
-    inputs = {"observations": card.observation_size} | ({"noise": k} if k else {})
+    size = len(card.observation_names)
+    k = noise_size(actions, size)
+    inputs = {"observations": size} | ({"noise": k} if k else {})
 
     def call(observations: Array, noise: Array | None = None) -> Array:
         return actions(observations, GivenNoise(noise))
 
-    model = jax2onnx.to_onnx(
-        call,
-        inputs=[("n", size) for size in inputs.values()],
-        input_names=list(inputs),
-        output_names=["actions"],
-        model_name=f"tiltflow {card.algorithm}",
-        opset=_OPSET,
-    )
+    try:
+        model = jax2onnx.to_onnx(
+            call,
+            inputs=[("n", size) for size in inputs.values()],
+            input_names=list(inputs),
+            output_names=["actions"],
+            model_name=f"tiltflow {card.algorithm}",
+            opset=_OPSET,
+        )
+    except Exception as error:  # the converter knows operations one by one
+        raise _refusal(card.algorithm, "the converter", error) from error
     observations = drawn_observations(run, seed)
     arguments = {"observations": observations}
     if k:
@@ -62,7 +67,7 @@ def write_onnx(run: PlayedRun, seed: int, folder: Path) -> Path:
     for key, value in (("card", card_json), ("self_test", test_json)):
         model.metadata_props.add(key=key, value=value)
     content = model.SerializeToString()
-    _check(runtime, content, arguments, expected, (np.array(card.high) - np.array(card.low)) / 2)
+    _check(runtime, content, card, arguments, expected)
     path = RunFolder(folder).exported_policy(seed, "onnx")
     with atomic_file(path) as file:
         file.write(content)
@@ -89,17 +94,29 @@ def noise_size(actions: ActionProgram, observation_size: int) -> int:
 
 
 def _check(
-    runtime: Any, content: bytes, arguments: dict[str, np.ndarray], expected: np.ndarray, scale: np.ndarray
+    runtime: Any, content: bytes, card: PolicyCard, arguments: dict[str, np.ndarray], expected: np.ndarray
 ) -> None:
     """Raise UserError where the runtime gives other actions than the policy, for all rows or for one."""
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # it warns of what the converter leaves over
-    session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    for rows in (len(expected), 1):
-        (given,) = session.run(None, {name: array[:rows] for name, array in arguments.items()})
-        off = np.max(np.abs(given - expected[:rows]) / scale)
-        if not off <= ONNX_TOLERANCE:
-            raise UserError(
-                f"The ONNX file is not the policy: its actions are off by {off:.2g} of half their range. "
-                "Nothing was written."
-            )
+    try:
+        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        given = [
+            session.run(None, {name: array[:rows] for name, array in arguments.items()})[0]
+            for rows in (len(expected), 1)
+        ]
+    except Exception as error:
+        raise _refusal(card.algorithm, "the runtime", error) from error
+    off = max(np.max(np.abs(rows - expected[: len(rows)]) / card.half_range) for rows in given)
+    if not off <= ONNX_TOLERANCE:
+        raise UserError(
+            f"The ONNX file is not the policy: its actions are off by {off:.2g} of half their range. Nothing "
+            "was written."
+        )
+
+
+def _refusal(algorithm: str, what: str, error: Exception) -> UserError:
+    return UserError(
+        f"The policy of {algorithm} holds an operation that ONNX does not take: {what} failed "
+        f"({type(error).__name__}: {error}). Nothing was written. Export it without --format onnx."
+    )

@@ -1,24 +1,26 @@
-"""What whoever calls a policy has to know: entries, their order, bounds, and what it was made of."""
+"""What whoever calls a policy has to know: its entries, their order and bounds, and what it was made of."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
+from tiltflow.data.interface import PolicyInterface, Signal, stored_interface
+from tiltflow.data.transitions import Spec
 from tiltflow.errors import UserError
 
 
 @dataclass(frozen=True)
 class PolicyCard:
-    """Entries of observations and actions by name, in order; actions lie between `low` and `high`."""
+    """A policy as it is called, in the units of the data."""
 
     algorithm: str
     task: str
     seed: int
     step: int
     """Gradient steps that it was trained for."""
-    observation_names: tuple[str, ...]
-    action_names: tuple[str, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    interface: PolicyInterface
     noise: float | None = None
     """The noise temperature where it is not the run's own."""
     best_of: int | None = None
@@ -27,40 +29,54 @@ class PolicyCard:
     """Whether a state has one action, whatever the seed."""
 
     @property
-    def observation_size(self) -> int:
-        return len(self.observation_names)
+    def observation_names(self) -> list[str]:
+        return entry_names(self.interface.observations)
 
     @property
-    def action_size(self) -> int:
-        return len(self.action_names)
+    def action_names(self) -> list[str]:
+        return entry_names(self.interface.actions)
+
+    @property
+    def bounds(self) -> tuple[list[float], list[float]]:
+        """The lowest and the highest value of each entry of an action."""
+        size = len(self.action_names)
+        low, high = self.interface.bounds or ([-1.0] * size, [1.0] * size)
+        return list(low), list(high)
+
+    @property
+    def half_range(self) -> Float[np.ndarray, " a"]:
+        """Half of the distance between the bounds: the unit of errors."""
+        low, high = map(np.asarray, self.bounds)
+        return (high - low) / 2
 
     def to_json(self) -> dict[str, Any]:
-        """The card as JSON has it: lists for tuples."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        """The card as JSON has it, with every entry's name."""
+        low, high = self.bounds
+        return {
+            **{key: value for key, value in asdict(self).items() if key != "interface"},
+            "observation_names": self.observation_names,
+            "action_names": self.action_names,
+            **self.interface.record(),
+            "action_low": low,
+            "action_high": high,
+        }
 
 
 def read_card(record: Any, source: str) -> PolicyCard:
     """The inverse of `to_json`. Raises UserError naming `source` where the record is no card."""
-    keys = {field.name for field in fields(PolicyCard)}
-    if not isinstance(record, dict) or record.keys() != keys:
+    keys = {field.name for field in fields(PolicyCard)} - {"interface"}
+    if not isinstance(record, dict) or not record.keys() > keys | {"observation_names", "action_names"}:
         raise UserError(f"{source} holds no card of a policy that this version of tiltflow reads.")
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
-    return PolicyCard(**values)
+    spec = Spec(len(record["observation_names"]), len(record["action_names"]))
+    interface = stored_interface({"interface": record}, spec, source)
+    return PolicyCard(**{key: record[key] for key in keys}, interface=interface)
 
 
-def entries_of(data: dict[str, Any]) -> dict[str, Any]:
-    """Names and bounds, from what a run folder's environment.json says of the "data".
-
-    Data that name no entries have numbered ones; actions without bounds lie in [−1, 1].
-    """
-    names = {
-        f"{kind}_names": tuple(
-            data.get(f"{kind}_names") or (f"{kind}_{i}" for i in range(data[f"{kind}_size"]))
-        )
-        for kind in ("observation", "action")
-    }
-    low, high = (
-        tuple(map(float, data.get(key) or [bound] * data["action_size"]))
-        for key, bound in (("low", -1.0), ("high", 1.0))
-    )
-    return {**names, "low": low, "high": high}
+def entry_names(signals: tuple[Signal, ...]) -> list[str]:
+    """The names of all entries in order: their own, the column's where it has one, or numbered ones."""
+    return [
+        name
+        for signal in signals
+        for name in signal.entries
+        or ([signal.name] if signal.size == 1 else [f"{signal.name}[{i}]" for i in range(signal.size)])
+    ]

@@ -70,7 +70,7 @@ def self_test(run: PlayedRun, seed: int) -> dict[str, np.ndarray]:
 def write_policy(run: PlayedRun, seed: int, folder: Path) -> Path:
     """Write the policy of a seed to policy-SEED.npz in the folder, and read it back with its self-test."""
     card, path = run.card(seed), RunFolder(folder).exported_policy(seed, "npz")
-    program = export_program(run.actions(seed), card.observation_size)
+    program = export_program(run.actions(seed), len(card.observation_names))
     arrays = {
         "program": np.frombuffer(program, np.uint8),
         "card": np.array(json.dumps(card.to_json(), ensure_ascii=False)),
@@ -119,8 +119,7 @@ def self_test_error(
     policy: CompiledPolicy, observations: np.ndarray, seeds: np.ndarray, actions: np.ndarray
 ) -> float:
     """The largest distance of the policy's actions from those expected, as a share of half their range."""
-    scale = (np.array(policy.card.high) - np.array(policy.card.low)) / 2
-    return float(np.max(np.abs(_one_by_one(policy, observations, seeds) - actions) / scale))
+    return float(np.max(np.abs(_one_by_one(policy, observations, seeds) - actions) / policy.card.half_range))
 
 
 def _one_by_one(policy: CompiledPolicy, observations: np.ndarray, seeds: np.ndarray) -> np.ndarray:

@@ -27,7 +27,8 @@ def answer(policy: CompiledPolicy, content: bytes | str) -> bytes | str:
     """The reply to a message: bytes with the actions, or the text of what is wrong with it."""
     try:
         message = unpack_message(content)
-        unknown = message.keys() - {"observations", "seed", *policy.card.observation_names}
+        columns = {signal.name for signal in policy.card.interface.observations}
+        unknown = message.keys() - {"observations", "seed", *columns}
         if unknown:
             raise UserError(f"The message has the unknown key {min(unknown, key=str)!r}.")
         seed = message.pop("seed", None)

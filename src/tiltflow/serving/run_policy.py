@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from tiltflow.errors import UserError
-from tiltflow.run_folder import RunFolder
-from tiltflow.serving.policy_card import PolicyCard, entries_of
+from tiltflow.serving.policy_card import PolicyCard
 from tiltflow.training.evaluate import with_noise
 from tiltflow.training.load_run import LoadedRun, load_run
 from tiltflow.training.progress import Observe, ignore_event
@@ -39,7 +37,7 @@ class PlayedRun:
             config.task,
             config.seed_numbers[self.index(seed)],
             self.loaded.step,
-            **entries_of(RunFolder(self.folder).read_environment()["data"]),
+            self.loaded.prepared.interface,
             noise=self.noise,
             best_of=self.best_of,
             deterministic=self.loaded.prepared.agent.deterministic,
@@ -55,13 +53,10 @@ class PlayedRun:
     def actions(self, seed: int | None = None) -> ActionProgram:
         """The program of the policy of a seed."""
         state, agent = self.loaded.states[self.index(seed)], self.loaded.prepared.agent
-        card = self.card(seed)
-        low, high = jnp.asarray(card.low), jnp.asarray(card.high)
-        unscaled = set(card.low) == {-1.0} and set(card.high) == {1.0}
+        interface = self.loaded.prepared.interface
 
         def actions(observations: Array, key: Any) -> Array:
-            inside = agent.act(state.agent, state.scaler(observations), key)
-            return inside if unscaled else low + (inside + 1.0) / 2.0 * (high - low)
+            return interface.own_units(agent.act(state.agent, state.scaler(observations), key))
 
         return actions
 
