@@ -27,7 +27,7 @@ FLOORS = (
     ("report",),
     ("training", "figures2d"),
     ("benchmark", "serving"),
-    ("cli", "__main__"),
+    ("cli", "from_python", "__main__"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
