@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from tiltflow.tasks import ESTIMATED
+
 
 class Metric(NamedTuple):
     """A logged metric: its heading, the unit on its axis, and what it tells."""
@@ -113,12 +115,24 @@ _METRICS = {
     ),
 }
 
+HELD_OUT = {
+    "matching_loss": "matching loss of the policy's flow",
+    "wasserstein": "W₁ of sampled to recorded actions",
+    "energy_distance": "energy distance of sampled to recorded actions",
+    "critic_value": "value by the critic",
+    "importance_value": "value by weighted importance sampling, to the end of the recordings",
+}
+"""What an estimate says of the held-out episodes, by its name in evaluations.jsonl."""
+
 TERMS = {
     "success": "An episode succeeds if the environment reports success at any of its steps. In percent of "
     "episodes.",
     "normalized return": "100·(return − low)/(high − low), where low and high are the reference returns "
     "of the task (for D4RL names, those of a random and an expert policy). In points.",
     "return": "Sum of rewards over one episode, not discounted.",
+    ESTIMATED: "The discounted return of the policy from the first states of the recorded episodes, by "
+    "fitted Q evaluation on these episodes. Nobody has played it: where the policy leaves the recorded "
+    "actions, the estimate can be far off.",
     "score": "Mean over the episodes of the last three evaluations of the final stage; never the best "
     "evaluation. Seeds count alike.",
     "95 % interval": "Percentile interval of the mean by a three-level bootstrap: seeds are drawn with "

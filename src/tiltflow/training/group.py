@@ -11,6 +11,7 @@ from tiltflow.errors import Interrupted
 from tiltflow.processes.stopping import StopFlag
 from tiltflow.run_folder import RunFolder
 from tiltflow.training import checkpoints
+from tiltflow.training.estimator import Estimator
 from tiltflow.training.evaluator import Evaluator, write_actions
 from tiltflow.training.loop import Loop
 from tiltflow.training.policy import ObservationScaler, data_scaler
@@ -36,7 +37,8 @@ def train_group(
         group.save()
         steps = prepared.schedule.steps
         raise Interrupted(f"Stopped at step {group.step} of {steps}, after a checkpoint.") from error
-    write_actions(group.folder, group.evaluator, group.loop.state, dataset.train)
+    shown = dataset.train if dataset.held_out is None else dataset.held_out.rows
+    write_actions(group.folder, group.evaluator, group.loop.state, shown)
     return {"train_seconds": group.seconds(), "steps": prepared.schedule.steps}
 
 
@@ -47,7 +49,7 @@ class _Group:
     prepared: Prepared
     folder: RunFolder
     loop: Loop
-    evaluator: Evaluator
+    evaluator: Evaluator | Estimator
     reusable: Reusable | None
     observe: Observe
     step: int
@@ -124,7 +126,11 @@ def _restore(
         observe({"event": "message", "level": "warning", "text": problem})
     folder.cut_logs(start)
     loop = Loop(prepared.schedule, seeds, _rows(prepared, dataset, fresh.scaler), state, observe, stop)
-    evaluator = Evaluator(prepared, seeds, observe, stop)
+    evaluator: Evaluator | Estimator = (
+        Evaluator(prepared, seeds, observe, stop)
+        if dataset.held_out is None
+        else Estimator(prepared, dataset.held_out, seeds, observe, stop)
+    )
     return _Group(prepared, folder, loop, evaluator, reusable, observe, start, seconds)
 
 
