@@ -78,15 +78,20 @@ class Generator(eqx.Module):
         x: Float[Array, "n d"],
         condition: Float[Array, "n c"] | None = None,
         *,
+        noise: float | Array = 1.0,
         rtol: float = 1e-5,
         atol: float = 1e-5,
     ) -> Float[Array, " n"]:
-        """log density of the model at x in nats, by adaptive integration of the exact divergence."""
+        """log density of the model at x in nats, by adaptive integration of the exact divergence.
+
+        `noise` is the temperature at which `sample` draws.
+        """
         return log_likelihood(
             lambda t, x: self.predict("velocity", t, x, condition),
             x,
             start=self.path.start,
             end=self.path.end,
+            noise=noise,
             rtol=rtol,
             atol=atol,
         )
@@ -100,11 +105,7 @@ class Flow(Generator):
     prediction: Prediction = eqx.field(static=True)
 
     def predict(
-        self,
-        want: Prediction,
-        t: Float[Array, "*batch"],
-        x: Float[Array, "*batch d"],
-        condition: Float[Array, "*batch c"] | None = None,
+        self, want: Prediction, t: Array, x: Array, condition: Array | None = None
     ) -> Float[Array, "*batch d"]:
         """The network's output, converted."""
         t = jnp.broadcast_to(t, x.shape[:-1])

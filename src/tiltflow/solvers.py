@@ -154,10 +154,11 @@ def log_likelihood(
     *,
     start: float = 0.0,
     end: float = 1.0,
+    noise: float | Array = 1.0,
     rtol: float = 1e-5,
     atol: float = 1e-5,
 ) -> Float[Array, " n"]:
-    """log density at `x` of the flow that carries N(0, I) at `start` to `end`.
+    """log density at `x` of the flow that carries N(0, τ²I) at `start` to `end`; τ is `noise`.
 
     d/dt log p_t(x_t) = −div v (instantaneous change of variables, Chen et al. 2018), integrated backwards
     from the data with adaptive steps. `velocity` must support forward mode.
@@ -168,6 +169,6 @@ def log_likelihood(
         return velocity(t, x), divergence(velocity, t, x)
 
     zeros = jnp.zeros(x.shape[0], x.dtype)
-    noise, change = integrate_adaptive(augmented, (x, zeros), start=end, end=start, rtol=rtol, atol=atol)
-    log_noise = -0.5 * jnp.sum(noise**2, axis=-1) - 0.5 * x.shape[-1] * jnp.log(2 * jnp.pi)
-    return log_noise + change
+    origin, change = integrate_adaptive(augmented, (x, zeros), start=end, end=start, rtol=rtol, atol=atol)
+    log_noise = -0.5 * jnp.sum((origin / noise) ** 2, axis=-1)
+    return log_noise - 0.5 * x.shape[-1] * jnp.log(2 * jnp.pi * noise**2) + change

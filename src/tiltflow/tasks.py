@@ -1,7 +1,7 @@
 """Tasks by name, and what is asked of the sources that they come from. Standard library only."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +22,12 @@ SOURCES = (
 )
 """The modules of data/sources, in the order in which their tasks are listed; each has a `SOURCE`."""
 
+NO_ENVIRONMENT = "none"
+"""What `--env` says where there is no simulator."""
+
+ESTIMATED = "estimated return (not played)"
+"""The metric without one: the discounted return from the first states, by fitted Q evaluation."""
+
 DEFAULT_HORIZON = 1000
 """Steps of an episode where neither the task nor its environment says."""
 
@@ -38,6 +44,8 @@ class Task:
     horizon: int
     reference: tuple[float, float] | None
     description: str
+    played: bool = True
+    """Whether there is a simulator; otherwise policies are scored on recorded episodes."""
 
     @property
     def source(self) -> "DataSource":
@@ -89,10 +97,13 @@ class DataSource:
 
 
 def find_task(name: str, environment: str | None = None) -> Task:
-    """The task called `name`; `environment` is a Gymnasium id, for `file/` and `minari/` names only.
+    """The task called `name`; `environment` is a Gymnasium id, for `file/` and `minari/` names only, or none.
 
-    Raises UserError, suggesting the nearest name, where there is no such task.
+    Without a simulator, `none` or a `file/` name alone, policies are estimated and not played. Raises
+    UserError, suggesting the nearest name, where there is no such task.
     """
+    if environment == NO_ENVIRONMENT:
+        return estimated(find_task(name))
     prefix, _, rest = name.partition("/")
     source = _sources().get(prefix)
     if source and source.open_task and rest:
@@ -109,6 +120,14 @@ def find_task(name: str, environment: str | None = None) -> Task:
             f"({tasks[name].environment}). Use --env with file/NAME or minari/ID only."
         )
     return tasks[name]
+
+
+def estimated(task: Task) -> Task:
+    """The task without its simulator."""
+    return replace(
+        task, environment=NO_ENVIRONMENT, metric=ESTIMATED, unit="return",
+        reference=None, played=False,
+    )  # fmt: skip
 
 
 def list_tasks() -> list[Task]:

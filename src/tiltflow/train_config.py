@@ -3,12 +3,29 @@
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Annotated, Any
 
-from tiltflow.agents.registry import find_algorithm
+from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.data.columns import ColumnChoice, column_choice
 from tiltflow.errors import UserError, nearest
-from tiltflow.settings import Bounds, Count, DataPlace, Parallel, check, field_types
+from tiltflow.settings import Bounds, Count, DataPlace, InnerFraction, Parallel, check, field_types
 
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class EstimateConfig:
+    """How policies are scored without a simulator: on recorded episodes."""
+
+    held_out: InnerFraction = 0.1
+    """Share of the episodes that is not trained on (one at least)."""
+    discount: InnerFraction = 0.99
+    """γ of the value that is estimated, alike for all algorithms."""
+    features: Count = 512
+    """Random features of fitted Q evaluation."""
+    rows: Count = 50_000
+    """Transitions that it is computed from at most, of whole episodes."""
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)
@@ -22,7 +39,8 @@ class TrainConfig:
     data: str | None = None
     """File or folder of the data set; without it the source's own folder is searched."""
     env: str | None = None
-    """Gymnasium id of the environment of a `file/…` task."""
+    """Gymnasium id of the environment of a `file/…` task; none (for `file/…` the default): policies are not
+    played, but scored on recorded episodes."""
     columns: str | None = None
     """Which columns of own data are what, where their names do not tell: ROLE=COLUMN[+COLUMN …], separated by
     commas, as in observations=obs/pos+obs/grip,actions=act_*,rewards=r,terminations=done."""
@@ -60,6 +78,8 @@ class TrainConfig:
     play: bool = True
     """Play the evaluations while training. Otherwise (`--no-play`) no simulator is needed: a checkpoint is
     kept where each evaluation would be, and `tiltflow evaluate RUN` plays them later, on any machine."""
+    estimate: EstimateConfig = EstimateConfig()
+    """Scoring without a simulator."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -111,7 +131,8 @@ def with_defaults(record: dict[str, Any]) -> dict[str, Any]:
     record = in_new_words(record)
     try:
         kind = _settings_of(record["algorithm"])
-        return {**record, "agent": asdict(_build(kind, record["agent"], "the record"))}
+        agent = asdict(_build(kind, record["agent"], "the record"))
+        return {"estimate": asdict(EstimateConfig()), **record, "agent": agent}
     except (UserError, KeyError, AttributeError):
         return record
 
@@ -136,7 +157,7 @@ def in_new_words(record: Any) -> Any:
 
 
 def _settings_of(algorithm: str) -> type:
-    return type(find_algorithm(algorithm).config)
+    return type(ALGORITHMS.find(algorithm).config)
 
 
 def _build(kind: type, record: dict[str, Any], source: str, at: str = "") -> Any:

@@ -36,7 +36,7 @@ def unit_text(unit: str) -> str:
 
 def metric_text(metric: str, unit: str) -> str:
     """A metric with its unit: `success (%)`; a plain return has none."""
-    return metric if unit == metric else f"{metric} ({unit})"
+    return metric if unit in (metric, "return") else f"{metric} ({unit})"
 
 
 def short_steps(steps: float) -> str:

@@ -26,6 +26,8 @@ def page_of(make_run, finished_run, other_run, tmp_path_factory):
                 run = make_run(folder / "run", task_name="d4rl/hopper-medium-v2", seeds=1, finished=False)
             case "not evaluated":
                 run = make_run(folder / "early", algorithm="bc-flow", finished=False, evaluated=False)
+            case "estimated":
+                run = make_run(folder / "estimated", task_name="file/own", seeds=2, dimensions=2)
             case "one chunk":
                 run = make_run(folder / "chunk", finished=False, evaluated=False)
                 lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
@@ -37,7 +39,7 @@ def page_of(make_run, finished_run, other_run, tmp_path_factory):
     return write
 
 
-@pytest.fixture(params=["finished", "bc", "unfinished", "not evaluated", "one chunk"])
+@pytest.fixture(params=["finished", "bc", "unfinished", "not evaluated", "estimated", "one chunk"])
 def page(request, page_of):
     return page_of(request.param)
 
@@ -54,6 +56,14 @@ def test_every_metric_that_is_shown_is_explained(page):
     assert "No description." not in page.text
     for name in re.findall(r"logged as (\w+)", page.text):
         assert re.search(rf"\b{name}\b", page.text[page.text.index("Glossary", 600) :])
+
+
+def test_an_estimate_is_named_so_and_shown_with_its_held_out_episodes(page_of):
+    text = page_of("estimated").text
+    assert text.count("estimated return (not played)") >= 3
+    assert "with 40 episodes" not in text
+    for row in ("W₁ of sampled to recorded actions, entry 2", "value by the critic", "40.0 to 60.0"):
+        assert row in text
 
 
 def test_the_headline_is_the_result(page_of, finished_run):

@@ -40,6 +40,8 @@ class Evaluate:
     """Strength of a gradient, in units of 1 / the spread of Q over the policy's actions; one or several."""
     noise: float | None = None
     """Noise temperature τ: actions start from τ·z, z ~ N(0, I); without it the run's own flow.play_noise."""
+    env: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None
+    """Gymnasium id of the environment to play in, of a run that was trained without one."""
     critic: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Run whose critic is used (same task, data and seeds), for policies that have none."""
 
@@ -53,7 +55,7 @@ class Evaluate:
         from tiltflow.training.test_time_guidance import Guidance
         from tiltflow.training.unplayed import play_kept, unplayed
 
-        as_it_is = self.episodes is None and self.guidance is None and self.noise is None
+        as_it_is = (self.episodes, self.guidance, self.noise, self.env) == (None,) * 4
         if as_it_is and unplayed(self.folder):
             with show_progress() as observe:
                 finished = play_kept(self.folder, observe)
@@ -65,7 +67,7 @@ class Evaluate:
             settings = self.candidates if self.guidance == "best-of-n" else self.strength
             guidance = Guidance(self.guidance, tuple(map(float, settings)), self.critic)
         with show_progress() as observe:
-            result = evaluate(self.folder, self.episodes, observe, guidance, self.noise)
+            result = evaluate(self.folder, self.episodes, observe, guidance, self.noise, self.env)
         print(result_text(result))
         if guidance is not None:
             print(_choice_text(result))

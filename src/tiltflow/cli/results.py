@@ -6,17 +6,20 @@ from typing import Any
 
 from tiltflow.files import read_json
 from tiltflow.run_folder import RunFolder
+from tiltflow.tasks import ESTIMATED
 from tiltflow.words import interval_text, plural, score_text
 
 
 def result_text(result: Mapping[str, Any]) -> str:
     """What was trained on what, and its score with its interval, metric and unit."""
     seeds, episodes = (plural(result[name], name[:-1]) for name in ("seeds", "episodes"))
-    each, unit = " each" if result["seeds"] > 1 else "", result["unit"]
+    played, unit = result["metric"] != ESTIMATED, result["unit"]
+    each = " each" if played and result["seeds"] > 1 else ""
+    what = f"with {episodes}{each}" if played else f"on {result['episodes']} recorded episodes"
     score, interval = score_text(result["mean"], unit), interval_text(result["ci95"], unit)
     return (
         f"{result['algorithm']} on {result['task']}\n"
-        f"{result['metric']} {score} (95 % interval {interval}), mean of {seeds} with {episodes}{each}"
+        f"{result['metric']} {score} (95 % interval {interval}), mean of {seeds} {what}"
     )
 
 

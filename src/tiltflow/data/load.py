@@ -10,6 +10,7 @@ from tiltflow.data.arrays import read_array_file
 from tiltflow.data.audit import Finding, audit_recording, refuse_errors
 from tiltflow.data.columns import ColumnChoice
 from tiltflow.data.formats import Recording, layout_of, to_transitions
+from tiltflow.data.held_out import HeldOutEpisodes
 from tiltflow.data.interface import PolicyInterface
 from tiltflow.data.locate import LOG_SUFFIXES, data_places, minari_inside, validation_of
 from tiltflow.data.minari_folder import minari_interface, read_minari
@@ -32,6 +33,8 @@ class Dataset:
     """What observations and actions are called and what ±1 means, where the data are the user's own."""
     rewarded: bool = True
     """Whether there are rewards; otherwise they are all 0, and only cloning makes sense."""
+    held_out: HeldOutEpisodes | None = None
+    """Where there is no simulator, what policies are scored on; `train` is the rest."""
 
 
 def load_dataset(task: Task, path: Path | None, choice: ColumnChoice | None = None) -> Dataset:

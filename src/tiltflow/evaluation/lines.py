@@ -1,5 +1,6 @@
 """The lines of a run's logs: what they must hold, and how the logs of several groups of seeds are joined."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from tiltflow.files import read_json_lines
 Line = dict[str, Any]
 """One line of a log, of the gradient step line["step"]."""
 
-EPISODE_KEYS = ("returns", "successes", "lengths")
+_EPISODE_KEYS = ("returns", "successes", "lengths")
 
 
 def read_log(path: Path) -> list[Line]:
@@ -38,22 +39,26 @@ def read_evaluations(path: Path, seeds: int) -> list[Line]:
 def _fault(record: object, seeds: int) -> str:
     if not isinstance(record, dict):
         return "it is no JSON object"
-    for key in ("step", "stage", *EPISODE_KEYS):
+    keys = ("score", "replicates", "episodes") if "replicates" in record else _EPISODE_KEYS
+    for key in ("step", "stage", *keys):
         if key not in record:
             return f"it has no {key!r}"
     if not isinstance(record["step"], int):
         return "'step' is no number of steps"
-    returns = record["returns"]
+    values = keys[1] if "replicates" in record else keys[0]
+    returns = record[values]
     if not isinstance(returns, list) or not returns or not all(isinstance(r, list) and r for r in returns):
-        return "'returns' is no list of the returns of each seed"
+        return f"{values!r} is no list of the {values} of each seed"
     if len(returns) != seeds:
         return f"it has episodes of {len(returns)} seed{'s' * (len(returns) > 1)}, config.json has {seeds}"
     if not all(isinstance(value, int | float) for row in returns for value in row):
-        return "'returns' holds what is no number"
+        return f"{values!r} holds what is no number"
+    if "replicates" in record:
+        return ""
     shape = [len(row) for row in returns]
-    for key in EPISODE_KEYS[1:]:
-        values = record[key]
-        if not isinstance(values, list) or [len(r) if isinstance(r, list) else 0 for r in values] != shape:
+    for key in _EPISODE_KEYS[1:]:
+        rows = record[key]
+        if not isinstance(rows, list) or [len(r) if isinstance(r, list) else 0 for r in rows] != shape:
             return f"{key!r} and 'returns' are not of the same episodes"
     return ""
 
@@ -62,10 +67,10 @@ def join_logs(logs: list[list[Line]]) -> list[Line]:
     """One log of several groups of seeds: the lines of every step that all have logged, seeds in order."""
     by_step = [{line["step"]: line for line in log} for log in logs]
     steps = sorted(set.intersection(*(set(log) for log in by_step)))
-    return [_join_lines([log[step] for log in by_step]) for step in steps]
+    return [join_lines([log[step] for log in by_step]) for step in steps]
 
 
-def _join_lines(lines: list[Line]) -> Line:
+def join_lines(lines: Sequence[Line]) -> Line:
     """Lists are per seed and follow each other; seconds are the slowest group's; the rest agrees."""
     joined = dict(lines[0])
     for key, value in joined.items():

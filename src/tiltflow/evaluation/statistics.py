@@ -55,6 +55,38 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def score_interval(
+    task: Task, evaluations: Sequence[dict[str, Any]], resamples: int = 10_000
+) -> tuple[float, float]:
+    """The 95 % interval of the score of these lines of evaluations.jsonl.
+
+    Of episodes that were played, by `bootstrap_interval`. Of an estimate: seeds are drawn with replacement,
+    within each one evaluation, and for all of them, which share the data, one resample of its episodes.
+    """
+    if task.played:
+        per_evaluation = [[score(task, of_seed) for of_seed in episodes_of_seeds([r])] for r in evaluations]
+        scores = [np.stack(rows) for rows in zip(*per_evaluation, strict=True)]
+        return bootstrap_interval(scores, resamples=resamples)
+    values = np.array([record["replicates"] for record in evaluations])  # [evaluations, seeds, replicates]
+    evaluation_count, seeds, replicates = values.shape
+    rng = np.random.default_rng(0)
+    shape = (resamples, seeds)
+    drawn = values[
+        rng.integers(evaluation_count, size=shape),
+        rng.integers(seeds, size=shape),
+        rng.integers(replicates, size=(resamples, 1)),
+    ]
+    low, high = np.quantile(drawn.mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def seed_scores(task: Task, record: dict[str, Any]) -> list[float]:
+    """The score of each seed in a line of evaluations.jsonl."""
+    if task.played:
+        return [float(score(task, of_seed).mean()) for of_seed in episodes_of_seeds([record])]
+    return record["score"]
+
+
 def last_evaluations(evaluations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The last three evaluations of the final stage, or as many as there are.
 
@@ -85,29 +117,33 @@ def result_record(
 
     `evaluations` are lines of evaluations.jsonl. `seeds` is their number, `episodes` the number behind
     each seed's score, `evaluated_steps` the gradient steps at which they were played, `mean_return` their
-    mean undiscounted return. `mean`, `iqm` and `ci95` (three-level bootstrap of the mean) are over seeds,
-    and so is `std` (n − 1 in the denominator; null for one seed). Raises ValueError without evaluations.
+    mean undiscounted return; of an estimate, the recorded episodes, and its mean. `mean`, `iqm` and `ci95`
+    (`score_interval`) are over seeds, and so is `std` (n − 1 in the denominator; null for one seed). Raises
+    ValueError without evaluations.
     """
     if not evaluations:
         raise ValueError("a result needs at least one evaluation")
     last = last_evaluations(evaluations)
-    per_evaluation = [[score(task, of_seed) for of_seed in episodes_of_seeds([r])] for r in last]
-    scores = [np.stack(rows) for rows in zip(*per_evaluation, strict=True)]
-    per_seed = np.array([values.mean() for values in scores])
+    per_seed = np.mean([seed_scores(task, record) for record in last], axis=0)
+    if task.played:
+        episodes = sum(len(record["returns"][0]) for record in last)
+        mean_return = float(np.mean([record["returns"] for record in last]))
+    else:
+        episodes, mean_return = last[-1]["episodes"], float(per_seed.mean())
     return {
         "algorithm": algorithm,
         "task": task.name,
         "metric": task.metric,
         "unit": task.unit,
-        "seeds": len(scores),
-        "episodes": scores[0].size,
+        "seeds": len(per_seed),
+        "episodes": episodes,
         "evaluated_steps": [record["step"] for record in last],
         "per_seed": per_seed.tolist(),
         "mean": float(per_seed.mean()),
         "std": float(per_seed.std(ddof=1)) if len(per_seed) > 1 else None,
         "iqm": iqm(per_seed),
-        "ci95": list(bootstrap_interval(scores)),
-        "mean_return": float(np.mean([record["returns"] for record in last])),
+        "ci95": list(score_interval(task, last)),
+        "mean_return": mean_return,
         "steps": steps,
         "train_seconds": train_seconds,
         "steps_per_second": steps / train_seconds if train_seconds > 0 else None,

@@ -1,11 +1,11 @@
 """The command line that repeats a run."""
 
 import shlex
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from tiltflow.agents.registry import PRESETS, has_published, named_preset
-from tiltflow.settings import diff
+from tiltflow.settings import diff, flat
 from tiltflow.train_config import TrainConfig, with_defaults
 
 
@@ -21,8 +21,10 @@ def train_command(config: dict[str, Any]) -> str:
 def _words(config: dict[str, Any], name: str) -> list[str]:
     """The command with that preset, without what is the default then."""
     preset = named_preset(config["algorithm"], config["task"], name)
-    defaults = {field.name: field.default for field in fields(TrainConfig)}
+    defaults = {field.name: field.default for field in fields(TrainConfig)} | {"estimate": None}
+    defaults |= flat({"estimate": asdict(TrainConfig.estimate)})
     defaults["steps"] = preset.steps or TrainConfig.steps
+    config = config | flat({"estimate": config["estimate"]}) | {"estimate": None}
     options = {"task": config["task"]} | ({} if name == PRESETS[0] else {"preset": name})
     for key, default in defaults.items():
         if key not in ("algorithm", "task", "agent") and config.get(key, default) != default:

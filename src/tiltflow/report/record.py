@@ -12,12 +12,12 @@ from jaxtyping import Float, Int
 from tiltflow.errors import UserError
 from tiltflow.evaluation.rollouts import Episodes
 from tiltflow.evaluation.statistics import (
-    bootstrap_interval,
     episodes_of_seeds,
     last_evaluations,
     result_record,
+    score_interval,
+    seed_scores,
 )
-from tiltflow.evaluation.task_score import score
 from tiltflow.files import read_object
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task, find_task
@@ -126,19 +126,17 @@ class RunContent:
         return {stage: self._scores([r for r in self.evaluations if r["stage"] == stage]) for stage in stages}
 
     def _scores(self, records: list[dict[str, Any]]) -> Curve:
-        per_episode = [[score(self.task, of_seed) for of_seed in episodes_of_seeds([r])] for r in records]
-        intervals = [
-            bootstrap_interval([values[None] for values in seeds], resamples=CURVE_RESAMPLES)
-            for seeds in per_episode
-        ]
+        intervals = [score_interval(self.task, [record], CURVE_RESAMPLES) for record in records]
         low, high = np.array(intervals).T
-        seeds = np.array([[values.mean() for values in row] for row in per_episode])
+        seeds = np.array([seed_scores(self.task, record) for record in records])
         return Curve(np.array([r["step"] for r in records]), seeds, low, high)
 
     @cached_property
     def last_episodes(self) -> list[Episodes]:
-        """Of each seed, the episodes behind the result."""
-        return episodes_of_seeds(last_evaluations(self.evaluations)) if self.evaluations else []
+        """Of each seed, the episodes behind the result, where they were played."""
+        if not (self.evaluations and self.task.played):
+            return []
+        return episodes_of_seeds(last_evaluations(self.evaluations))
 
 
 def _in_new_words(chunk: dict[str, Any]) -> dict[str, Any]:

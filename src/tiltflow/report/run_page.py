@@ -34,6 +34,7 @@ def _context(run: RunContent) -> dict[str, Any]:
         "score_curve": curves.score_curve(run),
         "score_bar": curves.score_bar(run),
         "facts": run_tables.facts(run),
+        "held_out": run_tables.held_out(run),
         "evaluations": run_tables.evaluations(run),
         "curves": [curves.metric_curve(run, *place) for place in logged if place[1] != "ess"],
         "weights": [curves.metric_curve(run, *place) for place in logged if place[1] == "ess"],

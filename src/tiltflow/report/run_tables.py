@@ -3,9 +3,10 @@
 from typing import Any
 
 from tiltflow import words
-from tiltflow.report.glossary import TERMS, find_metric
+from tiltflow.report.glossary import find_metric, held_out_terms, known_terms
 from tiltflow.report.record import RunContent
 from tiltflow.settings import flat
+from tiltflow.tasks import ESTIMATED
 
 
 def facts(run: RunContent) -> dict[str, str]:
@@ -19,11 +20,47 @@ def facts(run: RunContent) -> dict[str, str]:
         "each seed": " · ".join(map(words.score_text, result["per_seed"])),
         "std between seeds": "–" if result["std"] is None else words.score_text(result["std"]),
         "IQM over seeds": words.score_text(result["iqm"]),
-        "episodes of each seed": words.count(result["episodes"]),
-        "mean return": words.number(result["mean_return"]),
+        **(
+            {
+                "episodes of each seed": words.count(result["episodes"]),
+                "mean return": words.number(result["mean_return"]),
+            }
+            if run.task.played
+            else {
+                "recorded episodes": words.count(result["episodes"]),
+                "discount": words.number(run.config["estimate"]["discount"]),
+            }
+        ),
         "gradient steps": words.count(result["steps"]),
         "training time": words.duration(result["train_seconds"]),
     }
+
+
+def held_out(run: RunContent) -> list[list[str]]:
+    """What the last evaluation of a run without a simulator says of the held-out episodes: a row each."""
+    if run.task.played or not run.evaluations:
+        return []
+    record = dict(run.evaluations[-1]["held_out"])
+    effective = record.pop("importance_episodes", None)
+    rows = []
+    for name, meaning in held_out_terms().items():
+        if name not in record:
+            continue
+        if name in ("wasserstein", "energy_distance"):
+            entries = zip(*record[name], strict=True)
+            rows += [
+                [f"{meaning}, entry {number}", *map(words.number, seeds)]
+                for number, seeds in enumerate(entries, start=1)
+            ]
+        elif name == "matching_loss":
+            rows.append([meaning, *map(words.number, record[name])])
+        else:
+            rows.append(
+                [meaning, *(f"{words.number(v)} ({words.interval_text(b)})" for v, *b in record[name])]
+            )
+    if effective is not None:
+        rows.append(["effective episodes behind it", *map(words.number, effective)])
+    return rows
 
 
 def evaluations(run: RunContent) -> list[list[str]]:
@@ -71,8 +108,8 @@ def _text(value: Any) -> str:
 
 def glossary(run: RunContent) -> dict[str, str]:
     """Every term of the page and every metric that the run logged, with its meaning."""
-    others = {"success", "normalized return", "return"} - {run.task.metric, "return"}
-    return {term: meaning for term, meaning in TERMS.items() if term not in others} | {
+    others = {"success", "normalized return", "return", ESTIMATED} - {run.task.metric, "return"}
+    return {term: meaning for term, meaning in known_terms().items() if term not in others} | {
         f"{name} ({stage.name})" if name == "loss" else name: find_metric(stage.name, name).meaning
         for stage in run.stages
         for name in stage.metrics

@@ -9,8 +9,10 @@ from tiltflow.evaluation.rollouts import Episodes
 from tiltflow.evaluation.statistics import result_record
 from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.run_folder import RunFolder
+from tiltflow.tasks import find_task
 from tiltflow.training.evaluator import Evaluator, episode_columns
 from tiltflow.training.load_run import LoadedRun, load_run
+from tiltflow.training.prepare import check_environment
 from tiltflow.training.progress import Observe, ignore_event
 from tiltflow.training.test_time_guidance import Guidance, guide
 
@@ -23,15 +25,24 @@ def evaluate(
     observe: Observe = ignore_event,
     guidance: Guidance | None = None,
     noise: float | None = None,
+    environment: str | None = None,
 ) -> dict[str, Any]:
     """Play fresh episodes with the newest policies of a run; returns the record of its score.
 
     The episodes' seeds are none of those of the training's evaluations. The record's `file` is
     evaluation.json, or with `guidance` evaluation-KIND-SETTING.json, with how the setting was chosen; every
     episode is in it. `noise` takes the place of the run's `flow.play_noise`, and stands in the file's name.
+    `environment` is the one to play in, of a run of own data.
     Raises UserError where there is no checkpoint, or where the policy cannot be guided or played so.
     """
     loaded = load_run(run, observe, to_play=True)
+    if environment is not None:
+        loaded = _in_environment(loaded, environment)
+    if not loaded.prepared.task.played:
+        raise UserError(
+            f"{run} was trained without an environment, so that its policies cannot be played: its estimates "
+            "stand in its report. To play them, give --env with the id of a Gymnasium environment."
+        )
     name, chosen = "evaluation", dict[str, Any]()
     if noise is not None:
         loaded = _with_noise(loaded, noise)
@@ -54,6 +65,14 @@ def evaluate(
     result = result_record(task, config.algorithm, [record], loaded.step, 0.0) | chosen
     file = RunFolder(run).write_evaluation(name, {**record, "result": result})
     return {**result, "file": str(file)}
+
+
+def _in_environment(loaded: LoadedRun, environment: str) -> LoadedRun:
+    """What was learned, to be played in an environment that the run does not name."""
+    config = replace(loaded.prepared.config, env=environment)
+    prepared = replace(loaded.prepared, config=config, task=find_task(config.task, environment))
+    check_environment(prepared)
+    return loaded._replace(prepared=prepared)
 
 
 def _with_noise(loaded: LoadedRun, noise: float) -> LoadedRun:

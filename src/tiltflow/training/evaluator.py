@@ -88,7 +88,7 @@ class Evaluator:
         return results
 
 
-def write_actions(group: RunFolder, evaluator: Evaluator, state: RunState, data: Transitions) -> None:
+def write_actions(group: RunFolder, evaluator: Any, state: RunState, data: Transitions) -> None:
     """Write actions of the data and of each seed's policy at the same states, for the report."""
     rows = np.random.default_rng(0).choice(len(data), size=min(ACTION_STATES, len(data)), replace=False)
     data = data.take(np.sort(rows))

@@ -9,6 +9,7 @@ import jax
 
 from tiltflow.agents.base import Agent
 from tiltflow.agents.registry import build_agent
+from tiltflow.data.held_out import hold_out
 from tiltflow.data.interface import PolicyInterface, plain_interface, stored_interface
 from tiltflow.data.load import Dataset, load_dataset
 from tiltflow.data.rewards import rescale_rewards
@@ -18,7 +19,7 @@ from tiltflow.errors import UserError
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task, find_task
 from tiltflow.train_config import TrainConfig, to_dict
-from tiltflow.training.policy import ObservationScaler, RunState, identity_scaler, init_state
+from tiltflow.training.policy import RunState, identity_scaler, init_state
 from tiltflow.training.schedule import Schedule
 from tiltflow.training.shared_data import read_shared_data
 from tiltflow.trust import trusted
@@ -48,9 +49,9 @@ class Prepared:
         """Another config of the same task and data."""
         return _prepared(config, self.task, self.spec, self.interface, self.checksum)
 
-    def init(self, seeds: list[int], scaler: ObservationScaler | None = None) -> RunState:
-        """The state of a group of seeds before its first step; by default observations stay as they are."""
-        return init_state(self.agent, scaler or identity_scaler(self.spec), seeds)
+    def init(self, seeds: list[int]) -> RunState:
+        """The state of a group of seeds before its first step, with observations as they are."""
+        return init_state(self.agent, identity_scaler(self.spec), seeds)
 
     def fingerprint(self, seeds: list[int]) -> dict[str, Any]:
         """What a checkpoint is a function of: the config without its free keys, the data and the seeds."""
@@ -76,13 +77,19 @@ def prepare(config: TrainConfig) -> tuple[Prepared, Dataset]:
     Raises UserError for an unknown task, for data that are missing or wrong, for settings that do not fit.
     """
     task = find_task(config.task, config.env)
+    if not (task.played or config.play):
+        raise UserError(
+            f"{task.name} names no environment, and without one there is nothing that --no-play could leave "
+            "to be played later. Leave one of them out, or give --env."
+        )
     dataset = load_data(config, task)
     return _prepared(config, task, dataset.train.spec, dataset.interface, dataset.checksum), dataset
 
 
 def prepare_from_shared(run: RunFolder) -> tuple[Prepared, Dataset]:
     """The same in a process of some seeds of the run, of what the process that started it has loaded."""
-    config, dataset = run.read_config(), read_shared_data(run)
+    config = run.read_config()
+    dataset = read_shared_data(run, config.estimate.held_out)
     task = find_task(config.task, config.env)
     return _prepared(config, task, dataset.train.spec, dataset.interface, dataset.checksum), dataset
 
@@ -90,6 +97,9 @@ def prepare_from_shared(run: RunFolder) -> tuple[Prepared, Dataset]:
 def load_data(config: TrainConfig, task: Task) -> Dataset:
     """The data set of the task, with the rewards that the config's critic learns from."""
     dataset = load_dataset(task, _data_path(config), config.column_choice())
+    if not task.played:
+        train, held_out = hold_out(dataset.train, config.estimate.held_out)
+        dataset = replace(dataset, train=train, validation=held_out.rows, held_out=held_out)
     critic = getattr(config.agent, "critic", None)
     if critic is None:
         return dataset
@@ -150,6 +160,8 @@ def check_trusted(config: TrainConfig, run: RunFolder) -> None:
 def check_environment(prepared: Prepared) -> None:
     """Raise UserError where the task's environment and the data do not have the same sizes."""
     task, spec = prepared.task, prepared.spec
+    if not task.played:
+        return
     environment = prepared.make_environment()
     sizes = len(environment.reset(0)), environment.action_size
     environment.close()

@@ -3,16 +3,20 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tiltflow.data.held_out import hold_out
 from tiltflow.data.interface import stored_interface
 from tiltflow.data.load import Dataset
 from tiltflow.data.transitions import Transitions
 from tiltflow.files import read_object, unwritable, write_json
 from tiltflow.run_folder import RunFolder
+
+_RECORDED = "recorded"
 
 
 @contextmanager
@@ -30,9 +34,9 @@ def data_shared(run: RunFolder, dataset: Dataset) -> Iterator[None]:
 
 def _write(folder: Path, dataset: Dataset) -> None:
     try:
-        folder.mkdir()
-        for name, column in dataset.train.columns().items():
-            np.save(folder / f"{name}.npy", column)
+        _save(folder, dataset.train)
+        if dataset.held_out is not None:
+            _save(folder / _RECORDED, dataset.held_out.recorded)
     except OSError as error:
         raise unwritable(folder, error) from error
     record: dict[str, Any] = {"checksum": dataset.checksum, "source": dataset.source}
@@ -41,14 +45,30 @@ def _write(folder: Path, dataset: Dataset) -> None:
     write_json(folder / "data.json", record)
 
 
-def read_shared_data(run: RunFolder) -> Dataset:
-    """The rows that the process which started this one keeps for it, read-only and mapped into memory."""
+def _save(folder: Path, rows: Transitions) -> None:
+    folder.mkdir()
+    for name, column in rows.columns().items():
+        np.save(folder / f"{name}.npy", column)
+
+
+def read_shared_data(run: RunFolder, held_out: float) -> Dataset:
+    """The rows that the process which started this one keeps for it, read-only and mapped into memory.
+
+    `held_out` is the share of the episodes that the run is scored on, where it is not played.
+    """
     folder = run.shared_data
     record = read_object(folder / "data.json", "checksum", "source")
-    columns = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
-    train = Transitions(**columns)
+    train = _mapped(folder)
     interface = stored_interface(record, train.spec, str(folder / "data.json"))
-    return Dataset(train, None, record["checksum"], record["source"], (), interface)
+    dataset = Dataset(train, None, record["checksum"], record["source"], (), interface)
+    if not (folder / _RECORDED).is_dir():
+        return dataset
+    _, scored_on = hold_out(_mapped(folder / _RECORDED), held_out)
+    return replace(dataset, validation=scored_on.rows, held_out=scored_on)
+
+
+def _mapped(folder: Path) -> Transitions:
+    return Transitions(**{path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")})
 
 
 def remove_shared_data(run: RunFolder) -> None:

@@ -38,6 +38,7 @@ def odd(make_run, tmp_path_factory):
     runs += [
         make_run(root / "short_&_50%", algorithm="bc-flow", task_name=HOPPER, seeds=1, dimensions=1,
                  finished=False, checksum="beef" * 16),
-        make_run(root / "own", algorithm="bc-diffusion", task_name="file/own_data", dimensions=1),
+        make_run(root / "own", algorithm="bc-diffusion", task_name="file/own_data", dimensions=1,
+                     env="Own-v0"),
     ]  # fmt: skip
     return read_comparison(runs, allow_different_data=True)

@@ -9,7 +9,7 @@ import pytest
 from tiltflow.errors import UserError
 from tiltflow.files import read_json, read_json_lines, write_json, write_json_lines
 from tiltflow.report.compare.comparison import read_comparison
-from tiltflow.report.record import RESULT_KEYS
+from tiltflow.report.record import RESULT_KEYS, read_run
 
 CUBE = "ogbench/cube-single-play-singletask-task2-v0"
 HOPPER = "d4rl/hopper-medium-v2"
@@ -266,3 +266,14 @@ def test_a_last_line_that_a_crash_cut_off_is_left_out(run):
         file.write('{"step": 99, "ret')
     again = read_comparison([path.parent]).cells
     assert [c.result["mean"] for c in again.values()] == [c.result["mean"] for c in whole.values()]
+
+
+def test_estimates_are_compared_among_themselves_alone(run):
+    own = partial(run, task_name="file/own", algorithm="bc-flow", level=0.9)
+    better, more = own("better", seeds=2), own("more", seeds=3, first_seed=2)
+    worse = own("worse", algorithm="qipo-ot", level=0.3)
+    cells = {column: cell for (_, column), cell in read_comparison([better, more, worse]).cells.items()}
+    seeds = [value for folder in (better, more) for value in read_run(folder).result["per_seed"]]
+    assert cells["bc-flow"].result["per_seed"] == seeds
+    assert cells["bc-flow"].interval[0] > cells["qipo-ot"].interval[1]
+    assert "the metric" in refusal(better, own("played", env="Own-v0"), allow_different_data=True)

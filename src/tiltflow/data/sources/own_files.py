@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiltflow.data.locate import locate_own
 from tiltflow.data.sources import d4rl
-from tiltflow.errors import UserError
-from tiltflow.tasks import DEFAULT_HORIZON, DataSource, Task
+from tiltflow.tasks import DEFAULT_HORIZON, DataSource, Task, estimated
 
 if TYPE_CHECKING:
     from tiltflow.data.audit import Finding
@@ -14,19 +13,16 @@ if TYPE_CHECKING:
 
 
 def _task(name: str, environment: str) -> Task:
-    return Task(
+    task = Task(
         f"file/{name}", name, environment, "return", "return", DEFAULT_HORIZON, None,
-        "own data; environment given with --env",
+        "own data",
     )  # fmt: skip
+    return task if environment else estimated(task)
 
 
 def _environment(task: Task, data: Path | None) -> Any:
     from tiltflow.environments import make_named
 
-    if not task.environment:
-        raise UserError(
-            f"The task {task.name} names no environment. Give --env with a Gymnasium id, such as Hopper-v5."
-        )
     return make_named(task.environment)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tiltflow.errors import UserError
-from tiltflow.evaluation.lines import EPISODE_KEYS
+from tiltflow.evaluation.lines import join_lines
 from tiltflow.evaluation.statistics import result_record
 from tiltflow.report.compare.comparable import (
     LeftOut,
@@ -162,10 +162,7 @@ def _joined(members: Sequence[tuple[Path, RunContent]]) -> RunContent:
             f"{folders} have no evaluation at the same gradient step of their last stage: their seeds cannot "
             "be joined. Compare them apart."
         )
-    evaluations = [
-        records[0] | {key: [*chain.from_iterable(r[key] for r in records)] for key in EPISODE_KEYS}
-        for records in ([found[place] for found in by_place] for place in places)
-    ]
+    evaluations = [join_lines([found[place] for found in by_place]) for place in places]
     finished = all(run.finished for run in runs)
     steps = min(run.result["steps"] for run in runs if run.result) if finished else places[-1][1]
     seconds = sum(run.result["train_seconds"] for run in runs if run.result)

@@ -1,0 +1,94 @@
+"""Runs without a simulator: scored on recorded episodes, resumable, played later where there is one."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.training.conftest import ENVIRONMENT
+from tests.training.test_resume import final_bodies, logged
+
+from tiltflow.data.held_out import hold_out
+from tiltflow.data.load import load_dataset
+from tiltflow.errors import Interrupted, UserError
+from tiltflow.files import read_json_lines
+from tiltflow.tasks import find_task
+from tiltflow.train_config import EstimateConfig
+from tiltflow.training.evaluate import evaluate
+from tiltflow.training.run import resume, train
+
+SETTINGS = {"env": None, "estimate": EstimateConfig(features=40), "seeds": 2}
+
+
+@pytest.fixture(scope="module")
+def estimated(small_config, trained):
+    return trained(small_config("qipo-ot", **SETTINGS))
+
+
+def test_every_evaluation_estimates_each_seed(estimated):
+    lines = read_json_lines(estimated / "evaluations.jsonl")
+    assert [line["stage"] for line in lines] == ["behaviour", "improvement", "improvement"]
+    for line in lines:
+        assert np.shape(line["replicates"]) == (2, 100)
+        assert np.shape(line["score"]) == (2,)
+        # Rewards are from −16.3 to 0.
+        assert -1630 < min(line["score"]) < max(line["score"]) < 0
+        assert {"matching_loss", "wasserstein", "energy_distance"} <= line["held_out"].keys()
+    ends = {"importance_value", "critic_value"}
+    assert all(np.shape(lines[-1]["held_out"][name]) == (2, 3) for name in ends)
+    assert not ends & lines[0]["held_out"].keys()  # there is no critic yet
+
+
+def test_its_result_is_named_an_estimate(estimated):
+    result = json.loads((estimated / "result.json").read_text())
+    assert result["metric"] == "estimated return (not played)"
+    low, high = result["ci95"]
+    assert low < result["mean"] < high
+    assert (estimated / "report.html").exists()
+
+
+def test_what_is_held_out_is_recorded_and_not_trained_on(estimated, pendulum):
+    data = json.loads((estimated / "environment.json").read_text())["data"]
+    whole = load_dataset(find_task("file/pendulum"), pendulum).train
+    train_rows, held_out = hold_out(whole, EstimateConfig.held_out)
+    assert data["held_out_episodes"] == held_out.episodes
+    assert data["transitions"] == len(train_rows) == len(whole) - len(held_out.rows)
+
+
+@pytest.mark.slow
+def test_stopped_and_resumed_it_ends_with_the_same_bits(small_config, estimated, tmp_path):
+    """And where each seed has a process, which gets the recorded episodes from its parent."""
+
+    def stop(event):
+        if event["event"] == "evaluation":
+            raise Interrupted("between two edges")
+
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        train(small_config("qipo-ot", **SETTINGS), run, stop, in_this_process=True)
+    resume(run, in_this_process=True)
+    assert final_bodies(run) == final_bodies(estimated)
+    assert logged(run) == logged(estimated)
+
+
+def test_processes_of_seeds_estimate_as_one_process_does(small_config, trained, tmp_path):
+    config = small_config("bc-flow", **SETTINGS | {"parallel": "process"}, evaluations=1)
+    run = train(config, tmp_path / "run")
+    alone = trained(replace(config, seeds=1))
+    of_both, of_one = (read_json_lines(folder / "evaluations.jsonl")[-1] for folder in (run, alone))
+    assert of_both["replicates"][0] == of_one["replicates"][0] != of_both["replicates"][1]
+
+
+def test_it_is_played_where_an_environment_is_named(estimated):
+    with pytest.raises(UserError, match="--env"):
+        evaluate(estimated, 1)
+    with pytest.raises(UserError, match="observations of 3"):
+        evaluate(estimated, 1, environment="MountainCarContinuous-v0")
+    result = evaluate(estimated, 1, environment=ENVIRONMENT)
+    assert (result["metric"], result["episodes"]) == ("return", 1)
+    assert -17 * 200 < result["mean"] < 0
+
+
+def test_nothing_is_left_to_be_played_without_an_environment(small_config, tmp_path):
+    with pytest.raises(UserError, match="--no-play"):
+        train(small_config("bc-flow", env="none", play=False), tmp_path / "run")
