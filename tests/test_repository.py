@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "tiltflow"
 
 FLOORS = (
-    ("errors", "settings", "files", "packages", "trust", "sizes", "npz", "words"),
+    ("errors", "settings", "files", "packages", "trust", "sizes", "npz", "words", "plugins"),
     ("model_settings", "processes", "benchmark_file"),
     ("paths", "networks", "solvers", "tilting", "optimize"),
     ("flow", "exact", "datasets2d", "metrics", "data", "tasks", "environments", "mazes"),

@@ -101,15 +101,11 @@ def read_json(path: Path) -> Any:
 def read_object(path: Path, *keys: str) -> dict[str, Any]:
     """Read a JSON file that holds an object with these keys. Raises UserError naming the file and the key."""
     record = read_json(path)
-    if not isinstance(record, dict):
-        raise UserError(
-            f"{path} is damaged: it holds no JSON object. Restore it from a copy, or train into a new folder."
-        )
-    for key in keys:
-        if key not in record:
-            raise UserError(
-                f"{path} is damaged: it has no {key!r}. Restore it from a copy, or train into a new folder."
-            )
+    fault = "" if isinstance(record, dict) else "it holds no JSON object"
+    if missing := [key for key in keys if not fault and key not in record]:
+        fault = f"it has no {missing[0]!r}"
+    if fault:
+        raise UserError(f"{path} is damaged: {fault}. Restore it from a copy, or train into a new folder.")
     return record
 
 

@@ -127,11 +127,7 @@ class Flow(Generator):
     prediction: Prediction = eqx.field(static=True)
 
     def predict(
-        self,
-        want: Prediction,
-        t: Float[Array, "*batch"],
-        x: Float[Array, "*batch d"],
-        condition: Float[Array, "*batch c"] | None = None,
+        self, want: Prediction, t: Array, x: Array, condition: Array | None = None
     ) -> Float[Array, "*batch d"]:
         """The network's output, converted."""
         t = jnp.broadcast_to(t, x.shape[:-1])

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Annotated, Any
 
-from tiltflow.agents.registry import find_algorithm
+from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.data.columns import ColumnChoice, column_choice
 from tiltflow.errors import UserError, nearest
 from tiltflow.settings import Bounds, Count, DataPlace, InnerFraction, Parallel, check, field_types
@@ -157,7 +157,7 @@ def in_new_words(record: Any) -> Any:
 
 
 def _settings_of(algorithm: str) -> type:
-    return type(find_algorithm(algorithm).config)
+    return type(ALGORITHMS.find(algorithm).config)
 
 
 def _build(kind: type, record: dict[str, Any], source: str, at: str = "") -> Any:

@@ -12,9 +12,10 @@ import pytest
 
 from outside import EXAMPLE, EXAMPLE_NAME, outside_agents
 from tiltflow.agents.base import Agent
-from tiltflow.agents.registry import ALGORITHMS, build_agent, preset, run_plugin
+from tiltflow.agents.registry import ALGORITHMS, build_agent, preset
 from tiltflow.data.transitions import Spec
 from tiltflow.model_settings import CriticConfig, NetworkConfig
+from tiltflow.plugins import run_plugin
 from tiltflow.run_folder import RunFolder
 from tiltflow.serving.policy_files import export_program
 from tiltflow.training import checkpoints

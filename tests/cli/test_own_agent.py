@@ -9,10 +9,11 @@ import pytest
 
 from outside import EXAMPLE, outside_agents
 from tiltflow.agents import plugged, register
-from tiltflow.agents.registry import PLUGINS, find_algorithm
+from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.cli.main import main
 from tiltflow.errors import UserError
 from tiltflow.model_settings import NetworkConfig
+from tiltflow.plugins import PLUGINS
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -116,13 +117,13 @@ def test_what_cannot_be_a_plugin_or_an_algorithm_is_refused(tmp_path, capsys):
 
 def test_a_plugin_holds_for_the_processes_that_are_started_meanwhile():
     with pytest.raises(UserError, match=r"--plugin FILE\.py"):
-        find_algorithm("weighted-flow")
+        ALGORITHMS.find("weighted-flow")
     command = [
         sys.executable,
         "-c",
-        "import tiltflow.agents.registry as r; print(r.find_algorithm('weighted-flow'))",
+        "import tiltflow.agents.registry as r; print(r.ALGORITHMS.find('weighted-flow'))",
     ]
     with plugged(EXAMPLE):
         assert subprocess.run(command, capture_output=True).returncode == 0
-        assert find_algorithm("weighted-flow").config.alpha == 3.0
+        assert ALGORITHMS.find("weighted-flow").config.alpha == 3.0
     assert subprocess.run(command, capture_output=True).returncode == 1

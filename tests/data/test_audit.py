@@ -42,12 +42,10 @@ ERRORS = {
     "nan reward": (with_value("rewards", 7, np.nan), "rewards", 7, "nan"),
     "infinite observation": (with_value("observations", 3, np.inf), "observations", 3, "inf"),
     "infinite successor": (with_value("next_observations", 5, -np.inf), "next_observations", 5, "-inf"),
-    "action out of bounds": (with_value("actions", 11, -1.7), "actions", 11, "1.7"),
     "flag that is none": (sound() | {"terminals": np.arange(20)}, "terminals", 2, "only 0 and 1"),
     "short rewards": (sound() | {"rewards": np.ones(13, np.float32)}, "rewards", 13, "13 rows"),
     "long actions": (sound() | {"actions": np.zeros((25, 2), np.float32)}, "actions", 20, "25 rows"),
     "no actions": (without("actions"), "actions", None, "is missing"),
-    "no rewards": (without("rewards"), "rewards", None, "is missing"),
     "integer actions": (sound() | {"actions": np.ones((20, 1), int)}, "actions", None, "continuous"),
     "images": (sound() | {"observations": np.zeros((20, 8, 8, 3))}, "observations", None, "shape"),
     "other successors": (
@@ -75,6 +73,8 @@ def test_errors_name_file_key_and_row_and_stop_the_load(tmp_path, fault, suffix)
 WARNINGS = {
     "zero rewards": (sound() | {"rewards": np.zeros(20, np.float32)}, "rewards", None, "all rewards are 0"),
     "equal rewards": (sound() | {"rewards": np.full(20, 2.5, np.float32)}, "rewards", None, "are 2.5"),
+    "action out of bounds": (with_value("actions", 11, -1.7), "actions", None, "taken from the data, -1.8"),
+    "no rewards": (without("rewards"), "rewards", None, "bc-diffusion, which clone"),
     "rounded action": (with_value("actions", 4, 1.0002), "actions", 4, "clipped"),
     "no ends": (sound() | {"terminals": np.zeros(20, bool)}, "terminals", None, "no row ends"),
     "unfinished episode": (
@@ -175,7 +175,7 @@ def test_other_files(tmp_path):
 
 def test_several_errors_are_counted(tmp_path):
     columns = with_value("rewards", 7, np.nan)
-    columns["actions"][2] = 3.0
+    columns["observations"][2] = np.nan
     write_npz(tmp_path / "arm.npz", columns)
     with pytest.raises(UserError, match=r"row 2: .*1 more: see `tiltflow data audit`"):
         load_dataset(TASK, tmp_path / "arm.npz")

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from tiltflow.figures2d.drawing import Grid, Picture
+from tiltflow.figures2d.figure_plan import FigurePlan
+from tiltflow.figures2d.figures_page import write_page
 from tiltflow.figures2d.schedules import cases, trace_all
 from tiltflow.figures2d.trajectories import draw_schedules
 
@@ -33,3 +36,14 @@ def test_stored_panels_are_kept_and_drawn(tmp_path):
     picture = draw_schedules([first, again], tmp_path)
     assert (tmp_path / f"{picture.name}.png").stat().st_size > 10_000
     assert (tmp_path / f"{picture.name}.svg").exists()
+
+
+def test_the_page_shows_the_schedules_beside_the_grids(tmp_path):
+    """A picture that is no grid has neither rows nor columns."""
+    grid = Grid("figure1", "Figure 1", ["truth"], ["β = 0"], [[None]])
+    for name in ("flowq-schedules", grid.name):
+        (tmp_path / f"{name}.svg").write_text("<svg/>")
+    grids = [grid, Picture("flowq-schedules", "FlowQ's schedules")]
+    page = write_page(tmp_path, FigurePlan(), grids, [], [], tmp_path).read_text()
+    assert 'alt="Figure 1. Rows: truth. Columns: β = 0."' in page
+    assert 'alt="FlowQ&#39;s schedules."' in page

@@ -11,8 +11,9 @@ import pytest
 from outside import outside_agents
 from tiltflow.cli.main import main
 from tiltflow.errors import UserError
-from tiltflow.guidance import fit, methods, register
+from tiltflow.guidance import fit, register
 from tiltflow.guidance.contract import FitConfig
+from tiltflow.guidance.methods import METHODS
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -51,12 +52,8 @@ register("shifted", ShiftedConfig(), fit, "rows of the data, moved")
 
 @pytest.fixture(autouse=True)
 def own_methods_alone():
-    """What a test registers is gone after it."""
-    yield
-    for name in methods.METHODS.keys() - methods._BUILT_IN.keys():
-        del methods.METHODS[name]
-        del methods._DECLARED[name]
-    methods._installed.cache_clear()
+    with outside_agents():
+        yield
 
 
 @pytest.fixture
@@ -70,7 +67,6 @@ def package(tmp_path, monkeypatch):
     offered = f"shifted = {name}\nlost = {name}\ngone = nowhere\n"
     (record / "entry_points.txt").write_text(f"[tiltflow.methods]\n{offered}")
     monkeypatch.syspath_prepend(tmp_path)
-    methods._installed.cache_clear()
     return name
 
 
@@ -99,8 +95,7 @@ def test_the_file_in_the_documentation_is_run_by_plugin(tmp_path, capsys):
     np.savetxt(tmp_path / "x.csv", np.random.default_rng(0).standard_normal((300, 2)), delimiter=",")
     words = ["guide", f"{tmp_path}/x.csv", "--score", "1", "--method", "short", "--out", f"{tmp_path}/out"]
     small = ["--steps", "20", "--width", "8", "--depth", "1", "--samples", "100", "--held-out", "0"]
-    with outside_agents():
-        assert main([*words, *small, "--plugin", f"{tmp_path}/short.py"]) == 0
+    assert main([*words, *small, "--plugin", f"{tmp_path}/short.py"]) == 0
     assert "energy-weighted flow matching in a minute" in " ".join(capsys.readouterr().out.split())
     assert np.load(tmp_path / "out" / "samples.npy").shape == (100, 1)
 
@@ -123,7 +118,7 @@ def test_fit_gives_what_is_declared_and_nothing_else():
     def own(problem, config, key, trainer, **given):
         seen.update(given)
         trainer.notes.append("own")
-        return methods.METHODS["resample"].declared.fit(problem, config, key, trainer)
+        return METHODS["resample"].declared.fit(problem, config, key, trainer)
 
     register("own", OwnConfig(), own, shares=True)
     first = fit("own", [[0.0], [1.0]], [0.0, 1.0], 1.0)

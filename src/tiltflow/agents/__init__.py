@@ -1,5 +1,6 @@
 """Offline-RL algorithms, one a file: frozen settings and pure functions. Your own join by `register`."""
 
-from tiltflow.agents.registry import plugged, register
+from tiltflow.agents.registry import register
+from tiltflow.plugins import plugged
 
 __all__ = ["plugged", "register"]

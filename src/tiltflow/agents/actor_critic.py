@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.agents.base import Agent, Parts, Stage
-from tiltflow.agents.bc import make_optimizer
+from tiltflow.agents.base import Agent, Parts, Stage, flow_parts
+from tiltflow.agents.bc import init_flow, make_optimizer
 from tiltflow.agents.sampling import play_actions, sample_support
 from tiltflow.critics import Critic, init_critic, q_value, update_critic
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Generator
 from tiltflow.model_settings import ActorConfig, CriticConfig, FlowConfig
-from tiltflow.optimize import Columns, Metrics, TrainState
+from tiltflow.optimize import Columns, Metrics, TrainState, begin
 
 
 class ActorCriticState(NamedTuple):
@@ -69,6 +69,31 @@ def build_actor_critic(
     larger = max(batch_size, config.batch_size)
     stage = Stage("actor-critic", steps, larger, update, improves_policy=True)
     return Agent(init, (stage,), act, parts, deterministic)
+
+
+def build_flow_actor_critic(
+    config: Any,
+    spec: Spec,
+    steps: int,
+    optimizer: optax.GradientTransformation,
+    improve: Improve,
+    **more: Any,
+) -> Agent:
+    """The agent whose policy is a flow, trained by `optimizer`, and plays the best of `num_candidates` by Q.
+
+    `more` is what else `build_actor_critic` takes.
+    """
+    return build_actor_critic(
+        config.critic,
+        spec,
+        steps,
+        batch_size=config.flow.batch_size,
+        init_policy=lambda key: begin(init_flow(key, spec, config.flow), optimizer),
+        improve=improve,
+        act=play_best_of(config, spec),
+        parts=flow_parts(config),
+        **more,
+    )
 
 
 def policy_optimizer(

@@ -33,13 +33,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from tiltflow.agents.actor_critic import (
     ActorCriticState,
     Stepped,
-    build_actor_critic,
-    play_best_of,
+    build_flow_actor_critic,
     policy_optimizer,
     q_size,
 )
-from tiltflow.agents.base import Agent, flow_parts
-from tiltflow.agents.bc import init_flow
+from tiltflow.agents.base import Agent
 from tiltflow.agents.registry import register
 from tiltflow.agents.sampling import sample_actions
 from tiltflow.critics import Critic, join, q_values
@@ -47,7 +45,7 @@ from tiltflow.data.transitions import Spec
 from tiltflow.errors import UserError
 from tiltflow.flow import Flow, matching_loss
 from tiltflow.model_settings import BESIDE, DIFFUSION, CriticConfig, FlowConfig, check_kind
-from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
+from tiltflow.optimize import Columns, Metrics, TrainState, gradient_step
 from tiltflow.settings import Count, MatchingError, NonNegative, Positive, check
 
 
@@ -119,17 +117,7 @@ def build(config: FlowQLConfig, spec: Spec, steps: int) -> Agent:
         policy, metrics = clone_and_climb(state.policy, state.critic, batch, key, spec, config, optimizer)
         return state._replace(policy=policy), metrics
 
-    return build_actor_critic(
-        config.critic,
-        spec,
-        steps,
-        batch_size=config.flow.batch_size,
-        init_policy=lambda key: begin(init_flow(key, spec, config.flow), optimizer),
-        improve=step,
-        act=play_best_of(config, spec),
-        back_up=next_actions,
-        parts=flow_parts(config),
-    )
+    return build_flow_actor_critic(config, spec, steps, optimizer, step, back_up=next_actions)
 
 
 register("flow-ql", FlowQLConfig(), build)

@@ -44,13 +44,12 @@ from tiltflow.agents import flowq_staged
 from tiltflow.agents.actor_critic import (
     ActorCriticState,
     Stepped,
-    build_actor_critic,
-    play_best_of,
+    build_flow_actor_critic,
     policy_optimizer,
     q_size,
     q_spread,
 )
-from tiltflow.agents.base import Agent, flow_parts
+from tiltflow.agents.base import Agent
 from tiltflow.agents.bc import behaviour_update, init_flow
 from tiltflow.agents.flowq_settings import FlowQConfig
 from tiltflow.agents.registry import register
@@ -63,8 +62,7 @@ from tiltflow.guidance.guided_paths import (
     EnergySchedule,
     FixedSchedule,
     LearnedSchedule,
-    guided_path,
-    guided_velocity,
+    guided_point,
     schedule_residual,
 )
 from tiltflow.model_settings import SHARP_NOISE, CriticConfig, FlowConfig
@@ -115,22 +113,7 @@ def match_guided(
     """One step of the policy: matching of the configured reading."""
     data, energy = batch["actions"], energy_of(critic, batch, config)
     t, noise, jitter = _draw(key, data)
-    if config.reading == "path":
-        x, velocity = guided_path(
-            energy,
-            schedule,
-            data,
-            noise,
-            jitter,
-            t,
-            strength=config.strength,
-            sigma=config.sigma,
-            hessian=config.hessian,
-        )
-    else:
-        x, velocity = guided_velocity(
-            energy, schedule, data, noise, t, strength=config.strength, factor=config.velocity_factor
-        )
+    x, velocity = guided_point(config, energy, schedule, data, noise, jitter, t, strength=config.strength)
 
     def loss(flow: Flow) -> tuple[Float[Array, ""], Metrics]:
         value = jnp.mean((flow.network(x, t, batch["observations"]) - velocity) ** 2)
@@ -229,17 +212,8 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
         observations = rows["next_observations"]
         return {"next_actions": sample_actions(state.policy.ema, observations, key, spec, euler)}
 
-    return build_actor_critic(
-        config.critic,
-        spec,
-        steps,
-        batch_size=config.flow.batch_size,
-        init_policy=lambda key: begin(init_flow(key, spec, config.flow), optimizer),
-        improve=step,
-        act=play_best_of(config, spec),
-        back_up=next_actions,
-        init_guide=init_guide,
-        parts=flow_parts(config),
+    return build_flow_actor_critic(
+        config, spec, steps, optimizer, step, back_up=next_actions, init_guide=init_guide
     )
 
 

@@ -17,7 +17,6 @@ Departs from the paper, of which nothing is known of how Q's gradient is evaluat
   is then one of a narrower μ, as in QIPO.
 """
 
-from dataclasses import asdict
 from typing import NamedTuple
 
 import jax
@@ -40,10 +39,8 @@ from tiltflow.agents.sampling import sample_support
 from tiltflow.critics import Critic, init_critic, q_value
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow
-from tiltflow.guidance.score_shift import Potential
-from tiltflow.networks import TimeNetwork
+from tiltflow.guidance.score_shift import Potential, init_potential
 from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
-from tiltflow.paths import PATHS
 
 _SHARES = {"behaviour": 0.5, "critic": 0.35, "guidance": 0.15}
 
@@ -75,16 +72,8 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
         return StagedState(begin(flow, behaviour_optimizer), critic, behaviour, jnp.ones(()), value)
 
     def init_value(key: PRNGKeyArray) -> TrainState:
-        network = TimeNetwork(
-            key,
-            spec.action_size,
-            spec.observation_size,
-            outputs=1,
-            features=config.flow.time_features,
-            output_scale=0.1,
-            **asdict(config.flow.network),
-        )
-        return begin(Potential(network, jnp.ones(()), PATHS["ot"], classifier=False), optimizer)
+        flow, sizes = config.flow, (spec.action_size, spec.observation_size)
+        return begin(init_potential(key, *sizes, flow.network, "ot", features=flow.time_features), optimizer)
 
     def keep_behaviour(state: StagedState, sample: Columns, key: PRNGKeyArray) -> StagedState:
         return state._replace(behaviour=state.policy.ema)

@@ -18,19 +18,13 @@ from dataclasses import dataclass
 
 from jaxtyping import PRNGKeyArray
 
-from tiltflow.agents.actor_critic import (
-    ActorCriticState,
-    Stepped,
-    build_actor_critic,
-    play_best_of,
-    policy_optimizer,
-)
-from tiltflow.agents.base import Agent, flow_parts
-from tiltflow.agents.bc import behaviour_update, init_flow
+from tiltflow.agents.actor_critic import ActorCriticState, Stepped, build_flow_actor_critic, policy_optimizer
+from tiltflow.agents.base import Agent
+from tiltflow.agents.bc import behaviour_update
 from tiltflow.agents.registry import register
 from tiltflow.data.transitions import Spec
 from tiltflow.model_settings import DIFFUSION, CriticConfig, FlowConfig, check_kind
-from tiltflow.optimize import Columns, begin
+from tiltflow.optimize import Columns
 from tiltflow.settings import Count, check
 
 
@@ -59,16 +53,7 @@ def build(config: BestOfNConfig, spec: Spec, steps: int) -> Agent:
         policy, metrics = behaviour_update(state.policy, batch, key, config.flow, optimizer)
         return state._replace(policy=policy), metrics
 
-    return build_actor_critic(
-        config.critic,
-        spec,
-        steps,
-        batch_size=config.flow.batch_size,
-        init_policy=lambda key: begin(init_flow(key, spec, config.flow), optimizer),
-        improve=clone,
-        act=play_best_of(config, spec),
-        parts=flow_parts(config),
-    )
+    return build_flow_actor_critic(config, spec, steps, optimizer, clone)
 
 
 register("ifql", BestOfNConfig(), build)

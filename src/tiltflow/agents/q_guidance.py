@@ -30,10 +30,10 @@ from tiltflow.agents.sampling import play_actions, sample_support
 from tiltflow.critics import Critic, Ensemble, q_value, q_values
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Generator
-from tiltflow.guidance.score_shift import shift
+from tiltflow.guidance.score_shift import Shifted
 from tiltflow.model_settings import CriticConfig
 from tiltflow.paths import Path
-from tiltflow.settings import GuidanceName, Prediction
+from tiltflow.settings import GuidanceName
 
 SMALLEST_ALPHA = 0.1
 UNIT_ACTIONS = 16
@@ -48,7 +48,7 @@ class Improved(NamedTuple):
     """u, the unit of Q."""
 
 
-class QGuided(Generator):
+class QGuided(Shifted):
     """The generative model whose score is that of `base`, shifted up Q' (see the file's text)."""
 
     base: Generator
@@ -58,20 +58,7 @@ class QGuided(Generator):
     kind: GuidanceName = eqx.field(static=True)
     config: CriticConfig = eqx.field(static=True)
 
-    def predict(
-        self,
-        want: Prediction,
-        t: Float[Array, "*batch"],
-        x: Float[Array, "*batch d"],
-        condition: Float[Array, "*batch c"] | None = None,
-    ) -> Float[Array, "*batch d"]:
-        """The base's prediction plus the shift of the score by α·scale·slope."""
-        t = jnp.broadcast_to(t, x.shape[:-1])
-        slope = self.scale * self._slope(t, x, condition)
-        return self.base.predict(want, t, x, condition) + shift(self.path, want, t, slope)
-
-    def _slope(self, t: Array, x: Array, condition: Array | None) -> Float[Array, "*batch d"]:
-        """The shift of the score over α·scale."""
+    def slope(self, t: Array, x: Array, condition: Array | None) -> Float[Array, "*batch d"]:
         if self.kind == "gradient":
             return self._q_slope(x, condition)
 

@@ -18,7 +18,7 @@ actions' box; the parameters of μ and f are averaged and the step size of μ de
 where the authors report the best of several.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import jax
@@ -34,11 +34,10 @@ from tiltflow.agents.sampling import play_actions, sample_support
 from tiltflow.critics import Critic, init_critic
 from tiltflow.data.transitions import Spec
 from tiltflow.guidance.methods.energy_prediction import contrast
-from tiltflow.guidance.score_shift import Guided, Potential
+from tiltflow.guidance.score_shift import Guided, Potential, init_potential
 from tiltflow.model_settings import BEFORE, DIFFUSION, CriticConfig, FlowConfig, NetworkConfig, check_kind
-from tiltflow.networks import TimeNetwork
 from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
-from tiltflow.paths import PATHS, interpolate
+from tiltflow.paths import interpolate
 from tiltflow.settings import Bounds, Count, EnergyScale, NonNegative, check
 from tiltflow.tilting import effective_sample_size, tilt_weights
 
@@ -111,22 +110,15 @@ def build(config: QGPOConfig, spec: Spec, steps: int) -> Agent:
     count = split_steps(steps, _SHARES, fixed)
     behaviour_optimizer = make_optimizer(config.flow.learning_rate, config.flow.decay, count["behaviour"])
     energy_optimizer = optax.adam(config.energy_learning_rate)
-    path = PATHS[config.flow.path]
 
     def init(key: PRNGKeyArray) -> QGPOState:
         flow_key, critic_key = jax.random.split(key)
-        network = TimeNetwork(
-            jax.random.fold_in(key, 2),
-            spec.action_size,
-            spec.observation_size,
-            outputs=1,
-            output_scale=0.1,
-            **asdict(config.energy),
-        )
+        sizes = spec.action_size, spec.observation_size
+        potential = init_potential(jax.random.fold_in(key, 2), *sizes, config.energy, config.flow.path)
         return QGPOState(
             begin(init_flow(flow_key, spec, config.flow), behaviour_optimizer),
             init_critic(critic_key, spec, config.critic),
-            begin(Potential(network, jnp.ones(()), path, classifier=False), energy_optimizer),
+            begin(potential, energy_optimizer),
             jnp.ones(()),
         )
 
@@ -158,8 +150,8 @@ def build(config: QGPOConfig, spec: Spec, steps: int) -> Agent:
         return state._replace(energy=energy), {**metrics, **report}
 
     def guided(state: QGPOState) -> Guided:
-        scale = jnp.asarray(config.guidance_scale, jnp.float32)
-        return Guided(base=state.policy.ema, potential=state.energy.ema, scale=scale, path=path)
+        scale, base = jnp.asarray(config.guidance_scale, jnp.float32), state.policy.ema
+        return Guided(base=base, potential=state.energy.ema, scale=scale, path=base.path)
 
     def act(state: QGPOState, observations: Array, key: PRNGKeyArray) -> Array:
         def value(actions: Float[Array, "n m a"]) -> Float[Array, "n m"]:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
-from tiltflow.agents.registry import PRESETS, find_algorithm, preset
+from tiltflow.agents.registry import ALGORITHMS, PRESETS, preset
 from tiltflow.benchmark.vary import variants, with_variant
 from tiltflow.benchmark_file import PlannedRun
 from tiltflow.errors import UserError, check_names
@@ -42,7 +42,7 @@ class Plan:
         for task in self.tasks:
             find_task(task)
         for agent in self.agents:
-            find_algorithm(agent)
+            ALGORITHMS.find(agent)
         if self.seeds < 1:
             raise UserError(f"seeds = {self.seeds}: it must be at least 1.")
         for run in self.runs():
@@ -55,7 +55,7 @@ class Plan:
             for seed in range(self.seed, self.seed + self.seeds)
             for task in self.tasks
             for agent in self.agents
-            for variant in variants(agent, find_algorithm(agent).config, self.vary)
+            for variant in variants(agent, ALGORITHMS.find(agent).config, self.vary)
         ]
 
     def config(self, run: PlannedRun) -> TrainConfig:

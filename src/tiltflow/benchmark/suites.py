@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tiltflow.errors import UserError, nearest
+from tiltflow.errors import check_names
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,5 @@ SUITES: dict[str, Suite] = {
 
 def find_suite(name: str) -> Suite:
     """The suite of that name. Raises UserError that suggests the nearest one."""
-    if name not in SUITES:
-        raise UserError(f"There is no suite {name!r}.{nearest(name, SUITES)} Known: {', '.join(SUITES)}.")
+    check_names("suite", (name,), SUITES)
     return SUITES[name]

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import tyro
 
 from tiltflow import words
-from tiltflow.agents.registry import PRESETS, known_algorithms
+from tiltflow.agents.registry import ALGORITHMS, PRESETS
 from tiltflow.benchmark.plan import Plan, parse_network
 from tiltflow.benchmark.records import DONE, RUN_LOG, RunRecord, check_unchanged, read_records, write_records
 from tiltflow.benchmark.suites import SUITES, Suite, find_suite
@@ -111,7 +111,7 @@ class Benchmark:
         given = {field.name: getattr(self, field.name) for field in fields(Plan)}
         given |= {
             "tasks": self.tasks or suite.tasks,
-            "agents": self.agents or tuple(known_algorithms()),
+            "agents": self.agents or tuple(ALGORITHMS.known()),
             "data": None if data is None else str(data),
             "network": None if self.network is None else parse_network(self.network),
         }

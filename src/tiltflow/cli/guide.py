@@ -10,7 +10,7 @@ import tyro
 from tiltflow.cli.bars import progress_bar
 from tiltflow.errors import UserError
 from tiltflow.guidance.contract import FitConfig, FlowFitConfig
-from tiltflow.guidance.methods import METHODS, Method, find_method, known_methods
+from tiltflow.guidance.methods import METHODS, Method
 from tiltflow.settings import TransformName
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def parse(arguments: Sequence[str]) -> Guide:
     Without --method the help shows the settings that most methods have. Raises UserError for an unknown
     method or a setting of another one, SystemExit for bad usage.
     """
-    known, name = known_methods(), _peek(arguments)
-    method = find_method(name or _DEFAULT)
+    known, name = METHODS.known(), _peek(arguments)
+    method = METHODS.find(name or _DEFAULT)
     text = f"The settings of a method: {_PROGRAM} --method METHOD --help"
     config: FitConfig = FlowFitConfig()
     if name is not None or not {"-h", "--help"} & {*arguments}:
@@ -149,7 +149,7 @@ def _options(config: Any) -> list[str]:
 def _check_usage(guide: Guide) -> None:
     if guide.energy is not None and guide.score is not None:
         raise UserError("Give --energy (low is good) or --score (high is good), not both.")
-    if guide.energy is None and guide.score is None and find_method(guide.method).declared.tilts:
+    if guide.energy is None and guide.score is None and METHODS.find(guide.method).declared.tilts:
         raise UserError("Give --energy FILE|COLUMN (low is good) or --score FILE|COLUMN (high is good).")
     if guide.beta is not None and guide.target_ess is not None:
         raise UserError("Give --beta or --target-ess, not both: each determines the other.")
@@ -191,7 +191,7 @@ def _read(guide: Guide) -> tuple[Any, Any, Any]:
     points = table.join()
     energy = columns["energy"] if columns["score"] is None else -columns["score"]
     beta, target = guide.beta, guide.target_ess
-    declared = find_method(guide.method).declared
+    declared = METHODS.find(guide.method).declared
     if not declared.tilts:
         energy, beta, target = np.zeros(len(points)), 0.0, None
     elif beta is None and target is None:

@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from tiltflow import __version__
-from tiltflow.agents import plugged
 from tiltflow.cli.failures import exit_code, paragraph
 from tiltflow.errors import UserError, nearest
+from tiltflow.plugins import plugged
 from tiltflow.processes.stopping import stopping_at_once
 from tiltflow.trust import trusting
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from tiltflow.agents.presets import find_preset
-from tiltflow.agents.registry import has_published, known_algorithms, named_preset
+from tiltflow.agents.registry import ALGORITHMS, has_published, named_preset
 from tiltflow.cli.tables import print_table
 from tiltflow.settings import diff
 from tiltflow.tasks import Task, collectable, find_task, list_tasks
@@ -62,7 +62,7 @@ def _describe(task: Task) -> None:
     print(f"{task.name}: {task.description}; {_score(task)}, {own}{task.horizon} steps\n")
     print("Presets, where they differ from the algorithm's defaults (train ALGORITHM --task TASK --help):")
     rows = []
-    for algorithm in known_algorithms().values():
+    for algorithm in ALGORITHMS.known().values():
         preset = find_preset(algorithm.name, algorithm.config, task.name)
         changed = ", ".join(
             f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"

@@ -105,17 +105,10 @@ class ToyFigures:
                 traced = trace_all(cases(plan.steps), self.out / "cells", advance)
             grids.append(draw_schedules(traced, self.out / "figures"))
         notes = [f"{cell.name} failed: {text}" for cell, text in failures.items()]
-        page = write_page(self.out, plan, grids, rows, notes, figures=self.out / "figures", style=_style())
+        page = write_page(self.out, plan, grids, rows, notes, self.out / "figures")
         print("Distance to the truth / that of an exact sample, median over the sets: 1 is exact.\n")
         print_table(*table.summary_table(plan, rows))
         print(f"\n{page}")
-
-
-def _style() -> str:
-    """The style sheet of all pages."""
-    from tiltflow.report.html import render_page
-
-    return render_page("style.css.j2")
 
 
 def parse(arguments: Sequence[str]) -> ToyFigures:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from tiltflow.agents.presets import Preset
-from tiltflow.agents.registry import PRESETS, find_algorithm, known_algorithms, named_preset
+from tiltflow.agents.registry import ALGORITHMS, PRESETS, named_preset
 from tiltflow.cli.column_options import join_action_bounds
 from tiltflow.cli.results import describe_run
 from tiltflow.errors import UserError
@@ -88,7 +88,7 @@ def parse(arguments: Sequence[str]) -> Train | Resume:
     place, given = _peek(arguments)
     if place is None:
         return _parse(_overview_form(), _PROGRAM, _overview(), arguments)
-    algorithm = find_algorithm(arguments[place])
+    algorithm = ALGORITHMS.find(arguments[place])
     task, name = given.get("--task"), given.get("--preset", PRESETS[0])
     preset = named_preset(algorithm.name, task or "", name)
     defaults = f"for {task}" if task else "for any task; with --task, those for that one"
@@ -156,7 +156,7 @@ def _overview_form() -> Any:
     return _extended(
         (
             "algorithm",
-            _argument(tyro.conf.Positional[str], metavar="ALGORITHM", help=", ".join(known_algorithms())),
+            _argument(tyro.conf.Positional[str], metavar="ALGORITHM", help=", ".join(ALGORITHMS.known())),
         ),
         ("agent", _hidden(object), None),
         ("preset", _argument(str, metavar="{" + ",".join(PRESETS) + "}", help=_PRESET_HELP), PRESETS[0]),
@@ -179,7 +179,7 @@ def _hidden(kind: Any) -> Any:
 
 
 def _overview() -> str:
-    known = known_algorithms()
+    known = ALGORITHMS.known()
     width = max(map(len, known))
     lines = [f"  {name:<{width}}  {algorithm.description}" for name, algorithm in known.items()]
     return "\n".join(

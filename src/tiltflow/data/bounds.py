@@ -28,7 +28,7 @@ def bound_actions(
     (size,) = sizes
     where = str(sized[0][0])
     sides: tuple[Any, ...] | None
-    sides, source = (given, "--action-bounds") if given else (stored, "the file")
+    sides, source = (given, "given") if given else (stored, "of the file")
     findings = []
     if sides is None:
         low = np.min([columns["actions"].min(axis=0) for _, columns in sized], axis=0).astype(np.float64)
@@ -36,18 +36,18 @@ def bound_actions(
         if max(-low.min(), high.max()) <= 1 + ACTION_TOLERANCE:
             return None, []
         margin = MARGIN * np.where(high > low, high - low, 1.0)
-        sides, source = (low - margin, high + margin), "the data"
+        sides, source = (low - margin, high + margin), "of the data"
         text = (
             f"there are no bounds, and values outside [−1, 1]: taken from the data, {_shown(sides)}, with "
             f"{100 * MARGIN:.0f} % of the range to spare on each side. Say them: --action-bounds LOW HIGH."
         )
         findings.append(Finding("warning", where, "actions", None, text))
     if any(len(side) not in (1, size) for side in sides):
-        text = f"has {size} entries, but the bounds of {source} are for {len(sides[0])} and {len(sides[1])}."
+        text = f"has {size} entries, but the bounds {source} are for {len(sides[0])} and {len(sides[1])}."
         return None, [Finding("error", where, "actions", None, text)]
     low, high = (np.broadcast_to(np.asarray(side, np.float64), size) for side in sides)
     if not (np.isfinite([low, high]).all() and (low < high).all()):
-        text = f"has bounds in {source} that are none: {_shown((low, high))}. Give --action-bounds LOW HIGH."
+        text = f"has bounds {source} that are none: {_shown((low, high))}. Give --action-bounds LOW HIGH."
         return None, [Finding("error", where, "actions", None, text)]
     for file, columns in sized:
         scaled = 2 * (columns["actions"] - low) / (high - low) - 1
@@ -55,7 +55,7 @@ def bound_actions(
         if outside.any():
             row, entry = map(int, np.argwhere(outside)[0])
             text = (
-                f"entry {entry} is {columns['actions'][row, entry]:.6g}, outside the bounds of {source}, "
+                f"entry {entry} is {columns['actions'][row, entry]:.6g}, outside the bounds {source}, "
                 f"{low[entry]:.6g} to {high[entry]:.6g} ({int(outside.any(axis=1).sum())} such rows). Give "
                 "wider --action-bounds, or clip the actions."
             )

@@ -36,7 +36,7 @@ def list_log(path: Path) -> Log:
     columns = {
         name: LogColumn(None, (), "number" if fits else "text", "" if fits else "holds text, not numbers.")
         for name, cell in zip(names, [*first, *[""] * len(names)], strict=False)
-        for fits in (_is_number(cell),)
+        for fits in (not cell.strip() or _is_number(cell),)
     }
 
     def read(wanted: Sequence[str]) -> tuple[dict[str, list[np.ndarray]], list[ArrayFault]]:

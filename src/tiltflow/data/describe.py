@@ -40,14 +40,15 @@ def describe(data: Transitions, task: Task | None = None) -> Lines:
 def describe_path(path: Path, choice: ColumnChoice | None = None) -> list[tuple[str, Lines]]:
     """For each file of a path, or a data set: its keys, transitions (if it has rewards) and faults.
 
-    More than three files are described as one. Raises UserError where there is none.
+    More than three files, and those of a pattern, are described as one. Raises UserError where there is none.
     """
     places = data_places(path)
     missing = [place for place in places if not place.exists()]
     if missing or not places:
         what = f"There is no file {missing[0]}" if missing else f"{path} holds no data"
         raise UserError(f"{what}, and no task of that name. Give a file, a folder or a task.")
-    groups = [places] if len(places) > 3 else [[place] for place in places]
+    together = (len(places) > 3 or not path.exists()) and read_own(places, choice, states=None).alike
+    groups = [places] if together else [[place] for place in places]
     return [
         (f"{path} ({len(group)} files)" if len(group) > 1 else str(group[0]), _describe_group(group, choice))
         for group in groups

@@ -16,7 +16,7 @@ from tiltflow.data.formats import FileColumns, Recording, layout_of
 from tiltflow.data.interface import ActionBounds, PolicyInterface, Signal
 from tiltflow.data.locate import minari_inside
 from tiltflow.data.logs import Log, open_log
-from tiltflow.data.minari_folder import minari_bounds, read_minari
+from tiltflow.data.minari_folder import minari_interface, read_minari
 from tiltflow.data.own_audit import audit_logs, merge_findings
 from tiltflow.errors import UserError
 
@@ -34,6 +34,8 @@ class OwnData(NamedTuple):
     interface: PolicyInterface | None
     """None where there is an error among the findings."""
     rewarded: bool
+    alike: bool = True
+    """Whether all files have the same observations and actions."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,11 @@ def read_own(
         if "ends" in one.found.columns:  # each file ends an episode
             one.found.columns["ends"][-1:] = True
     recordings = [Recording(one.file, one.found.columns) for one in sound]
-    findings += _differences(sound)
+    differences = _differences(sound)
+    findings += differences
     if not sound or any(finding.level == "error" and finding.row is None for finding in findings):
         findings += _audit(recordings, findings, states)
-        return OwnData(recordings, merge_findings(findings), None, False)
+        return OwnData(recordings, merge_findings(findings), None, False, not differences)
     unrewarded = [file for file, columns in recordings if "rewards" not in columns]
     rewarded = not unrewarded
     layout = layout_of(recordings[0].columns, states)
@@ -87,8 +90,11 @@ def read_own(
 def _read(place: Path, choice: ColumnChoice) -> _Read:
     if folder := minari_inside(place):
         columns, findings = read_minari(folder, bounded=False)
-        bounds = minari_bounds(folder) if columns else None
-        return _Read(str(folder), _plain(columns, findings), bounds, bounds is not None)
+        if not columns:
+            return _Read(str(folder), _plain(columns, findings))
+        told = minari_interface(folder)
+        found = Assembled(columns, findings, told.observations, told.actions)
+        return _Read(str(folder), found, told.bounds, told.bounds is not None)
     file = str(place)
     try:
         log = open_log(place)
@@ -128,7 +134,11 @@ def _plain(columns: FileColumns, findings: list[Finding]) -> Assembled:
 
 def _audit(recordings: Sequence[Recording], known: Sequence[Finding], states: bool | None) -> list[Finding]:
     """What the audit finds that is not known of the same key of the same file."""
-    told = {(finding.file, finding.key) for finding in known if finding.level == "error"}
+    told = {
+        (finding.file, finding.key)
+        for finding in known
+        if finding.level == "error" or finding.text == _NO_REWARDS
+    }
     return [
         finding
         for file, columns in recordings
@@ -143,6 +153,9 @@ def _differences(read: Sequence[_Read]) -> list[Finding]:
         return []
     first, findings = read[0], []
     for one in read[1:]:
+        if one.bounds != first.bounds:
+            text = f"and action_high are not those of {first.file}. Give --action-bounds LOW HIGH for all."
+            findings.append(Finding("error", one.file, "action_low", None, text))
         for key in ("observations", "actions"):
             there, expected = (getattr(which.found, key) for which in (one, first))
             if [signal[:2] for signal in there] != [signal[:2] for signal in expected]:
@@ -164,4 +177,4 @@ def _without_rewards(recordings: Sequence[Recording], unrewarded: Sequence[str])
         return [Finding("error", unrewarded[0], "rewards", None, text)]
     for _, columns in recordings:
         columns["rewards"] = np.zeros(len(columns["actions"]), np.float32)
-    return [Finding("warning", recordings[0].file, "rewards", None, _NO_REWARDS)]
+    return [Finding("warning", file, "rewards", None, _NO_REWARDS) for file in unrewarded]

@@ -19,7 +19,7 @@ from tiltflow.figures2d.store import write_cell
 from tiltflow.figures2d.truth import energies, sample_truth
 from tiltflow.guidance.fitted import Fitted
 from tiltflow.guidance.fitting import fit_problem
-from tiltflow.guidance.methods import find_method
+from tiltflow.guidance.methods import METHODS
 from tiltflow.guidance.problem import make_problem
 from tiltflow.metrics import Estimate, sliced_wasserstein
 from tiltflow.processes.executor import Send, failure
@@ -56,7 +56,7 @@ class _Learner:
     def __init__(self, plan: FigurePlan, first: FigureCell):
         self._method, self._seed = first.method, first.seed
         self._rows = sample_2d(first.data, plan.train_rows, first.seed)
-        config = find_method(first.method).config
+        config = METHODS.find(first.method).config
         self._config = config if plan.steps is None else replace(config, steps=plan.steps)
         self._previous: Fitted | None = None
         self._stopwatch = Stopwatch()

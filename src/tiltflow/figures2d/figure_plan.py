@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, get_args
 
 from tiltflow.errors import UserError, check_names
-from tiltflow.guidance.methods import METHODS, find_method, known_methods
+from tiltflow.guidance.methods import METHODS
 from tiltflow.settings import SetName
 
 TRUTH = "truth"
@@ -59,7 +59,7 @@ class FigurePlan:
 
     def __post_init__(self) -> None:
         check_names("set", self.data, get_args(SetName))
-        check_names("method", self.methods, known_methods())
+        check_names("method", self.methods, METHODS.known())
         check_names("β", self.betas)
         for beta in self.betas:
             if not (math.isfinite(beta) and beta >= 0):
@@ -107,7 +107,7 @@ def group_cells(cells: list[FigureCell]) -> list[CellGroup]:
     """The groups in which cells are computed: all β where they share a training, else each alone."""
     together: dict[tuple, list[float]] = {}
     for cell in cells:
-        shared = cell.method != TRUTH and find_method(cell.method).declared.shares
+        shared = cell.method != TRUTH and METHODS.find(cell.method).declared.shares
         group = (cell.data, cell.method, cell.seed, None if shared else cell.beta)
         together.setdefault(group, []).append(cell.beta)
     groups = [

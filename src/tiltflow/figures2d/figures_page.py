@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from tiltflow import __version__
 from tiltflow.figures2d.drawing import Grid, Picture
 from tiltflow.figures2d.figure_plan import FigurePlan
 from tiltflow.figures2d.table import MEANING, TABLE_COLUMNS, summary_table, texts
 from tiltflow.files import write_text
+from tiltflow.report.html import render_page
 
 
 def write_page(
@@ -21,21 +19,13 @@ def write_page(
     grids: Sequence[Grid | Picture],
     rows: Sequence[dict[str, Any]],
     failures: Sequence[str],
-    *,
     figures: Path,
-    style: str,
 ) -> Path:
-    """Write DIR/report.html with the SVG of every grid in `figures`; `style` is the sheet of all pages."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tiltflow.figures2d"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    """Write DIR/report.html with the SVG of every grid in `figures`."""
     images = [base64.b64encode((figures / f"{grid.name}.svg").read_bytes()).decode() for grid in grids]
     columns, lines = summary_table(plan, rows)
-    page = environment.get_template("toy.html.j2").render(
+    page = render_page(
+        "toy.html.j2",
         plan=plan,
         figures=list(zip(grids, images, strict=True)),
         columns=columns,
@@ -45,8 +35,6 @@ def write_page(
         meaning=MEANING,
         failures=failures,
         command=command(plan, out),
-        style=style,
-        version=__version__,
     )
     write_text(out / "report.html", page)
     return out / "report.html"

@@ -9,7 +9,7 @@ from tiltflow.figures2d.figure_plan import TRUTH, FigureCell, FigurePlan
 from tiltflow.figures2d.store import read_cell
 from tiltflow.figures2d.table import ratio_text
 from tiltflow.figures2d.truth import sample_class
-from tiltflow.guidance.methods import find_method
+from tiltflow.guidance.methods import METHODS
 
 _COMPARED = ("cfg", "ed", "efm")
 _LABELLED_ROWS = 50_000
@@ -58,7 +58,7 @@ class Gallery:
     def _method(self, method: str) -> Grid:
         """Figure 3, for one method."""
         panels = [[self._panel(data, method, beta) for beta in self._plan.betas] for data in self._plan.data]
-        title = f"Figure 3. {method}: {find_method(method).description}"
+        title = f"Figure 3. {method}: {METHODS.find(method).description}"
         return Grid(f"figure3-{method}", title, self._plan.data, self._betas, panels)
 
     def _panel(self, data: str, method: str, beta: float) -> PointsPanel | None:

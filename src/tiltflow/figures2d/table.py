@@ -9,7 +9,7 @@ from typing import Any
 
 from tiltflow.figures2d.figure_plan import TRUTH, FigureCell, FigurePlan
 from tiltflow.files import write_json, write_text
-from tiltflow.guidance.methods import find_method
+from tiltflow.guidance.methods import METHODS
 
 TABLE_COLUMNS = (
     "set", "method", "beta", "seed", "distance", "low", "high", "floor", "floor_std", "ratio", "exact",
@@ -37,7 +37,7 @@ def table_rows(plan: FigurePlan, numbers: dict[FigureCell, dict[str, Any]]) -> l
         if cell not in numbers:
             continue
         truth = numbers[FigureCell(cell.data, TRUTH, cell.beta, 0)]
-        method = find_method(cell.method)
+        method = METHODS.find(cell.method)
         row = {
             "set": cell.data,
             **cell._asdict(),

@@ -1,8 +1,8 @@
-"""What a method is made of: the settings of its fits, and what it declares. Standard library only."""
+"""What a method is made of: the settings of its fits, what they give, and what it declares; free of JAX."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from tiltflow.model_settings import NetworkConfig, check_sampler
 from tiltflow.settings import (
@@ -17,12 +17,6 @@ from tiltflow.settings import (
     SolverName,
     check,
 )
-
-if TYPE_CHECKING:
-    from tiltflow.guidance.outcome import Outcome
-
-Fit = Callable[..., "Outcome"]
-"""(problem, config, key, trainer) -> what samples; also `previous=` and `energy=` where they are declared."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +78,26 @@ class RowWeighting:
     weights: RowWeights = "sampled"
     """Use of exp(−βE): normalised over the data set, over each batch (as published; off by O(1/batch)), or as
     the rows' chance to be in a batch, in which they then count alike (the same loss with less variance)."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trained method in the units of the networks."""
+
+    sampler: Callable[[Any, int, Any], Any]
+    """(key, n, condition [n, c] or None) -> points [n, d], all in the networks' units."""
+    parameters: int
+    """Of all networks together."""
+    evaluations: int
+    """Of networks per sample, gradients counted once."""
+    log_density: Callable[..., Any] | None = None
+    """(points in units, condition in units) -> nats, where the method has a density."""
+    model: Any = None
+    """The averaged networks, for whoever wants to look inside; lent to a fit at another β."""
+
+
+Fit = Callable[..., Outcome]
+"""(problem, config, key, trainer) -> what samples; also `previous=` and `energy=` where they are declared."""
 
 
 @dataclass(frozen=True)

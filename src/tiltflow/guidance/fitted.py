@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from tiltflow.errors import UserError
-from tiltflow.guidance.contract import FitConfig
+from tiltflow.guidance.contract import FitConfig, Outcome
 from tiltflow.guidance.methods import Method
-from tiltflow.guidance.outcome import Outcome
 from tiltflow.guidance.problem import Problem
 
 

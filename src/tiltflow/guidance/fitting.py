@@ -13,7 +13,7 @@ from tiltflow.guidance.effective_rows import few_rows_note
 from tiltflow.guidance.energies import FunctionEnergy, PointEnergy, differentiable_energy
 from tiltflow.guidance.fit_loop import FitProgress, Trainer
 from tiltflow.guidance.fitted import Fitted
-from tiltflow.guidance.methods import find_method
+from tiltflow.guidance.methods import METHODS
 from tiltflow.guidance.problem import Problem, make_problem
 from tiltflow.settings import TransformName
 
@@ -45,7 +45,7 @@ def fit(
     by default the method's own. Equal arguments give equal bits.
     Raises UserError for an unknown method or data that cannot be used, TrainingDiverged.
     """
-    find_method(method)
+    METHODS.find(method)
     problem = make_problem(
         points, energy, beta, target_ess=target_ess, labels=labels, condition=condition, transform=transform
     )
@@ -65,7 +65,7 @@ def fit_problem(
     `previous`, a fit of the same rows with the same method, config and seed at another β, lends the networks
     that do not depend on β. The result has the same bits; its seconds and losses are of what was trained now.
     """
-    found = find_method(method)
+    found = METHODS.find(method)
     declared = found.declared
     config = declared.config if config is None else config
     if type(config) is not type(declared.config):

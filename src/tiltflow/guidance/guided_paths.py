@@ -157,6 +157,38 @@ def guided_velocity(
     return GuidedPoint(x, data - noise - strength * c[..., None] * gradient(energy)(x))
 
 
+class GuidedReading(Protocol):
+    """Which reading, and how: the fields of an agent's or a method's settings."""
+
+    @property
+    def reading(self) -> str: ...
+    @property
+    def sigma(self) -> float: ...
+    @property
+    def hessian(self) -> bool: ...
+    @property
+    def velocity_factor(self) -> VelocityFactor: ...
+
+
+def guided_point(
+    settings: GuidedReading,
+    energy: Energy,
+    schedule: EnergySchedule,
+    data: _Points,
+    noise: _Points,
+    jitter: _Points,
+    t: _Times,
+    *,
+    strength: float | Array,
+) -> GuidedPoint:
+    """`guided_path` or `guided_velocity`, as the settings say."""
+    ends = energy, schedule, data, noise
+    if settings.reading == "path":
+        sigma, hessian = settings.sigma, settings.hessian
+        return guided_path(*ends, jitter, t, strength=strength, sigma=sigma, hessian=hessian)
+    return guided_velocity(*ends, t, strength=strength, factor=settings.velocity_factor)
+
+
 def schedule_residual(
     energy: Energy,
     schedule: EnergySchedule,

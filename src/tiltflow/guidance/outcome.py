@@ -1,8 +1,6 @@
-"""What the `fit` of a method ends with: something that samples, and what it costs."""
+"""The outcome of a method whose samples are those of a generator."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,32 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.flow import Flow, Generator
-from tiltflow.guidance.contract import FlowFitConfig
-from tiltflow.guidance.energies import PointEnergy
+from tiltflow.flow import Generator
+from tiltflow.guidance.contract import FlowFitConfig, Outcome
 from tiltflow.guidance.problem import Problem
 from tiltflow.solvers import EVALUATIONS
 
-Sampler = Callable[[PRNGKeyArray, int, Float[np.ndarray, "n c"] | None], Float[np.ndarray, "n d"]]
-
 _BLOCK = 8192
 _LIKELIHOOD_BLOCK = 1024
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A trained method in the units of the networks."""
-
-    sampler: Sampler
-    """(key, n, condition in units) -> points in the networks' units."""
-    parameters: int
-    """Of all networks together."""
-    evaluations: int
-    """Of networks per sample, gradients counted once."""
-    log_density: Callable[..., Any] | None = None
-    """(points in units, condition in units) -> nats, where the method has a density."""
-    model: Any = None
-    """The averaged networks, for whoever wants to look inside; lent to a fit at another β."""
 
 
 def generative(
@@ -50,22 +29,6 @@ def generative(
         partial(_log_prob, generator),
         generator,
     )
-
-
-def selective(
-    sample: Callable[..., Float[np.ndarray, "n d"]],
-    flow: Flow,
-    problem: Problem,
-    config: FlowFitConfig,
-    energy: PointEnergy,
-    *,
-    more_evaluations: int = 0,
-) -> Outcome:
-    """A method that selects among points of a flow of the data: sample(problem, energy, flow, config, key, n,
-    condition). At β = 0 there is nothing to select by. It has no density."""
-    plain = generative(flow, problem, config)
-    sampler = plain.sampler if problem.beta == 0 else partial(sample, problem, energy, flow, config)
-    return Outcome(sampler, plain.parameters, plain.evaluations + more_evaluations, None, flow)
 
 
 def draw_points(

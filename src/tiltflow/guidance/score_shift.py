@@ -1,5 +1,6 @@
 """Guidance by a gradient: a potential network, and the generative model whose score it shifts."""
 
+from abc import abstractmethod
 from dataclasses import asdict
 
 import equinox as eqx
@@ -8,11 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.flow import Flow, Generator
-from tiltflow.guidance.contract import FlowFitConfig
-from tiltflow.guidance.problem import Problem
-from tiltflow.networks import TimeNetwork
+from tiltflow.model_settings import NetworkConfig
+from tiltflow.networks import TIME_FEATURES, TimeNetwork
 from tiltflow.paths import PATHS, Path, coefficients, interpolate
-from tiltflow.settings import Prediction
+from tiltflow.settings import PathName, Prediction
 
 
 class Potential(eqx.Module):
@@ -61,42 +61,54 @@ class Potential(eqx.Module):
 
 
 def init_potential(
-    key: PRNGKeyArray, problem: Problem, config: FlowFitConfig, unit: float, *, classifier: bool
+    key: PRNGKeyArray,
+    size: int,
+    condition_size: int,
+    network: NetworkConfig,
+    path: PathName,
+    *,
+    unit: float = 1.0,
+    features: int = TIME_FEATURES,
+    classifier: bool = False,
 ) -> Potential:
-    """A fresh potential, of a network as large as the generative one; it starts near zero."""
-    sizes = problem.size, problem.condition_size
-    network = TimeNetwork(key, *sizes, outputs=1, output_scale=0.1, **asdict(config.network))
-    return Potential(network, jnp.asarray(unit, jnp.float32), PATHS[config.path], classifier)
+    """A fresh potential of points of `size` entries; it starts near zero."""
+    options = {"outputs": 1, "output_scale": 0.1, "features": features, **asdict(network)}
+    layers = TimeNetwork(key, size, condition_size, **options)
+    return Potential(layers, jnp.asarray(unit, jnp.float32), PATHS[path], classifier)
 
 
-def shift(
-    path: Path, want: Prediction, t: Float[Array, "*batch"], slope: Float[Array, "*batch d"]
-) -> Float[Array, "*batch d"]:
-    """What a shift of the score by α·slope adds to the wanted prediction: (a·σ² − b·α·σ)·slope.
+class Shifted(Generator):
+    """A generative model whose score is score(base) + α·scale·slope."""
 
-    The prediction is a·data + b·noise; a shift g of the score shifts the noise by −σ·g, the data by σ²/α·g.
-    """
-    a, b = coefficients(path, want, t)
-    alpha, sigma = path.alpha(t), path.sigma(t)
-    return (a * sigma**2 - b * alpha * sigma)[..., None] * slope
+    base: eqx.AbstractVar[Generator]
+    scale: eqx.AbstractVar[Float[Array, ""]]
+
+    @abstractmethod
+    def slope(self, t: Array, x: Array, condition: Array | None) -> Float[Array, "*batch d"]:
+        """The shift of the score over α·scale, at points x of times t."""
+
+    def predict(
+        self, want: Prediction, t: Array, x: Array, condition: Array | None = None
+    ) -> Float[Array, "*batch d"]:
+        """(a·data + b·noise of the base) + (a·σ² − b·α·σ)·scale·slope.
+
+        A shift g of the score shifts the noise by −σ·g and the data by σ²/α·g.
+        """
+        t = jnp.broadcast_to(t, x.shape[:-1])
+        a, b = coefficients(self.path, want, t)
+        alpha, sigma = self.path.alpha(t), self.path.sigma(t)
+        slope = self.scale * self.slope(t, x, condition)
+        shift = (a * sigma**2 - b * alpha * sigma)[..., None] * slope
+        return self.base.predict(want, t, x, condition) + shift
 
 
-class Guided(Generator):
-    """The generative model whose score is score(base) + scale·∇U."""
+class Guided(Shifted):
+    """The generative model whose score is score(base) + scale·∇U, ∇U = α·∂U/∂(αx)."""
 
     base: Flow
     potential: Potential
     scale: Float[Array, ""]
     path: Path = eqx.field(static=True)
 
-    def predict(
-        self,
-        want: Prediction,
-        t: Float[Array, "*batch"],
-        x: Float[Array, "*batch d"],
-        condition: Float[Array, "*batch c"] | None = None,
-    ) -> Float[Array, "*batch d"]:
-        """The base's prediction plus the shift of the score by scale·∇U = α·scale·∂U/∂(αx)."""
-        t = jnp.broadcast_to(t, x.shape[:-1])
-        slope = self.scale * self.potential.slope(t, x, condition)
-        return self.base.predict(want, t, x, condition) + shift(self.path, want, t, slope)
+    def slope(self, t: Array, x: Array, condition: Array | None) -> Float[Array, "*batch d"]:
+        return self.potential.slope(t, x, condition)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tiltflow import words
-from tiltflow.report.glossary import HELD_OUT, TERMS, find_metric
+from tiltflow.report.glossary import find_metric, held_out_terms, known_terms
 from tiltflow.report.record import RunContent
 from tiltflow.settings import flat
 from tiltflow.tasks import ESTIMATED
@@ -43,7 +43,7 @@ def held_out(run: RunContent) -> list[list[str]]:
     record = dict(run.evaluations[-1]["held_out"])
     effective = record.pop("importance_episodes", None)
     rows = []
-    for name, meaning in HELD_OUT.items():
+    for name, meaning in held_out_terms().items():
         if name not in record:
             continue
         if name in ("wasserstein", "energy_distance"):
@@ -109,7 +109,7 @@ def _text(value: Any) -> str:
 def glossary(run: RunContent) -> dict[str, str]:
     """Every term of the page and every metric that the run logged, with its meaning."""
     others = {"success", "normalized return", "return", ESTIMATED} - {run.task.metric, "return"}
-    return {term: meaning for term, meaning in TERMS.items() if term not in others} | {
+    return {term: meaning for term, meaning in known_terms().items() if term not in others} | {
         f"{name} ({stage.name})" if name == "loss" else name: find_metric(stage.name, name).meaning
         for stage in run.stages
         for name in stage.metrics

@@ -114,6 +114,11 @@ def restore(path: Path, like: Any, expected: dict[str, Any]) -> tuple[Any, dict[
     """
     head, body = read(path)
     check_same_run(path, head, expected)
+    return decode(path, head, body, like), head
+
+
+def decode(path: Path, head: dict[str, Any], body: bytes, like: Any) -> Any:
+    """The state in a checkpoint's body, in the structure of `like`. Raises Damaged where it is another."""
     file = io.BytesIO(body)
     layout = like if head["format"] == _FORMAT else _members_apart(like)
     try:
@@ -122,7 +127,7 @@ def restore(path: Path, like: Any, expected: dict[str, Any]) -> tuple[Any, dict[
         raise Damaged(f"{path} does not hold the arrays of this run ({error}).") from error
     if file.read(1):
         raise Damaged(f"{path} does not hold the arrays of this run: there are more of them.")
-    return state if layout is like else _members_together(state, like), head
+    return state if layout is like else _members_together(state, like)
 
 
 def _is_ensemble(node: Any) -> bool:

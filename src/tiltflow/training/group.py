@@ -14,12 +14,12 @@ from tiltflow.training import checkpoints
 from tiltflow.training.estimator import Estimator
 from tiltflow.training.evaluator import Evaluator, write_actions
 from tiltflow.training.loop import Loop
-from tiltflow.training.policy import ObservationScaler, data_scaler
+from tiltflow.training.policy import data_scaler, identity_scaler, init_state
 from tiltflow.training.prepare import Prepared
 from tiltflow.training.progress import Observe
 from tiltflow.training.restore import restore_group
 from tiltflow.training.reuse import Reusable, find_reusable
-from tiltflow.training.rows import DataRows, DeviceRows, HostRows, row_columns
+from tiltflow.training.rows import DeviceRows, HostRows, row_columns
 from tiltflow.training.schedule import Position
 
 
@@ -116,8 +116,9 @@ def _restore(
     prepared: Prepared, dataset: Dataset, run: RunFolder, seeds: list[int], observe: Observe, stop: StopFlag
 ) -> _Group:
     """The group at its newest checkpoint, its logs cut to what was logged before."""
-    scaler = data_scaler(dataset.train) if prepared.config.normalize_observations else None
-    fresh = prepared.init(seeds, scaler)
+    scaled = prepared.config.normalize_observations
+    scaler = data_scaler(dataset.train) if scaled else identity_scaler(prepared.spec)
+    fresh = init_state(prepared.agent, scaler, seeds)
     state, start, seconds, problems = restore_group(prepared, run, seeds, fresh, to_train=True)
     reusable = find_reusable(prepared, seeds, start, fresh)
     folder = run.group(seeds)
@@ -125,19 +126,15 @@ def _restore(
     for problem in problems:
         observe({"event": "message", "level": "warning", "text": problem})
     folder.cut_logs(start)
-    loop = Loop(prepared.schedule, seeds, _rows(prepared, dataset, fresh.scaler), state, observe, stop)
+    on_host = prepared.config.data_on == "host"
+    rows = HostRows(dataset.train, scaler) if on_host else DeviceRows(row_columns(dataset.train, scaler))
+    loop = Loop(prepared.schedule, seeds, rows, state, observe, stop)
     evaluator: Evaluator | Estimator = (
         Evaluator(prepared, seeds, observe, stop)
         if dataset.held_out is None
         else Estimator(prepared, dataset.held_out, seeds, observe, stop)
     )
     return _Group(prepared, folder, loop, evaluator, reusable, observe, start, seconds)
-
-
-def _rows(prepared: Prepared, dataset: Dataset, scaler: ObservationScaler) -> DataRows:
-    if prepared.config.data_on == "host":
-        return HostRows(dataset.train, scaler)
-    return DeviceRows(row_columns(dataset.train, scaler))
 
 
 def _train(group: _Group) -> None:

@@ -19,7 +19,7 @@ from tiltflow.errors import UserError
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task, find_task
 from tiltflow.train_config import TrainConfig, to_dict
-from tiltflow.training.policy import ObservationScaler, RunState, identity_scaler, init_state
+from tiltflow.training.policy import RunState, identity_scaler, init_state
 from tiltflow.training.schedule import Schedule
 from tiltflow.training.shared_data import read_shared_data
 from tiltflow.trust import trusted
@@ -49,9 +49,9 @@ class Prepared:
         """Another config of the same task and data."""
         return _prepared(config, self.task, self.spec, self.interface, self.checksum)
 
-    def init(self, seeds: list[int], scaler: ObservationScaler | None = None) -> RunState:
-        """The state of a group of seeds before its first step; by default observations stay as they are."""
-        return init_state(self.agent, scaler or identity_scaler(self.spec), seeds)
+    def init(self, seeds: list[int]) -> RunState:
+        """The state of a group of seeds before its first step, with observations as they are."""
+        return init_state(self.agent, identity_scaler(self.spec), seeds)
 
     def fingerprint(self, seeds: list[int]) -> dict[str, Any]:
         """What a checkpoint is a function of: the config without its free keys, the data and the seeds."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tiltflow.errors import UserError
 from tiltflow.run_folder import RunFolder
@@ -30,9 +30,9 @@ def restore_group(
     would take the logs of what was trained with it.
     """
     problems = list[str]()
-    for path in _sound_checkpoints(prepared, run, seeds, to_train, problems):
+    for path, head, body in _sound_checkpoints(prepared, run, seeds, to_train, problems):
         try:
-            state, head = checkpoints.restore(path, fresh, prepared.fingerprint(seeds))
+            state = checkpoints.decode(path, head, body, fresh)
         except checkpoints.Damaged as error:
             problems.append(str(error))
             continue
@@ -50,15 +50,15 @@ def refuse_unsound(prepared: Prepared, run: RunFolder, seeds: list[int]) -> None
 
 def _sound_checkpoints(
     prepared: Prepared, run: RunFolder, seeds: list[int], to_train: bool, problems: list[str]
-) -> Iterator[Path]:
-    """The undamaged checkpoints of a group, the newest first; tells `problems` of the others.
+) -> Iterator[tuple[Path, dict[str, Any], bytes]]:
+    """The undamaged checkpoints of a group, the newest first, as read; tells `problems` of the others.
 
     To train on, everything before them must have been logged: whoever reads a policy needs no logs.
     """
     group, expected = run.group(seeds), prepared.fingerprint(seeds)
     for path in reversed(group.checkpoints()):
         try:
-            head, _ = checkpoints.read(path)
+            head, body = checkpoints.read(path)
         except checkpoints.Damaged as error:
             problems.append(str(error))
             continue
@@ -68,7 +68,7 @@ def _sound_checkpoints(
             continue
         if to_train and (gap := _lost_metrics(prepared, group, head["step"])):
             problems.append(f"{gap}, which its page will lack.")
-        yield path
+        yield path, head, body
 
 
 def _lost_evaluation(prepared: Prepared, group: RunFolder, seeds: list[int], step: int) -> str:

@@ -16,7 +16,6 @@ from tiltflow.agents.base import Stage
 from tiltflow.errors import UserError
 from tiltflow.files import read_json_lines
 from tiltflow.run_folder import RunFolder
-from tiltflow.train_config import with_defaults
 from tiltflow.training import checkpoints
 from tiltflow.training.policy import RunState
 from tiltflow.training.prepare import Prepared
@@ -37,8 +36,7 @@ class Reusable:
     def take(self, index: int, stage: Stage, state: Any) -> Any:
         """The agent's state with the fields that the stage owns as they are in the other run's checkpoint."""
         path = self.checkpoints[index]
-        expected = with_defaults(checkpoints.read(path)[0]["run"])  # it may be older than some settings
-        theirs, _ = checkpoints.restore(path, self.like, expected)
+        theirs = checkpoints.decode(path, *checkpoints.read(path), self.like)
         return state._replace(**{name: getattr(theirs.agent, name) for name in stage.owns})
 
     def take_metrics(self, index: int, begin: int, group: RunFolder) -> float:

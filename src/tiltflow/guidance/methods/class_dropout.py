@@ -14,11 +14,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.flow import Flow, Generator, matching_loss, new_flow
-from tiltflow.guidance.contract import DiffusionFitConfig
+from tiltflow.guidance.contract import DiffusionFitConfig, Outcome
 from tiltflow.guidance.fit_loop import Trainer, columns_of, uniform_rows
 from tiltflow.guidance.methods import register
 from tiltflow.guidance.methods.classifier import class_probabilities, note_rare_class, strength
-from tiltflow.guidance.outcome import Outcome, generative
+from tiltflow.guidance.outcome import generative
 from tiltflow.guidance.problem import Problem
 from tiltflow.optimize import Columns
 from tiltflow.paths import Path
@@ -69,11 +69,7 @@ class ClassifierFree(Generator):
     path: Path = eqx.field(static=True)
 
     def predict(
-        self,
-        want: Prediction,
-        t: Float[Array, "*batch"],
-        x: Float[Array, "*batch d"],
-        condition: Float[Array, "*batch c"] | None = None,
+        self, want: Prediction, t: Array, x: Array, condition: Array | None = None
     ) -> Float[Array, "*batch d"]:
         """Every prediction is affine in the score with one shift in x: they all combine alike."""
         ones = jnp.ones(x.shape[:-1], x.dtype)

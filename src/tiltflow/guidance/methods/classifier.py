@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.guidance.contract import DiffusionFitConfig
+from tiltflow.guidance.contract import DiffusionFitConfig, Outcome
 from tiltflow.guidance.fit_loop import Trainer, columns_of, uniform_rows
 from tiltflow.guidance.methods import register
 from tiltflow.guidance.methods.energy_weighted import train_unguided
-from tiltflow.guidance.outcome import Outcome, generative
+from tiltflow.guidance.outcome import generative
 from tiltflow.guidance.problem import Problem
 from tiltflow.guidance.score_shift import Guided, Potential, init_potential
 from tiltflow.optimize import Columns
@@ -72,7 +72,8 @@ def train_classifier(
     problem: Problem, config: CGConfig, init_key: PRNGKeyArray, key: PRNGKeyArray, trainer: Trainer
 ) -> Potential:
     """The classifier, of a network as large as the generative one."""
-    start = init_potential(init_key, problem, config, 1.0, classifier=True)
+    sizes = problem.size, problem.condition_size
+    start = init_potential(init_key, *sizes, config.network, config.path, classifier=True)
     labels = class_probabilities(problem, config.class_temperature)
     columns = columns_of(problem) | {"labels": jnp.asarray(labels)}
     return trainer.descend("classifier", start, CrossEntropy(), columns, uniform_rows(problem), key)

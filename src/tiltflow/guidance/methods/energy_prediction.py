@@ -25,11 +25,11 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.errors import UserError
-from tiltflow.guidance.contract import DiffusionFitConfig, RowWeighting
+from tiltflow.guidance.contract import DiffusionFitConfig, Outcome, RowWeighting
 from tiltflow.guidance.fit_loop import Loss, Trainer, columns_of, random_rows, uniform_rows, weighted_rows
 from tiltflow.guidance.methods import register
 from tiltflow.guidance.methods.energy_weighted import train_unguided
-from tiltflow.guidance.outcome import Outcome, generative
+from tiltflow.guidance.outcome import generative
 from tiltflow.guidance.problem import Problem
 from tiltflow.guidance.score_shift import Guided, Potential, init_potential
 from tiltflow.optimize import Columns
@@ -119,7 +119,8 @@ def train_energy(
     if config.contrast == "mse" and not np.all(np.isfinite(energies)):
         raise UserError("contrast = mse needs finite energies; contrastive and emse also take +∞.")
     unit = float(min(np.std(energies[np.isfinite(energies)], dtype=np.float64), _LARGEST_UNIT))
-    start = init_potential(init_key, problem, config, unit, classifier=False)
+    sizes = problem.size, problem.condition_size
+    start = init_potential(init_key, *sizes, config.network, config.path, unit=unit)
     columns = columns_of(problem)
     rows = uniform_rows(problem)
     batch_size = config.batch_size

@@ -21,10 +21,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.flow import Flow, matching_loss, new_flow
-from tiltflow.guidance.contract import DiffusionFitConfig, FlowFitConfig, RowWeighting
+from tiltflow.guidance.contract import DiffusionFitConfig, FlowFitConfig, Outcome, RowWeighting
 from tiltflow.guidance.fit_loop import Trainer, columns_of, uniform_rows, weighted_rows
 from tiltflow.guidance.methods import register
-from tiltflow.guidance.outcome import Outcome, generative
+from tiltflow.guidance.outcome import generative
 from tiltflow.guidance.problem import Problem
 from tiltflow.optimize import Columns
 from tiltflow.settings import RowWeights
@@ -60,6 +60,30 @@ class WeightedMatching:
         return matching_loss(model, key, batch["points"], batch.get("condition"), weights)
 
 
+def train_weighted(
+    problem: Problem,
+    config: FlowFitConfig,
+    key: PRNGKeyArray,
+    trainer: Trainer,
+    weights: RowWeights | None,
+    what: str = "generative model",
+) -> Flow:
+    """Matching of the rows by their weights, L_CEFM or L_CED; of p without them, and at β = 0.
+
+    `what` it is called in progress and losses.
+    """
+    init_key, key = jax.random.split(key)
+    flow = new_flow(init_key, problem.size, problem.condition_size, config)
+    columns, rows = columns_of(problem), uniform_rows(problem)
+    weights = None if problem.beta == 0 else weights
+    if weights == "sampled":
+        rows = {"": weighted_rows(problem, seed=0)}
+    elif weights is not None:
+        columns["weights"] = jnp.asarray(problem.weights)
+    loss = WeightedMatching(over_batch=weights == "batch")
+    return trainer.descend(what, flow, loss, columns, rows, key)
+
+
 def train_unguided(
     problem: Problem,
     config: FlowFitConfig,
@@ -68,36 +92,7 @@ def train_unguided(
     what: str = "generative model",
 ) -> Flow:
     """Plain matching of p: the generative model that guided methods start from."""
-    init_key, key = jax.random.split(key)
-    flow = new_flow(init_key, problem.size, problem.condition_size, config)
-    loss, rows = WeightedMatching(over_batch=False), uniform_rows(problem)
-    return trainer.descend(what, flow, loss, columns_of(problem), rows, key)
-
-
-def train_weighted(
-    problem: Problem,
-    config: FlowFitConfig,
-    key: PRNGKeyArray,
-    trainer: Trainer,
-    weights: RowWeights,
-    which: str = "",
-) -> Flow:
-    """Matching of the rows by their weights: L_CEFM or L_CED. `which` is said in the progress display.
-
-    At β = 0, where all weights are alike, it is plain matching.
-    """
-    if problem.beta == 0:
-        return train_unguided(problem, config, key, trainer)
-    init_key, key = jax.random.split(key)
-    flow = new_flow(init_key, problem.size, problem.condition_size, config)
-    columns = columns_of(problem)
-    rows = uniform_rows(problem)
-    if weights == "sampled":
-        rows = {"": weighted_rows(problem, seed=0)}
-    else:
-        columns["weights"] = jnp.asarray(problem.weights)
-    loss = WeightedMatching(over_batch=weights == "batch")
-    return trainer.descend(f"generative model{which}", flow, loss, columns, rows, key)
+    return train_weighted(problem, config, key, trainer, None, what)
 
 
 def fit_weighted(

@@ -15,7 +15,6 @@ default. The learned schedule needs an unguided flow, which is trained first, an
 proposal, not the authors'.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -25,20 +24,19 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from tiltflow.errors import UserError
 from tiltflow.flow import Flow, new_flow
 from tiltflow.guidance.annealing import anneal
-from tiltflow.guidance.contract import FlowFitConfig
+from tiltflow.guidance.contract import FlowFitConfig, Outcome
 from tiltflow.guidance.energies import PointEnergy, with_condition
 from tiltflow.guidance.fit_loop import Trainer, columns_of, finite_rows, weighted_rows
 from tiltflow.guidance.guided_paths import (
     EnergySchedule,
     FixedSchedule,
     LearnedSchedule,
-    guided_path,
-    guided_velocity,
+    guided_point,
     schedule_residual,
 )
 from tiltflow.guidance.methods import register
 from tiltflow.guidance.methods.energy_weighted import train_unguided
-from tiltflow.guidance.outcome import Outcome, generative
+from tiltflow.guidance.outcome import generative
 from tiltflow.guidance.problem import Problem
 from tiltflow.optimize import Columns
 from tiltflow.settings import Count, FitReading, Fraction, NonNegative, ScheduleName, VelocityFactor
@@ -75,11 +73,10 @@ class FlowQFitConfig(FlowFitConfig):
 
 
 @dataclass(frozen=True)
-class PathMatching:
-    """Matching of the displaced path."""
+class GuidedMatching:
+    """Matching of the velocity of the configured reading."""
 
-    sigma: float
-    hessian: bool
+    config: FlowQFitConfig
 
     def __call__(
         self,
@@ -90,43 +87,11 @@ class PathMatching:
         schedule: EnergySchedule,
         strength: Array,
     ) -> Float[Array, ""]:
+        condition = batch.get("condition")
         data, noise, t, key = _ends(batch, key)
-        jitter = jax.random.normal(key, data.shape)
-        guided = guided_path(
-            with_condition(energy, batch.get("condition")),
-            schedule,
-            data,
-            noise,
-            jitter,
-            t,
-            strength=strength,
-            sigma=self.sigma,
-            hessian=self.hessian,
-        )
-        output = model.network(guided.x, t, batch.get("condition"))
-        return jnp.mean((output - guided.velocity) ** 2)
-
-
-@dataclass(frozen=True)
-class VelocityMatching:
-    """Matching of the velocity with the gradient in it."""
-
-    factor: VelocityFactor
-
-    def __call__(
-        self,
-        model: Flow,
-        batch: Columns,
-        key: PRNGKeyArray,
-        energy: PointEnergy,
-        schedule: EnergySchedule,
-        strength: Array,
-    ) -> Float[Array, ""]:
-        data, noise, t, _ = _ends(batch, key)
-        function = with_condition(energy, batch.get("condition"))
-        guided = guided_velocity(function, schedule, data, noise, t, strength=strength, factor=self.factor)
-        output = model.network(guided.x, t, batch.get("condition"))
-        return jnp.mean((output - guided.velocity) ** 2)
+        jitter, function = jax.random.normal(key, data.shape), with_condition(energy, condition)
+        x, velocity = guided_point(self.config, function, schedule, data, noise, jitter, t, strength=strength)
+        return jnp.mean((model.network(x, t, condition) - velocity) ** 2)
 
 
 @dataclass(frozen=True)
@@ -175,14 +140,10 @@ def train_guided(
     schedule_key, init_key, key = jax.random.split(key, 3)
     schedule = make_schedule(problem, config, schedule_key, trainer, energy, which)
     strength = problem.beta * (config.displacement if config.reading == "path" else 1.0)
-    loss: Callable[..., Float[Array, ""]]
-    if config.reading == "path":
-        loss = PathMatching(config.sigma, config.hessian)
-    else:
-        loss = VelocityMatching(config.velocity_factor)
     start = new_flow(init_key, problem.size, problem.condition_size, config)
     columns, rows = columns_of(problem), finite_rows(problem)
     given = energy, schedule, jnp.float32(strength)
+    loss = GuidedMatching(config)
     return trainer.descend(f"generative model{which}", start, loss, columns, rows, key, *given)
 
 

@@ -13,6 +13,7 @@ at new points: as a function, or else a network is fitted to its values, which i
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import numpy as np
@@ -20,13 +21,13 @@ from jaxtyping import Float, PRNGKeyArray
 
 from tiltflow.errors import UserError
 from tiltflow.flow import Flow
-from tiltflow.guidance.contract import FlowFitConfig
+from tiltflow.guidance.contract import FlowFitConfig, Outcome
 from tiltflow.guidance.effective_rows import effective_rows, resample_rows, row_weights
 from tiltflow.guidance.energies import PointEnergy, energies_at
 from tiltflow.guidance.fit_loop import Trainer
 from tiltflow.guidance.methods import register
 from tiltflow.guidance.methods.energy_weighted import train_unguided
-from tiltflow.guidance.outcome import Outcome, draw_points, selective
+from tiltflow.guidance.outcome import draw_points, generative
 from tiltflow.guidance.problem import Problem
 from tiltflow.settings import Count
 
@@ -105,6 +106,25 @@ def _weights(energies: Float[np.ndarray, " n"], beta: float) -> Float[np.ndarray
     return row_weights(energies, beta)
 
 
+def selective(
+    sample: Callable[..., Float[np.ndarray, "n d"]],
+    problem: Problem,
+    config: FlowFitConfig,
+    key: PRNGKeyArray,
+    trainer: Trainer,
+    energy: PointEnergy,
+    previous: Flow | None,
+    *,
+    more_evaluations: int = 0,
+) -> Outcome:
+    """A flow of the data, and sample(problem, energy, flow, config, key, n, condition) that selects among its
+    points. At β = 0 there is nothing to select by. It has no density."""
+    flow = train_unguided(problem, config, key, trainer) if previous is None else previous
+    plain = generative(flow, problem, config)
+    sampler = plain.sampler if problem.beta == 0 else partial(sample, problem, energy, flow, config)
+    return Outcome(sampler, plain.parameters, plain.evaluations + more_evaluations, None, flow)
+
+
 def fit(
     problem: Problem,
     config: FlowISConfig,
@@ -114,8 +134,7 @@ def fit(
     previous: Flow | None = None,
 ) -> Outcome:
     """A flow of the data, which serves every energy and β."""
-    flow = train_unguided(problem, config, key, trainer) if previous is None else previous
-    return selective(sample_resampled, flow, problem, config, energy)
+    return selective(sample_resampled, problem, config, key, trainer, energy, previous)
 
 
 register("flow-is", FlowISConfig(), fit, exact=True, shares=True, needs_energy=True)

@@ -11,11 +11,10 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from tiltflow.errors import UserError
-from tiltflow.guidance.contract import FitConfig
+from tiltflow.guidance.contract import FitConfig, Outcome
 from tiltflow.guidance.effective_rows import resample_rows
 from tiltflow.guidance.fit_loop import Trainer
 from tiltflow.guidance.methods import register
-from tiltflow.guidance.outcome import Outcome
 from tiltflow.guidance.problem import Problem
 
 

@@ -32,13 +32,11 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from tiltflow.errors import UserError
 from tiltflow.flow import Flow
-from tiltflow.guidance.contract import FlowFitConfig
+from tiltflow.guidance.contract import FlowFitConfig, Outcome
 from tiltflow.guidance.energies import PointEnergy, energies_at
 from tiltflow.guidance.fit_loop import Trainer
 from tiltflow.guidance.methods import register
-from tiltflow.guidance.methods.energy_weighted import train_unguided
-from tiltflow.guidance.methods.importance import NOTHING_LEFT, at_each_condition
-from tiltflow.guidance.outcome import Outcome, selective
+from tiltflow.guidance.methods.importance import NOTHING_LEFT, at_each_condition, selective
 from tiltflow.guidance.problem import Problem
 from tiltflow.paths import Path
 from tiltflow.settings import Count
@@ -208,8 +206,9 @@ def fit(
     previous: Flow | None = None,
 ) -> Outcome:
     """A flow of the data, which serves every energy and β; each step also asks for its clean estimate."""
-    flow = train_unguided(problem, config, key, trainer) if previous is None else previous
-    return selective(sample_steered, flow, problem, config, energy, more_evaluations=config.num_steps)
+    return selective(
+        sample_steered, problem, config, key, trainer, energy, previous, more_evaluations=config.num_steps
+    )
 
 
 register("smc", SMCConfig(), fit, exact=True, shares=True, needs_energy=True)

@@ -20,14 +20,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from tiltflow.errors import UserError
 from tiltflow.flow import Flow
 from tiltflow.guidance.annealing import anneal
-from tiltflow.guidance.contract import FlowFitConfig, RowWeighting
+from tiltflow.guidance.contract import FlowFitConfig, Outcome, RowWeighting
 from tiltflow.guidance.effective_rows import row_weights
 from tiltflow.guidance.energies import PointEnergy, with_condition
 from tiltflow.guidance.fit_loop import Trainer
 from tiltflow.guidance.guided_paths import propose
 from tiltflow.guidance.methods import register
 from tiltflow.guidance.methods.energy_weighted import train_unguided, train_weighted
-from tiltflow.guidance.outcome import Outcome, generative
+from tiltflow.guidance.outcome import generative
 from tiltflow.guidance.problem import Problem
 from tiltflow.settings import Count, Fraction
 
@@ -103,7 +103,7 @@ def fit(
         moved = displaced_problem(now, energy, config.sigma, propose_key)
         share, plain = moved.ess / len(moved.points), now.ess / len(now.points)
         sizes.append(f"{share:.2%}, without displacement {plain:.2%}")
-        return train_weighted(moved, config, key, trainer, config.weights, which)
+        return train_weighted(moved, config, key, trainer, config.weights, f"generative model{which}")
 
     flow = anneal(problem, energy, config, config.anneal, key, step)
     trainer.notes.append(f"Effective share of the proposals: {'; then '.join(sizes)}.")
