@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from tiltflow.agents.registry import PRESETS
 from tiltflow.errors import UserError
 from tiltflow.evaluation.lines import Line, join_logs, read_evaluations, read_log
 from tiltflow.files import (
@@ -56,9 +57,9 @@ class RunFolder:
         label = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]}-{seeds[-1]}"
         return RunFolder(self.path / "seeds" / label)
 
-    def exported_policy(self, seed: int) -> Path:
-        """The file of a policy that needs JAX alone."""
-        return self.path / f"policy-{seed}.stablehlo"
+    def exported_policy(self, seed: int, suffix: str) -> Path:
+        """The file of a policy that is taken elsewhere."""
+        return self.path / f"policy-{seed}.{suffix}"
 
     @property
     def holds_run(self) -> bool:
@@ -89,6 +90,14 @@ class RunFolder:
             raise UserError(
                 f"{self.path} is no run folder: it {what}. Give the folder that `tiltflow train` wrote "
                 "(its --out)."
+            )
+
+    def refuse_run(self) -> None:
+        """Raise UserError where this is a run folder already."""
+        if self.holds_run:
+            raise UserError(
+                f"{self.path} already holds a run. Continue it with: tiltflow train --resume {self.path}\n"
+                "or choose another folder with --out."
             )
 
     def read_config(self) -> TrainConfig:
@@ -200,3 +209,11 @@ class RunFolder:
         shutil.rmtree(self.path / "seeds", ignore_errors=True)
         for file in (self.config_file, self.environment_file, self.metrics_file, self.evaluations_file):
             file.unlink(missing_ok=True)
+
+
+def default_out(config: TrainConfig, preset: str = PRESETS[0]) -> Path:
+    """The folder of a run that names none: runs/ALGORITHM[-PRESET]-TASK-SEEDS."""
+    name = config.algorithm if preset == PRESETS[0] else f"{config.algorithm}-{preset}"
+    last = config.seed + config.seeds - 1
+    seeds = f"seed{config.seed}" if config.seeds == 1 else f"seeds{config.seed}-{last}"
+    return Path("runs") / f"{name}-{config.task.replace('/', '-')}-{seeds}"

@@ -214,10 +214,11 @@ def _ends_by_episode(name: str, values: np.ndarray, rows: int) -> np.ndarray:
 
 def _notes(roles: Mapping[str, tuple[str, ...]], columns: FileColumns, log: Log) -> list[str]:
     """What was taken for what, what was left out, and what the flags are taken to say."""
-    notes = ["read as " + ", ".join(f"{role}={'+'.join(names)}" for role, names in roles.items() if names)]
+    taken = ", ".join(f"{role}={_listed(names, '+')}" for role, names in roles.items() if names)
+    notes = [f"read as {taken}"]
     if left := unread_columns(log.columns, roles):
         images = [name for name in left if log.columns[name].is_image]
-        notes.append(f"not read: {', '.join(left)}" + (" (images are not read yet)" if images else ""))
+        notes.append(f"not read: {_listed(left, ', ')}" + (" (images are not read yet)" if images else ""))
     if roles["dones"] and not roles["terminations"]:
         done = roles["dones"][0]
         text = f"{done!r} is taken for true ends, after which nothing is of value; where it marks time limits"
@@ -229,3 +230,8 @@ def _notes(roles: Mapping[str, tuple[str, ...]], columns: FileColumns, log: Log)
         if cut:
             notes.append(f"the last row of {cut} episode(s), not truly ended, has no next one: left out")
     return notes
+
+
+def _listed(names: Sequence[str], between: str) -> str:
+    shown = between.join(names[:12])
+    return shown if len(names) <= 12 else f"{shown} … {names[-1]} ({len(names)} columns)"

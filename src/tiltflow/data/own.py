@@ -16,7 +16,7 @@ from tiltflow.data.formats import FileColumns, Recording, layout_of
 from tiltflow.data.interface import ActionBounds, PolicyInterface, Signal
 from tiltflow.data.locate import minari_inside
 from tiltflow.data.logs import Log, open_log
-from tiltflow.data.minari_folder import minari_bounds, read_minari
+from tiltflow.data.minari_folder import minari_interface, read_minari
 from tiltflow.data.own_audit import audit_logs, merge_findings
 from tiltflow.errors import UserError
 
@@ -34,6 +34,8 @@ class OwnData(NamedTuple):
     interface: PolicyInterface | None
     """None where there is an error among the findings."""
     rewarded: bool
+    alike: bool = True
+    """Whether all files have the same observations and actions."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,11 @@ def read_own(
         if "ends" in one.found.columns:  # each file ends an episode
             one.found.columns["ends"][-1:] = True
     recordings = [Recording(one.file, one.found.columns) for one in sound]
-    findings += _differences(sound)
+    differences = _differences(sound)
+    findings += differences
     if not sound or any(finding.level == "error" and finding.row is None for finding in findings):
         findings += _audit(recordings, findings, states)
-        return OwnData(recordings, merge_findings(findings), None, False)
+        return OwnData(recordings, merge_findings(findings), None, False, not differences)
     unrewarded = [file for file, columns in recordings if "rewards" not in columns]
     rewarded = not unrewarded
     layout = layout_of(recordings[0].columns, states)
@@ -87,8 +90,11 @@ def read_own(
 def _read(place: Path, choice: ColumnChoice) -> _Read:
     if folder := minari_inside(place):
         columns, findings = read_minari(folder, bounded=False)
-        bounds = minari_bounds(folder) if columns else None
-        return _Read(str(folder), _plain(columns, findings), bounds, bounds is not None)
+        if not columns:
+            return _Read(str(folder), _plain(columns, findings))
+        told = minari_interface(folder)
+        found = Assembled(columns, findings, told.observations, told.actions)
+        return _Read(str(folder), found, told.bounds, told.bounds is not None)
     file = str(place)
     try:
         log = open_log(place)
@@ -147,6 +153,9 @@ def _differences(read: Sequence[_Read]) -> list[Finding]:
         return []
     first, findings = read[0], []
     for one in read[1:]:
+        if one.bounds != first.bounds:
+            text = f"and action_high are not those of {first.file}. Give --action-bounds LOW HIGH for all."
+            findings.append(Finding("error", one.file, "action_low", None, text))
         for key in ("observations", "actions"):
             there, expected = (getattr(which.found, key) for which in (one, first))
             if [signal[:2] for signal in there] != [signal[:2] for signal in expected]:
