@@ -92,7 +92,7 @@ def test_support_of_less_noise_is_narrower():
 
 
 def test_support_of_each_batch_is_drawn_in_the_step():
-    """A step without columns of support: of a β of nearly 0, Q has the mean of the behaviour, of new draws."""
+    """A step without columns of support: at a β of nearly 0, Q has the mean of new draws of the behaviour."""
     count = 500
     stage, state = improvement(
         support="batch", reference="behaviour", num_support_actions=count, include_data_action=False,
