@@ -22,7 +22,7 @@ def small(method: str, **changes) -> FitConfig:
     network = NetworkConfig(width=32, depth=2)
     default = METHODS[method].config
     known = {field.name for field in fields(default)}
-    small = {"network": network, "steps": 60, "batch_size": 64, "pool": 500}
+    small = {"network": network, "steps": 60, "batch_size": 64, "pool": 2_000}
     return replace(default, **{name: value for name, value in small.items() if name in known} | changes)
 
 
