@@ -39,7 +39,11 @@ def _write(folder: Path, dataset: Dataset) -> None:
             _save(folder / _RECORDED, dataset.held_out.recorded)
     except OSError as error:
         raise unwritable(folder, error) from error
-    record: dict[str, Any] = {"checksum": dataset.checksum, "source": dataset.source}
+    record: dict[str, Any] = {
+        "checksum": dataset.checksum,
+        "source": dataset.source,
+        "rewarded": dataset.rewarded,
+    }
     if dataset.interface is not None:
         record["interface"] = dataset.interface.record()
     write_json(folder / "data.json", record)
@@ -60,7 +64,8 @@ def read_shared_data(run: RunFolder, held_out: float) -> Dataset:
     record = read_object(folder / "data.json", "checksum", "source")
     train = _mapped(folder)
     interface = stored_interface(record, train.spec, str(folder / "data.json"))
-    dataset = Dataset(train, None, record["checksum"], record["source"], (), interface)
+    rewarded = bool(record.get("rewarded", True))
+    dataset = Dataset(train, None, record["checksum"], record["source"], (), interface, rewarded)
     if not (folder / _RECORDED).is_dir():
         return dataset
     _, scored_on = hold_out(_mapped(folder / _RECORDED), held_out)
