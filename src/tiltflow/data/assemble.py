@@ -51,6 +51,8 @@ def assemble(file: str, log: Log, choice: ColumnChoice) -> Assembled:
 
     roles, faults = resolve_columns(choice, log.columns)
     reward, reward_fault = _reward_column(choice.reward, roles, log.columns)
+    if choice.reward:
+        roles["rewards"] = ()
     if faults or reward_fault:
         return failed(*faults, *reward_fault)
     wanted = list(dict.fromkeys([*sum(roles.values(), ()), *reward]))
@@ -65,10 +67,11 @@ def assemble(file: str, log: Log, choice: ColumnChoice) -> Assembled:
         times = [_flat("time", part) for name in roles["time"] for part in parts[name]]
     except Unfit as fault:
         return failed((fault.key, str(fault)))
-    findings = [Finding("note", file, None, None, text) for text in _notes(roles, columns, log)]
+    notes = _notes(roles, columns, log, choice.reward)
+    findings = [Finding("note", file, None, None, text) for text in notes]
     signals = [
         tuple(
-            Signal(name, math.prod(parts[name][0].shape[1:]), log.entries.get(name, ()))
+            _signal(name, math.prod(parts[name][0].shape[1:]), log.entries.get(name, ()))
             for name in roles[role]
         )
         for role in ("observations", "actions")
@@ -212,10 +215,12 @@ def _ends_by_episode(name: str, values: np.ndarray, rows: int) -> np.ndarray:
     raise Unfit(name, text)
 
 
-def _notes(roles: Mapping[str, tuple[str, ...]], columns: FileColumns, log: Log) -> list[str]:
+def _notes(
+    roles: Mapping[str, tuple[str, ...]], columns: FileColumns, log: Log, reward: str | None
+) -> list[str]:
     """What was taken for what, what was left out, and what the flags are taken to say."""
     taken = ", ".join(f"{role}={_listed(names, '+')}" for role, names in roles.items() if names)
-    notes = [f"read as {taken}"]
+    notes = [f"read as {taken}" + (f"; rewards from {reward}" if reward else "")]
     if left := unread_columns(log.columns, roles):
         images = [name for name in left if log.columns[name].is_image]
         notes.append(f"not read: {_listed(left, ', ')}" + (" (images are not read yet)" if images else ""))
@@ -230,6 +235,10 @@ def _notes(roles: Mapping[str, tuple[str, ...]], columns: FileColumns, log: Log)
         if cut:
             notes.append(f"the last row of {cut} episode(s), not truly ended, has no next one: left out")
     return notes
+
+
+def _signal(name: str, size: int, entries: tuple[str, ...]) -> Signal:
+    return Signal(name, size, entries if len(entries) == size else ())
 
 
 def _listed(names: Sequence[str], between: str) -> str:
