@@ -174,6 +174,7 @@ ENDS = {
     "where they end": {"episode_ends": [3, 7, 10]},
     "limits": {"truncated": [0, 0, 1, 0, 0, 0, 1, 0, 0, 1]},
     "both flags": {"terminated": np.eye(10, dtype=bool)[2], "truncations": np.eye(10)[6]},
+    "dones and limits": {"done": np.eye(10)[2] + np.eye(10)[6], "truncated": np.eye(10)[6]},
     "masks and ends": {
         "masks": 1 - np.eye(10)[2],
         "ends": [[0], [0], [1], [0], [0], [0], [1], [0], [0], [1]],
@@ -187,7 +188,7 @@ def test_episodes_end_where_the_log_says_in_any_of_the_ways(tmp_path, how):
     columns = {"obs": np.arange(10.0)[:, None], "act": np.zeros((10, 1)), "r": np.arange(10)[:, None]}
     np.savez(tmp_path / "a.npz", **columns, **flags)
     data = load(tmp_path / "a.npz", "rewards=r").train
-    true = "terminated" in flags or "masks" in flags
+    true = bool({"terminated", "masks", "done"} & flags.keys())
     assert data.observations[data.ends, 0].tolist() == [2 if true else 1, 5, 8]
     assert np.flatnonzero(data.terminations).tolist() == ([2] if true else [])
     assert data.rewards.dtype == np.float32
