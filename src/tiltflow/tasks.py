@@ -28,6 +28,9 @@ NO_ENVIRONMENT = "none"
 ESTIMATED = "estimated return (not played)"
 """The metric without one: the discounted return from the first states, by fitted Q evaluation."""
 
+CLONED = "minus the distance to held-out actions"
+"""The metric where there are no rewards either: mean W₁ of the policy's actions to the recorded ones."""
+
 DEFAULT_HORIZON = 1000
 """Steps of an episode where neither the task nor its environment says."""
 
@@ -128,6 +131,11 @@ def estimated(task: Task) -> Task:
         task, environment=NO_ENVIRONMENT, metric=ESTIMATED, unit="return",
         reference=None, played=False,
     )  # fmt: skip
+
+
+def without_rewards(task: Task) -> Task:
+    """The task on data that have none; what is played, has the environment's."""
+    return task if task.played else replace(task, metric=CLONED, unit="% of their range")
 
 
 def list_tasks() -> list[Task]:

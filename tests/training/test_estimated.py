@@ -1,7 +1,6 @@
 """Runs without a simulator: scored on recorded episodes, resumable, played later where there is one."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +11,13 @@ from tiltflow.data.held_out import hold_out
 from tiltflow.data.load import load_dataset
 from tiltflow.errors import Interrupted, UserError
 from tiltflow.files import read_json_lines
+from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import find_task
 from tiltflow.train_config import EstimateConfig
 from tiltflow.training.evaluate import evaluate
+from tiltflow.training.prepare import prepare, prepare_from_shared
 from tiltflow.training.run import resume, train
+from tiltflow.training.shared_data import data_shared
 
 SETTINGS = {"env": None, "estimate": EstimateConfig(features=40), "seeds": 2}
 
@@ -57,8 +59,6 @@ def test_what_is_held_out_is_recorded_and_not_trained_on(estimated, pendulum):
 
 @pytest.mark.slow
 def test_stopped_and_resumed_it_ends_with_the_same_bits(small_config, estimated, tmp_path):
-    """And where each seed has a process, which gets the recorded episodes from its parent."""
-
     def stop(event):
         if event["event"] == "evaluation":
             raise Interrupted("between two edges")
@@ -71,12 +71,20 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(small_config, estimated,
     assert logged(run) == logged(estimated)
 
 
-def test_processes_of_seeds_estimate_as_one_process_does(small_config, trained, tmp_path):
-    config = small_config("bc-flow", **SETTINGS | {"parallel": "process"}, evaluations=1)
-    run = train(config, tmp_path / "run")
-    alone = trained(replace(config, seeds=1))
-    of_both, of_one = (read_json_lines(folder / "evaluations.jsonl")[-1] for folder in (run, alone))
-    assert of_both["replicates"][0] == of_one["replicates"][0] != of_both["replicates"][1]
+def test_processes_of_seeds_get_what_their_parent_has_held_out(small_config, tmp_path):
+    config, run = small_config("bc-flow", **SETTINGS), RunFolder(tmp_path)
+    run.write_config(config)
+    _, dataset = prepare(config)
+    with data_shared(run, dataset):
+        _, theirs = prepare_from_shared(run)
+        for mine, own in (
+            (dataset.train, theirs.train),
+            (dataset.held_out.rows, theirs.held_out.rows),
+            (dataset.held_out.recorded, theirs.held_out.recorded),
+        ):
+            for name, column in mine.columns().items():
+                np.testing.assert_array_equal(column, getattr(own, name))
+    assert theirs.held_out.episodes == dataset.held_out.episodes
 
 
 def test_it_is_played_where_an_environment_is_named(estimated):
@@ -92,3 +100,23 @@ def test_it_is_played_where_an_environment_is_named(estimated):
 def test_nothing_is_left_to_be_played_without_an_environment(small_config, tmp_path):
     with pytest.raises(UserError, match="--no-play"):
         train(small_config("bc-flow", env="none", play=False), tmp_path / "run")
+
+
+def test_data_without_rewards_are_scored_by_how_near_the_actions_are(small_config, pendulum, tmp_path):
+    """The same data, recorded without rewards. A policy of the data's own law is as near as chance allows."""
+    arrays = dict(np.load(pendulum))
+    del arrays["rewards"]
+    np.savez(tmp_path / "logs.npz", **arrays)
+    settings = SETTINGS | {"data": str(tmp_path / "logs.npz"), "seeds": 1}
+    with pytest.raises(UserError, match="learns from rewards"):
+        train(small_config("qipo-ot", **settings), tmp_path / "no")
+    run = train(small_config("bc-flow", **settings), tmp_path / "run", in_this_process=True)
+    result = json.loads((run / "result.json").read_text())
+    assert (result["metric"], result["unit"]) == (
+        "minus the distance to held-out actions",
+        "% of their range",
+    )
+    line = read_json_lines(run / "evaluations.jsonl")[-1]
+    assert line["score"][0] == pytest.approx(-100 * np.mean(line["held_out"]["wasserstein"]) / 2)
+    assert -100 < line["score"][0] < 0
+    assert "fitted Q" not in (run / "report.html").read_text()

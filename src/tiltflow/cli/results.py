@@ -6,14 +6,14 @@ from typing import Any
 
 from tiltflow.files import read_json
 from tiltflow.run_folder import RunFolder
-from tiltflow.tasks import ESTIMATED
+from tiltflow.tasks import CLONED, ESTIMATED
 from tiltflow.words import interval_text, plural, score_text
 
 
 def result_text(result: Mapping[str, Any]) -> str:
     """What was trained on what, and its score with its interval, metric and unit."""
     seeds, episodes = (plural(result[name], name[:-1]) for name in ("seeds", "episodes"))
-    played, unit = result["metric"] != ESTIMATED, result["unit"]
+    played, unit = result["metric"] not in (ESTIMATED, CLONED), result["unit"]
     each = " each" if played and result["seeds"] > 1 else ""
     what = f"with {episodes}{each}" if played else f"on {result['episodes']} recorded episodes"
     score, interval = score_text(result["mean"], unit), interval_text(result["ci95"], unit)

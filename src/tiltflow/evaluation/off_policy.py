@@ -18,6 +18,7 @@ Departs from the papers:
   `GROUPS`. *Why*: the sums of a group are computed once.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -126,7 +127,7 @@ def fitted_q_value(
         weights = np.linalg.solve(np.tensordot(draws, matrices, 1) + ridge, draws @ vectors)
         return float(draws @ firsts @ weights / (draws @ counts))
 
-    return _bootstrapped(value, len(counts), replicates, seed)
+    return bootstrapped(value, len(counts), replicates, seed)
 
 
 def importance_value(
@@ -161,12 +162,12 @@ def importance_value(
         return float(powers @ mean)
 
     last = ratios[:, -1]
-    return _bootstrapped(value, number, replicates, seed), float(last.sum() ** 2 / (last**2).sum())
+    return bootstrapped(value, number, replicates, seed), float(last.sum() ** 2 / (last**2).sum())
 
 
 def mean_value(values: Float[np.ndarray, " e"], *, replicates: int = 100, seed: int = 0) -> PolicyValue:
     """The mean of one value an episode, and its bootstrap over episodes."""
-    return _bootstrapped(lambda draws: float(draws @ values / draws.sum()), len(values), replicates, seed)
+    return bootstrapped(lambda draws: float(draws @ values / draws.sum()), len(values), replicates, seed)
 
 
 def _groups(recorded: RecordedEpisodes) -> Int[np.ndarray, " e"]:
@@ -175,7 +176,9 @@ def _groups(recorded: RecordedEpisodes) -> Int[np.ndarray, " e"]:
     return np.arange(count) * min(count, GROUPS) // count
 
 
-def _bootstrapped(value, units: int, replicates: int, seed: int) -> PolicyValue:
-    """The value of all units once, and of resamples of them."""
+def bootstrapped(
+    value: Callable[[Float[np.ndarray, " u"]], float], units: int, replicates: int = 100, seed: int = 0
+) -> PolicyValue:
+    """The value of all units once, and of resamples of them: `value` gets how often each unit counts."""
     draws = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=replicates)
     return PolicyValue(value(np.ones(units)), np.array([value(row.astype(np.float64)) for row in draws]))

@@ -6,7 +6,7 @@ from tiltflow import words
 from tiltflow.report.glossary import find_metric, held_out_terms, known_terms
 from tiltflow.report.record import RunContent
 from tiltflow.settings import flat
-from tiltflow.tasks import ESTIMATED
+from tiltflow.tasks import CLONED, ESTIMATED
 
 
 def facts(run: RunContent) -> dict[str, str]:
@@ -108,7 +108,7 @@ def _text(value: Any) -> str:
 
 def glossary(run: RunContent) -> dict[str, str]:
     """Every term of the page and every metric that the run logged, with its meaning."""
-    others = {"success", "normalized return", "return", ESTIMATED} - {run.task.metric, "return"}
+    others = {"success", "normalized return", "return", ESTIMATED, CLONED} - {run.task.metric, "return"}
     return {term: meaning for term, meaning in known_terms().items() if term not in others} | {
         f"{name} ({stage.name})" if name == "loss" else name: find_metric(stage.name, name).meaning
         for stage in run.stages

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -17,12 +17,14 @@ from tiltflow.data.transitions import Transitions
 from tiltflow.evaluation.off_policy import (
     PolicyValue,
     RecordedEpisodes,
+    bootstrapped,
     fitted_q_value,
     importance_value,
     mean_value,
 )
 from tiltflow.flow import Flow, matching_loss
 from tiltflow.processes.stopping import StopFlag
+from tiltflow.tasks import CLONED
 from tiltflow.training.policy import EVALUATE, RunState, make_act, of_one_seed, seed_keys
 from tiltflow.training.prepare import Prepared
 from tiltflow.training.progress import Observe
@@ -42,11 +44,12 @@ class Estimator:
     """Estimates what the policies of a group would be worth, and how near to the data they are.
 
     A line of its evaluations holds, for each seed: "score", the value by fitted Q evaluation on all recorded
-    episodes; its bootstrap "replicates"; and, of the held-out episodes, under "held_out":
-    matching_loss (of a flow, as a model of the held-out actions); wasserstein and energy_distance (of each
-    entry of an action: the policy's at held-out states against the recorded ones); and at the last step, as
-    (value, low, high): critic_value (the critic's Q of the policy at first states, where it has the discount
-    of the estimate and learned the recorded rewards) and importance_value, with importance_episodes.
+    episodes, or without rewards minus the distance to held-out actions; its bootstrap "replicates"; and, of
+    the held-out episodes, under "held_out": matching_loss (of a flow, as a model of the held-out actions);
+    wasserstein and energy_distance (of each entry of an action: the policy's at held-out states against the
+    recorded ones); and at the last step, as (value, low, high): critic_value (the critic's Q of the policy at
+    first states, where it has the discount of the estimate and learned the recorded rewards) and
+    importance_value, with importance_episodes.
     """
 
     prepared: Prepared
@@ -59,6 +62,7 @@ class Estimator:
         self.act = make_act(self.prepared.agent)
         config = self.prepared.config.estimate
         self._rows = whole_episodes(self.data.recorded, config.rows)
+        self._compared = _few(self.data.rows)
         self._firsts = self._rows.observations[first_rows(self._rows)]
 
     def scheduled(self, state: RunState, step: int) -> dict[str, Any]:
@@ -69,7 +73,9 @@ class Estimator:
         for index, key in enumerate(seed_keys(self.seeds, EVALUATE)):
             self._tell(index)
             of_seed = of_one_seed(state, self.seeds, index)
-            values.append(self._fitted_q(of_seed, key))
+            values.append(
+                self._closeness(of_seed, key) if task.metric == CLONED else self._fitted_q(of_seed, key)
+            )
             held_out.append(self._held_out(of_seed, key, last=step == schedule.steps))
         return {
             "step": step,
@@ -78,7 +84,7 @@ class Estimator:
             "unit": task.unit,
             "score": [value.value for value in values],
             "replicates": [value.replicates.tolist() for value in values],
-            "episodes": len(self._firsts),
+            "episodes": len(first_rows(self._compared) if task.metric == CLONED else self._firsts),
             "held_out": {name: [record[name] for record in held_out] for name in held_out[0]},
             "seconds": time.perf_counter() - clock,
         }
@@ -126,9 +132,23 @@ class Estimator:
         )
         return fitted_q_value(recorded, config.discount, features=config.features)
 
+    def _closeness(self, state: RunState, key: PRNGKeyArray) -> PolicyValue:
+        """−100·mean over entries of W₁(policy's actions, recorded actions)/2, resampled by episode."""
+        few, of_row = self._compared, episode_numbers(self._compared)
+        actions = self._actions(state, key, few.observations, 1)[0]
+
+        def value(draws: Float[np.ndarray, " e"]) -> float:
+            weights = draws[of_row]
+            distances = [
+                wasserstein_distance(own, theirs, weights, weights)
+                for own, theirs in zip(actions.T, few.actions.T, strict=True)
+            ]
+            return -100.0 * float(np.mean(distances)) / 2.0
+
+        return bootstrapped(value, int(of_row[-1]) + 1)
+
     def _held_out(self, state: RunState, key: PRNGKeyArray, last: bool) -> dict[str, Any]:
-        data = self.data.rows
-        few = data.take(np.unique(np.linspace(0, len(data) - 1, _COMPARED).astype(int)))
+        few = self._compared
         actions = self._actions(state, key, few.observations, 1)[0]
         return {
             **self._matching_loss(state, few, key),
@@ -180,6 +200,13 @@ class Estimator:
         discount = self.prepared.config.estimate.discount
         value, effective = importance_value(rows.rewards, ratios, episode_numbers(rows), discount)
         return {"importance_value": _triple(value), "importance_episodes": effective}
+
+
+def _few(data: Transitions) -> Transitions:
+    """At most `_COMPARED` rows, equally spaced; the last of an episode's still ends it."""
+    rows = np.unique(np.linspace(0, len(data) - 1, _COMPARED).astype(int))
+    of_row = episode_numbers(data)[rows]
+    return replace(data.take(rows), ends=np.append(of_row[1:] != of_row[:-1], True))
 
 
 def _flow_of(prepared: Prepared, state: RunState) -> Flow | None:

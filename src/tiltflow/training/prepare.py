@@ -17,7 +17,7 @@ from tiltflow.data.transitions import Spec
 from tiltflow.environments import Environment, make_environment
 from tiltflow.errors import UserError
 from tiltflow.run_folder import RunFolder
-from tiltflow.tasks import Task, find_task
+from tiltflow.tasks import Task, find_task, without_rewards
 from tiltflow.train_config import TrainConfig, to_dict
 from tiltflow.training.policy import RunState, identity_scaler, init_state
 from tiltflow.training.schedule import Schedule
@@ -83,15 +83,19 @@ def prepare(config: TrainConfig) -> tuple[Prepared, Dataset]:
             "to be played later. Leave one of them out, or give --env."
         )
     dataset = load_data(config, task)
-    return _prepared(config, task, dataset.train.spec, dataset.interface, dataset.checksum), dataset
+    return _prepared_on(config, task, dataset), dataset
 
 
 def prepare_from_shared(run: RunFolder) -> tuple[Prepared, Dataset]:
     """The same in a process of some seeds of the run, of what the process that started it has loaded."""
     config = run.read_config()
     dataset = read_shared_data(run, config.estimate.held_out)
-    task = find_task(config.task, config.env)
-    return _prepared(config, task, dataset.train.spec, dataset.interface, dataset.checksum), dataset
+    return _prepared_on(config, find_task(config.task, config.env), dataset), dataset
+
+
+def _prepared_on(config: TrainConfig, task: Task, dataset: Dataset) -> Prepared:
+    task = task if dataset.rewarded else without_rewards(task)
+    return _prepared(config, task, dataset.train.spec, dataset.interface, dataset.checksum)
 
 
 def load_data(config: TrainConfig, task: Task) -> Dataset:
@@ -129,7 +133,9 @@ def prepare_folder(run: RunFolder, *, to_play: bool = False) -> Prepared:
             f"{run.environment_file} is damaged: 'data' has no {error}. Restore it from a copy."
         ) from error
     interface = stored_interface(data, spec, str(run.environment_file))
-    return _prepared(config, find_task(config.task, config.env), spec, interface, checksum)
+    task = find_task(config.task, config.env)
+    task = task if data.get("rewarded", True) else without_rewards(task)
+    return _prepared(config, task, spec, interface, checksum)
 
 
 def seed_groups(config: TrainConfig, run: RunFolder) -> list[list[int]]:

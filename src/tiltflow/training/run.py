@@ -235,6 +235,7 @@ def _environment(dataset: Dataset) -> dict[str, Any]:
             "observation_size": spec.observation_size,
             "action_size": spec.action_size,
             **interface,
+            **({} if dataset.rewarded else {"rewarded": False}),
             **({} if dataset.held_out is None else {"held_out_episodes": dataset.held_out.episodes}),
         },
     }

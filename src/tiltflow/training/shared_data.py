@@ -39,11 +39,8 @@ def _write(folder: Path, dataset: Dataset) -> None:
             _save(folder / _RECORDED, dataset.held_out.recorded)
     except OSError as error:
         raise unwritable(folder, error) from error
-    record: dict[str, Any] = {
-        "checksum": dataset.checksum,
-        "source": dataset.source,
-        "rewarded": dataset.rewarded,
-    }
+    record: dict[str, Any] = {"checksum": dataset.checksum, "source": dataset.source}
+    record["rewarded"] = dataset.rewarded
     if dataset.interface is not None:
         record["interface"] = dataset.interface.record()
     write_json(folder / "data.json", record)
@@ -61,11 +58,10 @@ def read_shared_data(run: RunFolder, held_out: float) -> Dataset:
     `held_out` is the share of the episodes that the run is scored on, where it is not played.
     """
     folder = run.shared_data
-    record = read_object(folder / "data.json", "checksum", "source")
+    record = read_object(folder / "data.json", "checksum", "source", "rewarded")
     train = _mapped(folder)
     interface = stored_interface(record, train.spec, str(folder / "data.json"))
-    rewarded = bool(record.get("rewarded", True))
-    dataset = Dataset(train, None, record["checksum"], record["source"], (), interface, rewarded)
+    dataset = Dataset(train, None, record["checksum"], record["source"], (), interface, record["rewarded"])
     if not (folder / _RECORDED).is_dir():
         return dataset
     _, scored_on = hold_out(_mapped(folder / _RECORDED), held_out)
