@@ -26,8 +26,8 @@ FLOORS = (
     ("run_folder",),
     ("report",),
     ("training", "figures2d"),
-    ("benchmark",),
-    ("cli", "__main__"),
+    ("benchmark", "serving"),
+    ("cli", "from_python", "__main__"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -18,6 +18,10 @@ EXTRAS = {
     "pyarrow": "tables",
     "matplotlib": "plots",
     "jinja2": "plots",
+    "websockets": "serve",
+    "msgpack": "serve",
+    "jax2onnx": "onnx",
+    "onnxruntime": "onnx",
 }
 
 
