@@ -109,6 +109,8 @@ def test_commands_in_the_documents_parse():
     commands = re.findall(r"^tiltflow (.+)$", plain.replace("\\\n", " "), re.MULTILINE)
     assert {command.split()[0] for command in commands} >= {"train", "evaluate", "report", "data", "tasks"}
     for command in commands:
+        if "--plugin" in command:  # runs a file; tests/cli/test_own_agent.py does
+            continue
         verb, *words = shlex.split(command)
         module = import_module(VERBS[verb].module)
         assert hasattr(module.parse(words), "run")
