@@ -100,11 +100,13 @@ def _read(place: Path, choice: ColumnChoice) -> _Read:
             findings.append(Finding("error", str(folder), None, None, text))
         found = Assembled(columns, findings, told.observations, told.actions)
         return _Read(str(folder), found, told.bounds, told.bounds is not None)
+    if not place.exists():
+        raise UserError(f"There is no file {place}.")
     file = str(place)
     try:
         log = open_log(place)
     except UserError as error:
-        if place.suffix == ".npz" or not place.exists():  # to be told in the same words as ever
+        if place.suffix == ".npz":  # what is wrong with it is told by key
             return _Read(file, _plain(*read_array_file(place)))
         text = str(error).removeprefix(f"{place} ")
         return _Read(file, _plain({}, [Finding("error", file, None, None, text)]))
