@@ -23,6 +23,7 @@ from tiltflow.files import (
     write_json_lines,
 )
 from tiltflow.processes.locks import LOCK
+from tiltflow.tasks import Task, find_task, without_rewards
 from tiltflow.train_config import TrainConfig, from_dict, to_dict
 
 if TYPE_CHECKING:
@@ -119,6 +120,13 @@ class RunFolder:
                 f"{self.environment_file} is damaged: 'data' holds no JSON object. Restore it from a copy."
             )
         return environment
+
+    def read_task(self) -> Task:
+        """The task of the run. Raises UserError as the files that say it."""
+        config = read_object(self.config_file, "task")
+        task = find_task(config["task"], config.get("env"))
+        data = self.read_environment()["data"] if self.environment_file.exists() else {}
+        return task if data.get("rewarded", True) else without_rewards(task)
 
     def write_evaluation(self, name: str, record: dict[str, Any]) -> Path:
         """Write NAME.json, a run's policies played once more."""
