@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from outside import outside_agents
 from tiltflow.agents.registry import ALGORITHMS
-from tiltflow.cli.main import VERBS
+from tiltflow.cli.main import VERBS, _take_plugins
+from tiltflow.plugins import plugged
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "tiltflow"
@@ -109,11 +111,14 @@ def test_commands_in_the_documents_parse():
     commands = re.findall(r"^tiltflow (.+)$", "".join(blocks).replace("\\\n", " "), re.MULTILINE)
     assert {command.split()[0] for command in commands} >= {"train", "evaluate", "report", "data", "tasks"}
     for command in commands:
-        if "--plugin" in command:  # parsed with its file in tests/cli/test_own_agent.py
-            continue
-        verb, *words = shlex.split(command)
+        (verb, *words), plugins = _take_plugins(shlex.split(command))
         module = import_module(VERBS[verb].module)
-        assert hasattr(module.parse(words), "run")
+        with outside_agents(), plugged(*(ROOT / file for file in plugins)):
+            if "--help" in words:
+                with pytest.raises(SystemExit):
+                    module.parse(words)
+            else:
+                assert hasattr(module.parse(words), "run")
 
 
 def test_python_in_the_readme_compiles_and_its_imports_exist():
