@@ -65,7 +65,7 @@ def test_files_of_other_libraries_become_a_policy_of_their_columns(tmp_path, sou
     run = train("bc-flow", OFFICIAL / source, tmp_path / "run")
     policy = tiltflow.load(run).policy()
     card = policy.card.to_json()
-    low, high = np.array(card["action_low"]), np.array(card["action_high"])
+    low, high = np.float32(card["action_low"]), np.float32(card["action_high"])
     action = policy(observation, seed=0)
     assert action.shape == (2,)
     assert (low <= action).all()
