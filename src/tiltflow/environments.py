@@ -104,6 +104,8 @@ def make_environment(task: Task, data: Path | None = None, bounds: ActionBounds 
     `bounds` are what ±1 means in the actions of own data, the environment's units.
     Raises UserError where the library is not installed or the task names no environment.
     """
+    if not task.played:
+        raise UserError(f"The task {task.name} names no environment. Give --env with a Gymnasium id.")
     environment = task.source.environment(task, data)
     chosen = task.source.open_task is not None
     own_limit = getattr(environment.spec, "max_episode_steps", None) if chosen else None
