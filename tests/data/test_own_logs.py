@@ -65,7 +65,9 @@ def test_a_folder_of_csv_files_is_one_episode_each_in_the_users_units(folder):
     assert np.flatnonzero(data.ends).tolist() == [29 * number + 28 for number in range(11)]
     np.testing.assert_array_equal(data.observations[29:58], expected[1]["joints"][:-1].astype(np.float32))
     np.testing.assert_array_equal(data.next_observations[29:58], expected[1]["joints"][1:].astype(np.float32))
-    np.testing.assert_array_equal(data.rewards[29:58], expected[1]["score"][:-1])
+    for number in range(11):
+        of_file = slice(29 * number, 29 * number + 29)
+        np.testing.assert_array_equal(data.rewards[of_file], expected[number]["score"][:-1])
     np.testing.assert_allclose(data.actions[29:58], expected[1]["torques"][:-1] / 2, atol=1e-6)
     own = dataset.interface.own_units(data.actions[29:58])
     np.testing.assert_allclose(own, expected[1]["torques"][:-1], atol=1e-6)
@@ -117,6 +119,7 @@ def test_lerobots_own_files_are_read(version):
     np.testing.assert_array_equal(data.ends, joined["next.done"])
     inside = ~data.ends
     np.testing.assert_array_equal(data.next_observations[inside], states[1:][inside[:-1]])
+    np.testing.assert_array_equal(data.next_observations[~inside], states[~inside])
     state, _ = dataset.interface.observations
     assert (state.name, state.entries) == ("observation.state", ("x", "y", "vx", "vy"))
     assert any(CAMERA in text and "images" in text for text in texts(dataset.findings, "note"))
@@ -168,17 +171,15 @@ def test_one_observation_more_than_actions_supplies_the_successors(tmp_path):
     assert data.terminations.tolist() == [False] * 4 + [True]
 
 
+FIRST, SECOND = np.eye(10)[3], np.eye(10)[6]
 ENDS = {
-    "numbers": {"episode_id": [7, 7, 7, 2, 2, 2, 2, 3, 3, 3]},
-    "lengths": {"episode_lengths": [3, 4, 3]},
-    "where they end": {"episode_ends": [3, 7, 10]},
-    "limits": {"truncated": [0, 0, 1, 0, 0, 0, 1, 0, 0, 1]},
-    "both flags": {"terminated": np.eye(10, dtype=bool)[2], "truncations": np.eye(10)[6]},
-    "dones and limits": {"done": np.eye(10)[2] + np.eye(10)[6], "truncated": np.eye(10)[6]},
-    "masks and ends": {
-        "masks": 1 - np.eye(10)[2],
-        "ends": [[0], [0], [1], [0], [0], [0], [1], [0], [0], [1]],
-    },
+    "numbers": {"episode_id": [7, 7, 7, 7, 2, 2, 2, 3, 3, 3]},
+    "lengths": {"episode_lengths": [4, 3, 3]},
+    "where they end": {"episode_ends": [4, 7, 10]},
+    "limits": {"truncated": [0, 0, 0, 1, 0, 0, 1, 0, 0, 1]},
+    "both flags": {"terminated": FIRST > 0, "truncations": SECOND},
+    "dones and limits": {"done": FIRST + SECOND, "truncated": SECOND},
+    "masks and ends": {"masks": 1 - FIRST, "ends": (FIRST + SECOND)[:, None]},
 }
 
 
@@ -189,8 +190,8 @@ def test_episodes_end_where_the_log_says_in_any_of_the_ways(tmp_path, how):
     np.savez(tmp_path / "a.npz", **columns, **flags)
     data = load(tmp_path / "a.npz", "rewards=r").train
     true = bool({"terminated", "masks", "done"} & flags.keys())
-    assert data.observations[data.ends, 0].tolist() == [2 if true else 1, 5, 8]
-    assert np.flatnonzero(data.terminations).tolist() == ([2] if true else [])
+    assert data.observations[data.ends, 0].tolist() == [3 if true else 2, 5, 8]
+    assert np.flatnonzero(data.terminations).tolist() == ([3] if true else [])
     assert data.rewards.dtype == np.float32
 
 
