@@ -105,10 +105,10 @@ def test_links_and_files_that_the_documents_name_exist(name):
 
 
 def test_commands_in_the_documents_parse():
-    text = "".join((ROOT / name).read_text() for name in DOCUMENTS)
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    blocks = [block for language, block in fenced if not language]
-    commands = re.findall(r"^tiltflow (.+)$", "".join(blocks).replace("\\\n", " "), re.MULTILINE)
+    texts = "".join((ROOT / name).read_text() for name in DOCUMENTS)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", texts, re.DOTALL | re.MULTILINE)
+    plain = "".join(block for language, block in blocks if not language)
+    commands = re.findall(r"^tiltflow (.+)$", plain.replace("\\\n", " "), re.MULTILINE)
     assert {command.split()[0] for command in commands} >= {"train", "evaluate", "report", "data", "tasks"}
     for command in commands:
         (verb, *words), plugins = _take_plugins(shlex.split(command))

@@ -27,7 +27,19 @@ from tiltflow.training.restore import refuse_unsound
 from tiltflow.training.seed_jobs import train_in_processes
 from tiltflow.training.shared_data import data_shared, remove_shared_data
 
-PACKAGES = ("jax", "jaxlib", "numpy", "optax", "equinox", "gymnasium", "mujoco", "ogbench", "minari", "h5py")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "numpy",
+    "optax",
+    "equinox",
+    "gymnasium",
+    "mujoco",
+    "ogbench",
+    "minari",
+    "h5py",
+    "pyarrow",
+)
 
 
 def train(
