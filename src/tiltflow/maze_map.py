@@ -26,7 +26,7 @@ def find_maze(environment: Any) -> MazeMap | None:
     Known are the mazes of Gymnasium-Robotics and of OGBench whose observations begin with the position.
     """
     inner = environment.unwrapped
-    maze = getattr(inner, "maze", None)
+    maze: Any = getattr(inner, "maze", None)
     if hasattr(maze, "cell_rowcol_to_xy"):  # Gymnasium-Robotics
         cells, centre = maze.maze_map, maze.cell_rowcol_to_xy
     elif hasattr(inner, "ij_to_xy") and len(environment.observation_space.shape) == 1:  # OGBench, no images

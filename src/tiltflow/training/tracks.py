@@ -31,10 +31,10 @@ class Tracks:
         tracks: dict[int, Track] = {seed % 2**32: [] for seed in episode_seeds[: self.most]}
         self.of_seeds.append(list(tracks.values()))
 
-        def watched(observations: np.ndarray, seeds: np.ndarray, times: np.ndarray) -> np.ndarray:
-            actions = policy(observations, seeds, times)
+        def watched(observations: np.ndarray, episode_seeds: np.ndarray, times: np.ndarray) -> np.ndarray:
+            actions = policy(observations, episode_seeds, times)
             rows = self.take(observations, actions)
-            for row, seed, time in zip(rows, seeds.tolist(), times.tolist(), strict=True):
+            for row, seed, time in zip(rows, episode_seeds.tolist(), times.tolist(), strict=True):
                 # A row without an episode repeats the last time of the one before.
                 if seed in tracks and len(tracks[seed]) == time:
                     tracks[seed].append(row.copy())
