@@ -105,7 +105,8 @@ def _path(axes: Axes, positions: Float[np.ndarray, "points 2"], reached: bool, c
 def film_strip(film: FilmStrip, title: str, task: Task) -> Strip:
     """The frames with their steps, and what the episode brought."""
     outcome = "success, " if film.success else "no success, " if task.metric == "success" else ""
-    note = f"Median episode by return, of seed {film.seed}: {outcome}return {words.number(film.total)}"
+    policy = f"of seed {film.seed} after {words.count(film.policy_step)} gradient steps"
+    note = f"Median episode by return {policy}: {outcome}return {words.number(film.total)}"
     return Strip(
         title,
         tuple(

@@ -78,8 +78,10 @@ def action_entries(run: RunContent) -> list[ActionEntry]:
     names = [
         entry
         for name, count, entries in interface.actions
-        for entry in entries or ([name] if count == 1 else [f"{name} {place}" for place in range(count)])
+        for entry in entries or [f"{name} {place}" if count > 1 else name for place in range(count)]
     ]
+    if len(interface.actions) == 1 and not interface.actions[0].entries:
+        names = [""] * size  # the number says as much
     low, high = interface.bounds or ((-1.0,) * size, (1.0,) * size)
     return [ActionEntry(*entry) for entry in zip(names, low, high, strict=True)]
 

@@ -35,6 +35,8 @@ class FilmStrip(NamedTuple):
 
     frames: UInt8[np.ndarray, "5 height width 3"]
     steps: Int[np.ndarray, "5"]
+    policy_step: int
+    """Gradient steps of the policy."""
     seed: int
     total: float
     """Return of the episode."""
@@ -48,7 +50,7 @@ def read_paths(run: RunFolder) -> MazePaths | None:
 
 def read_film(run: RunFolder) -> FilmStrip | None:
     """The content of film.npz; None where there is none. Raises UserError where it is damaged."""
-    return _read(run.film_file, ("frames", "steps", "seed", "return", "success"), _film)
+    return _read(run.film_file, ("frames", "steps", "policy_step", "seed", "return", "success"), _film)
 
 
 def _read(
@@ -83,5 +85,5 @@ def _film(arrays: dict[str, np.ndarray]) -> FilmStrip:
         raise ValueError("'frames' are no pictures.")
     if steps.shape != frames.shape[:1]:
         raise ValueError("'steps' are not those of the frames.")
-    success = bool(arrays["success"])
-    return FilmStrip(frames, steps, int(arrays["seed"]), float(arrays["return"]), success)
+    policy_step, seed = int(arrays["policy_step"]), int(arrays["seed"])
+    return FilmStrip(frames, steps, policy_step, seed, float(arrays["return"]), bool(arrays["success"]))

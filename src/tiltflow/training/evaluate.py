@@ -77,19 +77,19 @@ def evaluate(
     record = head | episode_columns(task, played) | chosen
     result = result_record(task, config.algorithm, [record], loaded.step, 0.0) | chosen
     file = RunFolder(run).write_evaluation(name, {**record, "result": result})
-    films = [] if tracks is None else _film(run, name, evaluator, tracks, played)
+    films = [] if tracks is None else _film(run, name, evaluator, tracks, played, loaded.step)
     return {**result, "file": str(file), "films": list(map(str, films))}
 
 
 def _film(
-    folder: Path, name: str, evaluator: Evaluator, tracks: Tracks, played: list[Episodes]
+    folder: Path, name: str, evaluator: Evaluator, tracks: Tracks, played: list[Episodes], step: int
 ) -> list[Path]:
     """Write the films of what was played and, where it is the run as it is, the report with their frames."""
     prepared, observe = evaluator.prepared, evaluator.observe
     seeds = prepared.config.seed_numbers
     episodes = [
         FilmedEpisode(
-            seed, episode_seed(seed, FRESH_EPISODES + number), np.array(track),
+            step, seed, episode_seed(seed, FRESH_EPISODES + number), np.array(track),
             of_seed.returns[number], of_seed.successes[number],
         )
         for seed, of_seed, of_tracks in zip(seeds, played, tracks.of_seeds, strict=True)

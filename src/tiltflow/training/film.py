@@ -28,6 +28,8 @@ _QUARTERS = 4
 class FilmedEpisode(NamedTuple):
     """An episode that was played: what it is a function of, and what it brought."""
 
+    policy_step: int
+    """Gradient steps of the policy."""
     policy_seed: int
     environment_seed: int
     actions: Float[np.ndarray, "steps a"]
@@ -56,9 +58,9 @@ def write_films(
 ) -> list[Path]:  # fmt: skip
     """Write NAME-best.gif, NAME-median.gif and NAME-worst.gif into the run folder; returns their paths.
 
-    With `strip` film.npz too: `frames` [5, height, width, 3] of the median episode at `steps` [5], its
-    `seed`, `return` and `success`. `progress` is told the share that is done. Raises UserError where the
-    environment cannot be drawn.
+    With `strip` film.npz too: `frames` [5, height, width, 3] of the median episode at `steps` [5], the
+    gradient steps and the seed of its policy, its `return` and `success`. `progress` is told the share that
+    is done. Raises UserError where the environment cannot be drawn.
     """
     chosen, paths = choose_episodes(episodes), []
     for place, (which, episode) in enumerate(chosen.items()):
@@ -104,6 +106,7 @@ def _strip(frames: list[np.ndarray], steps: list[int], episode: FilmedEpisode) -
     return {
         "frames": np.stack(frames),
         "steps": np.array(steps),
+        "policy_step": np.array(episode.policy_step),
         "seed": np.array(episode.policy_seed),
         "return": np.array(episode.total),
         "success": np.array(episode.success),
