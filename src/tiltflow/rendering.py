@@ -1,8 +1,10 @@
 """Pictures of a simulator, drawn without a display."""
 
+import importlib
 import os
 import sys
 from ctypes.util import find_library
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -11,21 +13,26 @@ from jaxtyping import UInt8
 from tiltflow.errors import UserError
 
 _VARIABLE = "MUJOCO_GL"
-_LIBRARIES = {"egl": ("EGL", "libegl1"), "osmesa": ("OSMesa", "libosmesa6")}
-"""By the value of the variable: the library that draws, and Debian's package of it."""
+_LIBRARIES = {"egl": ("EGL", "libegl1 libgl1-mesa-dri"), "osmesa": ("OSMesa", "libosmesa6")}
+"""By the value of the variable: the library that draws, and Debian's packages of it."""
 
 
 def choose_renderer() -> None:
-    """Let MuJoCo draw by EGL, or else OSMesa, where MUJOCO_GL does not say by what; before it is imported.
+    """Let MuJoCo draw by EGL, or else OSMesa, where MUJOCO_GL does not say by what; and import it.
 
-    Raises UserError, saying how to install one, where Linux has neither.
+    Raises UserError, saying how to install one, where Linux has neither, or MuJoCo cannot use it.
     """
-    if sys.platform != "linux" or os.environ.get(_VARIABLE):
+    if sys.platform == "linux" and not os.environ.get(_VARIABLE):
+        found = [value for value, (library, _) in _LIBRARIES.items() if find_library(library)]
+        if not found:
+            raise UserError(f"Neither EGL nor OSMesa is installed: nothing can be drawn. {_advice()}")
+        os.environ[_VARIABLE] = found[0]
+    if find_spec("mujoco") is None:  # the simulator may be another
         return
-    found = [value for value, (library, _) in _LIBRARIES.items() if find_library(library)]
-    if not found:
-        raise UserError(f"Neither EGL nor OSMesa is installed, so that nothing can be drawn. {_advice()}")
-    os.environ[_VARIABLE] = found[0]
+    try:
+        importlib.import_module("mujoco")  # reads the variable
+    except Exception as error:  # of what it loads
+        raise UserError(f"MuJoCo cannot draw ({type(error).__name__}: {error}). {_advice()}") from error
 
 
 def draw_now(environment: Any) -> UInt8[np.ndarray, "height width 3"]:
