@@ -52,8 +52,9 @@ class Environment:
                 f"The data have actions of {len(bounds[0])} entries, {environment} of {self.action_size}."
             )
         self._low, self._high = self._own
-        if bounds is not None:
-            self._low, self._high = (np.reshape(side, space.shape) for side in bounds)
+        given = self._own if bounds is None else tuple(np.reshape(side, space.shape) for side in bounds)
+        if not np.array_equal(given, self._own):
+            self._low, self._high = given
 
     def reset(self, seed: int) -> _Observation:
         """Start the episode of that seed and return its first observation."""

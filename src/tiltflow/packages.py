@@ -19,6 +19,10 @@ EXTRAS = {
     "matplotlib": "plots",
     "PIL": "plots",
     "jinja2": "plots",
+    "websockets": "serve",
+    "msgpack": "serve",
+    "jax2onnx": "onnx",
+    "onnxruntime": "onnx",
 }
 
 

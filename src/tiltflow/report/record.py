@@ -21,7 +21,7 @@ from tiltflow.evaluation.statistics import (
 from tiltflow.files import read_object
 from tiltflow.report.pictures import FilmStrip, MazePaths, read_film, read_paths
 from tiltflow.run_folder import RunFolder
-from tiltflow.tasks import Task, find_task, without_rewards
+from tiltflow.tasks import Task
 from tiltflow.train_config import FORMAT
 
 CURVE_RESAMPLES = 2000
@@ -160,9 +160,7 @@ def read_run(folder: Path) -> RunContent:
     chunks = [_in_new_words(chunk) for chunk in run.metrics()]
     evaluations = run.evaluations(config["seeds"])
     environment = run.read_environment() if run.environment_file.exists() else {}
-    task = find_task(config["task"], config.get("env"))
-    if not environment.get("data", {}).get("rewarded", True):
-        task = without_rewards(task)
+    task = run.read_task()
     if run.finished:
         result = read_object(run.result_file, *RESULT_KEYS)
     elif evaluations:

@@ -55,7 +55,7 @@ def evaluate(
         )
     name, chosen = "evaluation", dict[str, Any]()
     if noise is not None:
-        loaded = _with_noise(loaded, noise)
+        loaded = with_noise(loaded, noise)
     if guidance is not None:
         loaded, chosen = guide(loaded, guidance, observe)
         name += f"-{guidance.kind}-{chosen['setting']:g}"
@@ -118,8 +118,11 @@ def _in_environment(loaded: LoadedRun, environment: str) -> LoadedRun:
     return loaded._replace(prepared=prepared)
 
 
-def _with_noise(loaded: LoadedRun, noise: float) -> LoadedRun:
-    """What was learned, played with actions that start from noise of this standard deviation."""
+def with_noise(loaded: LoadedRun, noise: float) -> LoadedRun:
+    """What was learned, played with actions that start from noise of this standard deviation.
+
+    Raises UserError where the policy draws none.
+    """
     config = loaded.prepared.config
     if not hasattr(config.agent, "flow"):
         raise UserError(f"The policy of {config.algorithm} draws no noise: --noise has no effect on it.")

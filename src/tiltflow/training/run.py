@@ -27,7 +27,19 @@ from tiltflow.training.restore import refuse_unsound
 from tiltflow.training.seed_jobs import train_in_processes
 from tiltflow.training.shared_data import data_shared, remove_shared_data
 
-PACKAGES = ("jax", "jaxlib", "numpy", "optax", "equinox", "gymnasium", "mujoco", "ogbench", "minari", "h5py")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "numpy",
+    "optax",
+    "equinox",
+    "gymnasium",
+    "mujoco",
+    "ogbench",
+    "minari",
+    "h5py",
+    "pyarrow",
+)
 
 
 def train(
@@ -41,12 +53,12 @@ def train(
     `resume` continues).
     """
     run = RunFolder(out)
-    _refuse_run(run)
+    run.refuse_run()
     prepared, dataset = prepare(config)
     if config.play:
         check_environment(prepared)
     with locked(out):
-        _refuse_run(run)
+        run.refuse_run()
         run.write_config(config)
         _train_all(prepared, dataset, run, observe, in_this_process)
     return out
@@ -82,14 +94,6 @@ def resume(
             run.write_config(config)
         _train_all(prepared, dataset, run, observe, in_this_process)
     return folder
-
-
-def _refuse_run(run: RunFolder) -> None:
-    if run.holds_run:
-        raise UserError(
-            f"{run.path} already holds a run. Continue it with: tiltflow train --resume {run.path}\n"
-            "or choose another folder with --out."
-        )
 
 
 def _refuse_other_data(run: RunFolder, dataset: Dataset) -> None:
