@@ -100,6 +100,7 @@ def action_histograms(actions: Actions, entries: list[ActionEntry]) -> list[Char
 
     def chart(dimension: int) -> Chart:
         name, low, high = entries[dimension]
+        unit = "between its bounds" if (low, high) == (-1.0, 1.0) else "unit of the data"
 
         def paint(axes: Axes) -> None:
             axes.stairs(share(actions.data[:, dimension]), edges, fill=True, color=SHADE.light)
@@ -110,7 +111,7 @@ def action_histograms(actions: Actions, entries: list[ActionEntry]) -> list[Char
             axes.set_xlim(-1.04, 1.04)
             ticks = np.linspace(-1, 1, 5)
             axes.set_xticks(ticks, [words.number(low + (tick + 1) / 2 * (high - low)) for tick in ticks])
-            axes.set_xlabel(f"entry {dimension} of the action, from bound to bound")
+            axes.set_xlabel(f"entry {dimension} of the action ({unit})")
             axes.set_ylabel("actions (%)")
             axes.grid(False, axis="x")
 
