@@ -17,6 +17,7 @@ EXTRAS = {
     "ogbench": "ogbench",
     "pyarrow": "tables",
     "matplotlib": "plots",
+    "PIL": "plots",
     "jinja2": "plots",
     "websockets": "serve",
     "msgpack": "serve",

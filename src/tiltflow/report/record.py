@@ -19,6 +19,7 @@ from tiltflow.evaluation.statistics import (
     seed_scores,
 )
 from tiltflow.files import read_object
+from tiltflow.report.pictures import FilmStrip, MazePaths, read_film, read_paths
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task
 from tiltflow.train_config import FORMAT
@@ -73,6 +74,8 @@ class RunContent:
     finished: bool
     result: dict[str, Any] | None
     actions: Actions | None
+    paths: MazePaths | None
+    film: FilmStrip | None
 
     @property
     def algorithm(self) -> str:
@@ -176,6 +179,8 @@ def read_run(folder: Path) -> RunContent:
         finished=run.finished,
         result=result,
         actions=_read_actions(run),
+        paths=read_paths(run),
+        film=read_film(run),
     )
 
 

@@ -181,6 +181,7 @@ def conclude(prepared: Prepared, run: RunFolder, seconds: float, observe: Observ
     """Write result.json and, where it can be, report.html of a run whose evaluations are all logged."""
     evaluations, steps = read_json_lines(run.evaluations_file), prepared.schedule.steps
     result = result_record(prepared.task, prepared.config.algorithm, evaluations, steps, seconds)
+    run.merge_episodes(seed_groups(prepared.config, run))
     write_json(run.result_file, result)
     _write_report(run, observe)
 
