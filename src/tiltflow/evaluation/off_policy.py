@@ -16,7 +16,7 @@ Departs from the papers:
   which at γ = 0.99 a network's does within any short time.
 - *Paper*: Q is what the system gives. *Here*: no more, and no less, than rewards of the data can add up to.
   *Why*: where the policy leaves the data the system is near singular, and its solution any number.
-- *Paper*: the value is that of all episodes. *Here*: the median of the replicates. *Why*: it is steadier there.
+- *Paper*: the value is that of all episodes. *Here*: the median of the replicates. *Why*: it is steadier.
 - *Paper*: replicates resample episodes. *Here*: groups of neighbouring episodes, where there are more than
   `GROUPS`. *Why*: the sums of a group are computed once.
 """
