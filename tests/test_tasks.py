@@ -27,7 +27,17 @@ def test_a_task_is_of_the_source_that_its_name_begins_with():
     for task in [*list_tasks(), find_task("file/arm"), find_task("minari/own/swing-v0")]:
         assert task.name.startswith(f"{task.source.name}/")
         assert task in task.source.tasks() or task.source.open_task
-        assert bool(task.environment) != bool(task.source.open_task)
+        assert (task.environment not in ("", "none")) != bool(task.source.open_task)
+
+
+def test_without_a_simulator_a_task_is_estimated():
+    own, hopper = find_task("file/arm"), find_task("d4rl/hopper-medium-v2", "none")
+    assert own == find_task("file/arm", "none")
+    assert find_task("file/arm", "Hopper-v5").played
+    for task in (own, hopper, find_task("minari/own/swing-v0", "none")):
+        assert not task.played
+        assert "not played" in task.metric
+    assert hopper.dataset == "hopper-medium-v2"
 
 
 def test_ogbench_tasks_name_the_environment_without_the_kind_of_data():

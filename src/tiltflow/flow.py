@@ -1,8 +1,9 @@
 """A generative model of points, conditional or not: a network on a path, trained by weighted matching."""
 
+import math
 from abc import abstractmethod
 from dataclasses import asdict
-from typing import Any
+from typing import Any, final
 
 import equinox as eqx
 import jax
@@ -13,6 +14,27 @@ from tiltflow.networks import TimeNetwork
 from tiltflow.paths import PATHS, Path, conversion, convert, interpolate, target
 from tiltflow.settings import Prediction, SolverName
 from tiltflow.solvers import dpm_solver, integrate, log_likelihood
+
+
+@final
+class GivenNoise:
+    """Stands where a key does, for a policy whose noise is an argument [n, k]; without it zeros are drawn."""
+
+    def __init__(self, values: Float[Array, "n k"] | None = None):
+        self.values = values
+        self.used = 0
+        """How many numbers a row has drawn."""
+
+    def take(self, shape: tuple[int, ...]) -> Array:
+        """The first numbers of each row, in this shape."""
+        count = math.prod(shape[1:])
+        self.used = max(self.used, count)
+        return jnp.zeros(shape) if self.values is None else self.values[:, :count].reshape(shape)
+
+
+def standard_normal(key: PRNGKeyArray | GivenNoise, shape: tuple[int, ...]) -> Array:
+    """z ~ N(0, I) of the key, or of what is given in its place."""
+    return key.take(shape) if isinstance(key, GivenNoise) else jax.random.normal(key, shape)
 
 
 class Generator(eqx.Module):
@@ -70,7 +92,7 @@ class Generator(eqx.Module):
         τ is `noise`, the noise temperature. With τ = 1 the points are the model's; below 1 they are sharper:
         a model of N(m, S) gives N(m, τ²S).
         """
-        start = noise * jax.random.normal(key, shape)
+        start = noise * standard_normal(key, shape)
         return self.integrate(start, condition, num_steps=num_steps, solver=solver)
 
     def log_prob(

@@ -17,9 +17,14 @@ EXTRAS = {
     "ogbench": "ogbench",
     "pyarrow": "tables",
     "matplotlib": "plots",
+    "PIL": "plots",
     "jinja2": "plots",
     "tensorboardX": "tensorboard",
     "wandb": "wandb",
+    "websockets": "serve",
+    "msgpack": "serve",
+    "jax2onnx": "onnx",
+    "onnxruntime": "onnx",
 }
 
 

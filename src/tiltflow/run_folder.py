@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from tiltflow.agents.registry import PRESETS
 from tiltflow.errors import UserError
 from tiltflow.evaluation.lines import Line, join_logs, read_evaluations, read_log
 from tiltflow.files import (
@@ -22,10 +23,15 @@ from tiltflow.files import (
     write_json_lines,
 )
 from tiltflow.processes.locks import LOCK
+from tiltflow.tasks import Task, find_task, without_rewards
 from tiltflow.train_config import TrainConfig, from_dict, to_dict
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+PATH_ARRAYS = ("positions", "goals", "seeds", "successes")
+"""The arrays of episodes.npz that have a row for each episode."""
 
 
 def checkpoint_name(step: int) -> str:
@@ -46,6 +52,8 @@ class RunFolder:
         self.metrics_file = path / "metrics.jsonl"
         self.evaluations_file = path / "evaluations.jsonl"
         self.actions_file = path / "actions.npz"
+        self.episodes_file = path / "episodes.npz"
+        self.film_file = path / "film.npz"
         self.checkpoint_folder = path / "checkpoints"
         self.worker_log = path / "worker.log"
         self.shared_data = path / ".data"
@@ -55,9 +63,9 @@ class RunFolder:
         label = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]}-{seeds[-1]}"
         return RunFolder(self.path / "seeds" / label)
 
-    def exported_policy(self, seed: int) -> Path:
-        """The file of a policy that needs JAX alone."""
-        return self.path / f"policy-{seed}.stablehlo"
+    def exported_policy(self, seed: int, suffix: str) -> Path:
+        """The file of a policy that is taken elsewhere."""
+        return self.path / f"policy-{seed}.{suffix}"
 
     @property
     def holds_run(self) -> bool:
@@ -90,6 +98,14 @@ class RunFolder:
                 "(its --out)."
             )
 
+    def refuse_run(self) -> None:
+        """Raise UserError where this is a run folder already."""
+        if self.holds_run:
+            raise UserError(
+                f"{self.path} already holds a run. Continue it with: tiltflow train --resume {self.path}\n"
+                "or choose another folder with --out."
+            )
+
     def read_config(self) -> TrainConfig:
         """The config of the run. Raises UserError where there is none, or none that this version reads."""
         self.refuse_no_run()
@@ -110,6 +126,13 @@ class RunFolder:
                 f"{self.environment_file} is damaged: 'data' holds no JSON object. Restore it from a copy."
             )
         return environment
+
+    def read_task(self) -> Task:
+        """The task of the run. Raises UserError as the files that say it."""
+        config = read_object(self.config_file, "task")
+        task = find_task(config["task"], config.get("env"))
+        data = self.read_environment()["data"] if self.environment_file.exists() else {}
+        return task if data.get("rewarded", True) else without_rewards(task)
 
     def write_evaluation(self, name: str, record: dict[str, Any]) -> Path:
         """Write NAME.json, a run's policies played once more."""
@@ -192,8 +215,43 @@ class RunFolder:
         for file in (self.result_file, self.actions_file):
             file.unlink(missing_ok=True)
 
+    def write_episodes(self, arrays: "dict[str, np.ndarray]") -> None:
+        """Write episodes.npz: see `training.tracks.maze_paths`."""
+        self._write_arrays(self.episodes_file, arrays)
+
+    def merge_episodes(self, groups: list[list[int]]) -> None:
+        """Write the run's paths through a maze from those of its groups of seeds, where all have them."""
+        import numpy as np
+
+        from tiltflow.npz import load_npz
+
+        files = [self.group(seeds).episodes_file for seeds in groups]
+        if not all(file.exists() for file in files):
+            return
+        parts = [load_npz(file, *PATH_ARRAYS) for file in files]
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in PATH_ARRAYS}
+        self.write_episodes(parts[0] | joined)
+
+    def write_film(self, arrays: "dict[str, np.ndarray]") -> None:
+        """Write film.npz: see `training.film`."""
+        self._write_arrays(self.film_file, arrays)
+
+    def _write_arrays(self, path: Path, arrays: "dict[str, np.ndarray]") -> None:
+        import numpy as np
+
+        with atomic_file(path) as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
     def clear(self) -> None:
         """Remove what is left of an attempt that came to no checkpoint: it may be of other settings."""
         shutil.rmtree(self.path / "seeds", ignore_errors=True)
         for file in (self.config_file, self.environment_file, self.metrics_file, self.evaluations_file):
             file.unlink(missing_ok=True)
+
+
+def default_out(config: TrainConfig, preset: str = PRESETS[0]) -> Path:
+    """The folder of a run that names none: runs/ALGORITHM[-PRESET]-TASK-SEEDS."""
+    name = config.algorithm if preset == PRESETS[0] else f"{config.algorithm}-{preset}"
+    last = config.seed + config.seeds - 1
+    seeds = f"seed{config.seed}" if config.seeds == 1 else f"seeds{config.seed}-{last}"
+    return Path("runs") / f"{name}-{config.task.replace('/', '-')}-{seeds}"

@@ -17,9 +17,9 @@ from tiltflow.data.transitions import Spec
 from tiltflow.model_settings import CriticConfig, NetworkConfig
 from tiltflow.plugins import run_plugin
 from tiltflow.run_folder import RunFolder
+from tiltflow.serving.policy_files import export_program
 from tiltflow.training import checkpoints
 from tiltflow.training.policy import ObservationScaler, RunState
-from tiltflow.training.policy_files import export_policy
 
 SPEC = Spec(observation_size=3, action_size=2)
 ROWS = 64
@@ -168,7 +168,11 @@ def test_a_saved_state_acts_as_before(made, key, tmp_path):
 def test_an_exported_policy_acts_as_the_agent(made, key):
     scaler = ObservationScaler(jnp.full(3, 0.5), jnp.full(3, 2.0), jnp.array(10.0))
     state = RunState(made.run(made.init(key), key), scaler)
-    policy = jax.export.deserialize(bytearray(export_policy(made.agent, state, SPEC.observation_size)))
+
+    def actions(observations, key):
+        return made.agent.act(state.agent, scaler(observations), key)
+
+    policy = jax.export.deserialize(bytearray(export_program(actions, SPEC.observation_size)))
     for rows in (1, 7):
         observations = jax.random.normal(key, (rows, 3))
         expected = made.act(state.agent, scaler(observations), jax.random.key(5))

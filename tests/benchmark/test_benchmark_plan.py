@@ -30,6 +30,15 @@ def test_a_suite_has_tasks_that_exist_and_can_be_collected_where_it_says_so(suit
     assert not suite.collects or all(collectable(task) for task in tasks)
 
 
+def test_every_run_on_own_logs_gets_what_is_said_of_their_columns():
+    told = {"columns": "rewards=r", "reward": None, "action_bounds": "-2 2", "data": "logs.csv"}
+    plan = Plan(find_suite("own").tasks, ("bc-flow", "iql"), 2, 0, 1000, 2, 5, **told)
+    configs = [plan.config(run) for run in plan.runs()]
+    assert len(configs) == 4
+    assert all({name: getattr(config, name) for name in told} == told for config in configs)
+    assert all(not find_task(config.task, config.env).played for config in configs)
+
+
 def test_a_suite_that_does_not_exist_is_refused_with_the_nearest():
     with pytest.raises(UserError, match="Did you mean 'ogbench-small'"):
         find_suite("ogbench-smal")

@@ -150,6 +150,7 @@ def test_all_missing_data_are_named_before_any_training(tmp_path, capsys, plan):
         (["--tasks", "d4rl/pen-human-v1"], "not in the suite toy"),
         (["--network", "16"], "WIDTHxDEPTH"),
         (["--processes", "0"], "processes = 0"),
+        (["--env", "Hopper-v5", "--reward", "success"], "--env and --reward: for the suite own alone"),
     ],
 )
 def test_bad_input_is_one_paragraph_before_any_work(maze_data, tmp_path, capsys, more, text):

@@ -52,6 +52,20 @@ def test_the_command_that_a_report_prints_parses_to_the_same_config():
     assert parse(words) == Train(config, None)
 
 
+@pytest.mark.parametrize(
+    "words", ["--action-bounds -2 2", "--action-bounds '-2 2'", "--action-bounds='-2 2'"]
+)
+def test_the_bounds_of_actions_are_two_values_which_may_begin_with_minus(words):
+    given = shlex.split(f"iql --task file/arm {words} --columns observations=x+y,actions=u --reward 'd<0.1'")
+    config = parse(given).config
+    assert config.action_bounds == "-2 2"
+    assert config.column_choice().bounds == ((-2.0,), (2.0,))
+    assert config.column_choice().roles["observations"] == ("x", "y")
+    assert parse(shlex.split(train_command(to_dict(config)))[2:]).config == config
+    with pytest.raises(UserError, match="lowest and the highest"):
+        parse(["iql", "--task", "file/arm", "--action-bounds", "-2", "--steps", "10"])
+
+
 def test_resume_takes_the_run_alone():
     assert parse(["--resume", "runs/x"]) == Resume(Path("runs/x"))
     assert parse(["--resume=runs/x"]) == Resume(Path("runs/x"))

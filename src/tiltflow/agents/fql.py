@@ -34,7 +34,7 @@ from tiltflow.agents.one_step import apply_one_step, make_one_step
 from tiltflow.agents.registry import register
 from tiltflow.critics import q_values
 from tiltflow.data.transitions import Spec
-from tiltflow.flow import Flow, matching_loss
+from tiltflow.flow import Flow, matching_loss, standard_normal
 from tiltflow.model_settings import CriticConfig, FlowConfig, check_kind
 from tiltflow.networks import MLP
 from tiltflow.optimize import Columns, Metrics, begin, gradient_step
@@ -79,7 +79,7 @@ def build(config: FQLConfig, spec: Spec, steps: int) -> Agent:
     def draw(
         one_step: MLP, observations: Array, key: PRNGKeyArray, scale: float = 1.0
     ) -> Float[Array, "n a"]:
-        noise = scale * jax.random.normal(key, (observations.shape[0], spec.action_size))
+        noise = scale * standard_normal(key, (observations.shape[0], spec.action_size))
         return jnp.clip(apply_one_step(one_step, observations, noise), -1.0, 1.0)
 
     def next_actions(state: ActorCriticState, rows: Columns, key: PRNGKeyArray) -> dict[str, Array]:

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from tiltflow.agents.base import Stage
 from tiltflow.critics import build_mlp
 from tiltflow.data.transitions import Spec
-from tiltflow.flow import Generator
+from tiltflow.flow import Generator, standard_normal
 from tiltflow.model_settings import FlowConfig
 from tiltflow.networks import MLP
 from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
@@ -114,7 +114,7 @@ def play_one_step(
     network = one_step.policy.ema
 
     def distilled() -> Float[Array, "n a"]:
-        noise = jax.random.normal(key, (observations.shape[0], size))
+        noise = standard_normal(key, (observations.shape[0], size))
         return jnp.clip(apply_one_step(network, observations, noise), -1.0, 1.0)
 
     return jax.lax.cond(one_step.begun > 0.5, distilled, otherwise)

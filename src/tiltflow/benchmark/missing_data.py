@@ -18,14 +18,15 @@ def missing_data(tasks: Sequence[Task], data: Path | None) -> list[Task]:
 
     Raises UserError where `data` is a file: one file is not the data of several tasks.
     """
-    if data is not None and data.exists() and not data.is_dir():
+    one_place = all(task.source.own for task in tasks)
+    if data is not None and data.exists() and not data.is_dir() and not one_place:
         raise UserError(
             f"--data {data} is a file: give the folder that holds the data of all tasks, one file each."
         )
     missing: dict[str, Task] = {}
     for task in tasks:
         try:
-            found = data is None or data.is_dir()
+            found = data is None or data.is_dir() or one_place
             if found:
                 task.source.locate(task, data)
         except UserError:
@@ -53,7 +54,7 @@ def refuse_missing(missing: Sequence[Task], data: Path | None) -> None:
 
 def need_packages(tasks: Sequence[Task]) -> None:
     """Raise ModuleNotFoundError now for what every run of a task would miss later."""
-    packages = {"gymnasium", "mujoco"}
+    packages = {"gymnasium", "mujoco"} if any(task.played for task in tasks) else set[str]()
     packages |= {package for task in tasks for package in task.source.packages}
     packages |= {"gymnasium_robotics" for task in tasks if task.environment.startswith(("Adroit", "Point"))}
     need(*sorted(packages))

@@ -35,12 +35,16 @@ class Plan:
     play: bool = True
     preset: str = PRESETS[0]
     vary: tuple[str, ...] = ()
+    env: str | None = None
+    columns: str | None = None
+    reward: str | None = None
+    action_bounds: str | None = None
 
     def __post_init__(self) -> None:
         check_names("task", self.tasks)
         check_names("agent", self.agents)
         for task in self.tasks:
-            find_task(task)
+            find_task(task, self.env)
         for agent in self.agents:
             ALGORITHMS.find(agent)
         if self.seeds < 1:
@@ -74,6 +78,10 @@ class Plan:
             episodes=self.episodes,
             normalize_observations=self.normalize_observations,
             play=self.play,
+            env=self.env,
+            columns=self.columns,
+            reward=self.reward,
+            action_bounds=self.action_bounds,
         )
 
 

@@ -11,7 +11,7 @@ from tiltflow.errors import UserError
 from tiltflow.evaluation.lines import join_logs
 from tiltflow.files import write_text
 from tiltflow.run_folder import RunFolder
-from tiltflow.tasks import find_task
+from tiltflow.tasks import Task
 
 _SUMMARY_FILE = "summary.csv"
 _COLUMNS = (
@@ -38,7 +38,7 @@ def suite_scores(out: Path) -> SuiteScores:
     """
     from tiltflow.evaluation.statistics import result_record
 
-    groups: dict[tuple[str, str, str, str], list[list[dict[str, Any]]]] = {}
+    groups: dict[tuple[Task, str, str, str], list[list[dict[str, Any]]]] = {}
     failed, problems = Counter[tuple[str, str, str]](), []
     for entry in stored_runs(out):
         folder = RunFolder(out / entry["folder"])
@@ -47,23 +47,25 @@ def suite_scores(out: Path) -> SuiteScores:
             failed[place] += entry.get("state") == "failed"
             continue
         try:
-            find_task(entry["task"])
+            task = folder.read_task()
             checksum = str(folder.read_environment()["data"].get("checksum", ""))
             evaluations = folder.evaluations(seeds=1)
         except UserError as error:
             problems.append(str(error))
             continue
         if evaluations:
-            groups.setdefault((*place, checksum), []).append(evaluations)
+            groups.setdefault((task, *place[1:], checksum), []).append(evaluations)
         else:
             problems.append(f"{folder.evaluations_file} has no evaluation, though the run is finished.")
     results = []
     for (task, agent, variant, checksum), of_seeds in groups.items():
         evaluations = join_logs(of_seeds)
         if not evaluations:
-            problems.append(f"The seeds of {agent} on {task} have no evaluation at the same gradient step.")
+            problems.append(
+                f"The seeds of {agent} on {task.name} have no evaluation at the same gradient step."
+            )
             continue
-        record = result_record(find_task(task), agent, evaluations, evaluations[-1]["step"], 0.0)
+        record = result_record(task, agent, evaluations, evaluations[-1]["step"], 0.0)
         results.append(record | {"variant": variant, "data_checksum": checksum})
     return SuiteScores(results, failed, problems)
 

@@ -13,6 +13,8 @@ class Suite:
     description: str
     tasks: tuple[str, ...]
     collects: bool = False
+    own: bool = False
+    """Whether the data are the user's, and so also the environment, if there is one."""
 
 
 def _d4rl(robots: tuple[str, ...], data: tuple[str, ...], version: str) -> tuple[str, ...]:
@@ -55,6 +57,12 @@ SUITES: dict[str, Suite] = {
             "adroit",
             "D4RL's pen, door, hammer and relocate: human, cloned, expert",
             _d4rl(("pen", "door", "hammer", "relocate"), ("human", "cloned", "expert"), "v1"),
+        ),
+        Suite(
+            "own",
+            "your own logs, at --data; scored without a simulator, or in --env",
+            ("file/own",),
+            own=True,
         ),
     )
 }

@@ -17,6 +17,7 @@ from tiltflow.benchmark.records import DONE, RUN_LOG, RunRecord, check_unchanged
 from tiltflow.benchmark.suites import SUITES, Suite, find_suite
 from tiltflow.benchmark_file import PlannedRun
 from tiltflow.cli.bars import progress_bar
+from tiltflow.cli.column_options import ColumnOptions, join_action_bounds
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import Interrupted, UserError
 from tiltflow.tasks import Task, find_task
@@ -26,7 +27,7 @@ _NAMES = tyro.conf.arg(metavar="NAME [NAME …]")
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class Benchmark(ColumnOptions):
     """Train and evaluate every task of a suite with every agent and seed, one process a core.
 
     Each is a run folder DIR/TASK/AGENT/[VARIANT/]seed-S of its own; DIR/benchmark.json says where all of
@@ -66,6 +67,9 @@ class Benchmark:
     network: Annotated[str | None, tyro.conf.arg(metavar="WIDTHxDEPTH")] = None
     """Units of each hidden layer and number of hidden layers, as in 256x3, in every network of every
     agent; without it those of the presets."""
+    env: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None
+    """Gymnasium id of the environment of the suite own; without it policies are scored on recorded
+    episodes."""
     normalize_observations: Annotated[bool, tyro.conf.FlagConversionOff] = TrainConfig.normalize_observations
     """Shift and scale observations to mean 0 and standard deviation 1 over each data set."""
     play: Annotated[bool, tyro.conf.FlagCreatePairsOff] = TrainConfig.play
@@ -102,26 +106,32 @@ class Benchmark:
 
     def plan(self, suite: Suite) -> Plan:
         """What is to be run. Raises UserError for values that cannot be."""
+        if suite.own and self.data is None:
+            raise UserError("The suite own needs --data with the file, the files or the folder of your logs.")
+        named = {"--env": self.env, "--columns": self.columns, "--reward": self.reward}
+        named |= {"--action-bounds": self.action_bounds}
+        if not suite.own and (given := [name for name, value in named.items() if value is not None]):
+            raise UserError(f"{words.listing(given)}: for the suite own alone, not for {suite.name}.")
         for task in self.tasks:
             if task not in suite.tasks:
                 raise UserError(
                     f"The task {task} is not in the suite {suite.name}: {', '.join(suite.tasks)}."
                 )
         data = self.out / "data" if suite.collects and self.data is None else self.data
-        given = {field.name: getattr(self, field.name) for field in fields(Plan)}
-        given |= {
+        values = {field.name: getattr(self, field.name) for field in fields(Plan)}
+        values |= {
             "tasks": self.tasks or suite.tasks,
             "agents": self.agents or tuple(ALGORITHMS.known()),
             "data": None if data is None else str(data),
             "network": None if self.network is None else parse_network(self.network),
         }
-        return Plan(**given)
+        return Plan(**values)
 
     def _check(self, suite: Suite, plan: Plan) -> list[Task]:
         """The tasks whose data are to be collected. Raises for what is missing and cannot be made."""
         from tiltflow.benchmark.missing_data import missing_data, need_packages, refuse_missing
 
-        tasks = [find_task(name) for name in plan.tasks]
+        tasks = [find_task(name, plan.env) for name in plan.tasks]
         if self.play:
             need_packages(tasks)
         data = None if plan.data is None else Path(plan.data)
@@ -227,5 +237,5 @@ def parse(arguments: Sequence[str]) -> Benchmark:
         Benchmark,
         prog="tiltflow benchmark",
         description=f"{inspect.getdoc(Benchmark)}\n\nsuites:\n{suites}",
-        args=arguments,
+        args=join_action_bounds(arguments),
     )

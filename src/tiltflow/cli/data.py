@@ -10,6 +10,7 @@ import tyro
 from tiltflow.cli.bars import progress_bar
 from tiltflow.cli.column_options import ColumnOptions, join_action_bounds
 from tiltflow.cli.tables import print_table
+from tiltflow.data.locate import LOG_SUFFIXES
 from tiltflow.errors import UserError
 from tiltflow.tasks import find_task, list_tasks
 
@@ -49,7 +50,8 @@ class DataInfo(ColumnOptions):
     def run(self) -> None:
         """Print the description and the findings of the audit."""
         path = Path(self.what)
-        if self.data is None and (path.exists() or "/" not in self.what or path.suffix or "*" in self.what):
+        files = path.exists() or "*" in self.what or path.suffix in LOG_SUFFIXES
+        if files and self.data is None:
             self._run_files(path)
             return
         from tiltflow.data.describe import describe

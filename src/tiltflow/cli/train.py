@@ -15,7 +15,7 @@ from tiltflow.cli.column_options import join_action_bounds
 from tiltflow.cli.results import describe_run
 from tiltflow.cli.unread import refuse_unread
 from tiltflow.errors import UserError
-from tiltflow.run_folder import RunFolder
+from tiltflow.run_folder import RunFolder, default_out
 from tiltflow.settings import Count, LoggerName, RefusedSetting
 from tiltflow.tasks import find_task
 from tiltflow.train_config import TrainConfig
@@ -217,14 +217,6 @@ def _overview() -> str:
             f"Hyper-parameters and their defaults: {_PROGRAM} ALGORITHM [--task TASK] --help",
         ]
     )
-
-
-def default_out(config: TrainConfig, preset: str = PRESETS[0]) -> Path:
-    """The folder of a run that names none: runs/ALGORITHM[-PRESET]-TASK-SEEDS."""
-    name = config.algorithm if preset == PRESETS[0] else f"{config.algorithm}-{preset}"
-    last = config.seed + config.seeds - 1
-    seeds = f"seed{config.seed}" if config.seeds == 1 else f"seeds{config.seed}-{last}"
-    return Path("runs") / f"{name}-{config.task.replace('/', '-')}-{seeds}"
 
 
 def _check_out(out: Path) -> None:

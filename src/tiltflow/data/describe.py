@@ -47,7 +47,7 @@ def describe_path(path: Path, choice: ColumnChoice | None = None) -> list[tuple[
     if missing or not places:
         what = f"There is no file {missing[0]}" if missing else f"{path} holds no data"
         raise UserError(f"{what}, and no task of that name. Give a file, a folder or a task.")
-    together = len(places) > 3 or not path.exists()
+    together = (len(places) > 3 or not path.exists()) and read_own(places, choice, states=None).alike
     groups = [places] if together else [[place] for place in places]
     return [
         (f"{path} ({len(group)} files)" if len(group) > 1 else str(group[0]), _describe_group(group, choice))

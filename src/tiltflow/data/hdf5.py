@@ -72,7 +72,7 @@ def list_hdf5(path: Path) -> Hdf5Tree:
                 key: np.atleast_1d(value)
                 for group in (file, above)
                 for key, value in group.attrs.items()
-                if np.asarray(value).dtype.kind in "fiu"
+                if key.startswith("action_") and np.asarray(value).dtype.kind in "fiu"
             }
     except UserError:
         raise
@@ -95,7 +95,13 @@ def read_hdf5_places(path: Path, places: Sequence[str]) -> tuple[dict[str, np.nd
 
 
 def _numbered_groups(h5py: Any, file: Any) -> tuple[Any, list[Any]]:
-    """The group that holds numbered groups, in the order of their numbers, and these; or the file, none."""
+    """The group that holds numbered groups, in the order of their numbers, and these; or the file, none.
+
+    Where arrays lie at the root, beside the bounds of actions, they are the data.
+    """
+    there = [file[name] for name in file if not _link_fault(file, name) and not name.startswith("action_")]
+    if any(isinstance(thing, h5py.Dataset) for thing in there):
+        return file, []
     for group in [file, *_groups(h5py, file).values()]:
         numbered = {
             int(match[1]): inner

@@ -13,7 +13,7 @@ from tiltflow.data.formats import Recording, layout_of, to_transitions
 from tiltflow.data.held_out import HeldOutEpisodes
 from tiltflow.data.interface import PolicyInterface
 from tiltflow.data.locate import LOG_SUFFIXES, data_places, minari_inside, validation_of
-from tiltflow.data.minari_folder import read_minari
+from tiltflow.data.minari_folder import minari_interface, read_minari
 from tiltflow.data.own import read_own
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
@@ -61,7 +61,10 @@ def load_dataset(task: Task, path: Path | None, choice: ColumnChoice | None = No
     parts = [to_transitions(columns, source.states, task.horizon) for _, columns in recordings]
     train = join_parts(parts[: len(places)], equally="medium-expert" in task.dataset)
     validation = parts[-1] if held_out else None
-    return Dataset(train, validation, _checksum(train), ",".join(map(str, places)), tuple(findings))
+    folder = minari_inside(places[0])
+    interface = minari_interface(folder) if folder else None
+    named = ",".join(map(str, places))
+    return Dataset(train, validation, _checksum(train), named, tuple(findings), interface)
 
 
 def _load_own(task: Task, path: Path | None, choice: ColumnChoice | None) -> Dataset:
@@ -98,9 +101,16 @@ def audit_path(path: Path, choice: ColumnChoice | None = None) -> list[Finding]:
     """Everything that is wrong with the data of a path, errors included, without raising them."""
     places = data_places(path)
     if not places:
-        text = f"holds no files that are read ({', '.join(LOG_SUFFIXES)})."
+        text = f"it holds no files that are read ({', '.join(LOG_SUFFIXES)})."
         return [Finding("error", str(path), None, None, text)]
-    return read_own(places, choice, states=None).findings
+    own = read_own(places, choice, states=None)
+    if own.alike or not path.is_dir():
+        return own.findings
+    text = (
+        "its files differ in what they hold: checked one by one. They cannot be trained on as one data set."
+    )
+    alone = [finding for place in places for finding in read_own([place], choice, states=None).findings]
+    return [*alone, Finding("warning", str(path), None, None, text)]
 
 
 def join_parts(parts: list[Transitions], equally: bool = False) -> Transitions:

@@ -1,5 +1,6 @@
 """Data sets in Minari's folders: every episode with one more observation than actions."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from tiltflow.data.audit import Finding
 from tiltflow.data.formats import FileColumns
-from tiltflow.data.interface import ActionBounds
+from tiltflow.data.interface import PolicyInterface, Signal
 from tiltflow.data.minari_metadata import build_environment, check_metadata, environment_faults
 from tiltflow.environments import flatten, import_robotics
 from tiltflow.errors import UserError
@@ -40,14 +41,27 @@ def read_minari(folder: Path, bounded: bool = True) -> tuple[FileColumns, list[F
     return columns, [Finding("warning", str(folder), "env_spec", None, text) for text in faults]
 
 
-def minari_bounds(folder: Path) -> ActionBounds | None:
-    """The lowest and highest value of each entry of an action, where the data set has finite ones."""
+def minari_interface(folder: Path) -> PolicyInterface:
+    """The parts of an observation by their names, and the bounds of an action where they are finite.
+
+    `folder` is one that `read_minari` has read.
+    """
     check_metadata(folder)
-    space = _open(folder).action_space
-    if not _has_bounds(space):
-        return None
-    low, high = (tuple(map(float, np.ravel(side))) for side in (space.low, space.high))
-    return low, high
+    dataset = _open(folder)
+    space, bounds = dataset.action_space, None
+    if _has_bounds(space):
+        bounds = tuple(map(float, np.ravel(space.low))), tuple(map(float, np.ravel(space.high)))
+    actions = (Signal("actions", int(np.prod(space.shape))),)
+    return PolicyInterface(tuple(_signals("observations", dataset.observation_space)), actions, bounds)
+
+
+def _signals(name: str, space: Any) -> Iterator[Signal]:
+    """The parts of a space in the order in which `flatten` joins them."""
+    if not hasattr(space, "spaces"):
+        yield Signal(name, int(np.prod(space.shape)))
+        return
+    for key in space.spaces:
+        yield from _signals(key if name == "observations" else f"{name}/{key}", space[key])
 
 
 def recover_environment(folder: Path) -> Any:

@@ -19,8 +19,9 @@ from tiltflow.evaluation.statistics import (
     seed_scores,
 )
 from tiltflow.files import read_object
+from tiltflow.report.pictures import FilmStrip, MazePaths, read_film, read_paths
 from tiltflow.run_folder import RunFolder
-from tiltflow.tasks import Task, find_task, without_rewards
+from tiltflow.tasks import Task
 from tiltflow.train_config import FORMAT
 
 CURVE_RESAMPLES = 2000
@@ -73,6 +74,8 @@ class RunContent:
     finished: bool
     result: dict[str, Any] | None
     actions: Actions | None
+    paths: MazePaths | None
+    film: FilmStrip | None
 
     @property
     def algorithm(self) -> str:
@@ -175,9 +178,7 @@ def read_run(folder: Path) -> RunContent:
     chunks = [_in_new_words(chunk) for chunk in run.metrics()]
     evaluations = run.evaluations(config["seeds"])
     environment = run.read_environment() if run.environment_file.exists() else {}
-    task = find_task(config["task"], config.get("env"))
-    if not environment.get("data", {}).get("rewarded", True):
-        task = without_rewards(task)
+    task = run.read_task()
     if run.finished:
         result = read_object(run.result_file, *RESULT_KEYS)
     elif evaluations:
@@ -196,6 +197,8 @@ def read_run(folder: Path) -> RunContent:
         finished=run.finished,
         result=result,
         actions=_read_actions(run),
+        paths=read_paths(run),
+        film=read_film(run),
     )
 
 

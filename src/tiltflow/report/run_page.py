@@ -8,6 +8,7 @@ import numpy as np
 from tiltflow import words
 from tiltflow.files import write_text
 from tiltflow.report import curves, distributions, run_tables
+from tiltflow.report.behaviour import film_strip, seed_panels
 from tiltflow.report.command import train_command
 from tiltflow.report.curves import Chart
 from tiltflow.report.html import render_page
@@ -41,7 +42,11 @@ def _context(run: RunContent) -> dict[str, Any]:
         "curves": [curves.metric_curve(run, *place) for place in logged if place[1] != "ess"],
         "weights": [curves.metric_curve(run, *place) for place in logged if place[1] == "ess"],
         "episodes": _episodes(run),
-        "actions": distributions.action_histograms(run.actions) if run.actions else [],
+        "paths": seed_panels(run.paths) if run.paths else [],
+        "strip": film_strip(run.film, "Frames of an episode", run.task) if run.film else None,
+        "actions": distributions.action_histograms(run.actions, distributions.action_entries(run))
+        if run.actions
+        else [],
         "configuration": run_tables.configuration(run),
         "provenance": run_tables.groups(run.environment, "machine"),
         "glossary": run_tables.glossary(run),

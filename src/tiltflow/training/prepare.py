@@ -133,9 +133,7 @@ def prepare_folder(run: RunFolder, *, to_play: bool = False) -> Prepared:
             f"{run.environment_file} is damaged: 'data' has no {error}. Restore it from a copy."
         ) from error
     interface = stored_interface(data, spec, str(run.environment_file))
-    task = find_task(config.task, config.env)
-    task = task if data.get("rewarded", True) else without_rewards(task)
-    return _prepared(config, task, spec, interface, checksum)
+    return _prepared(config, run.read_task(), spec, interface, checksum)
 
 
 def seed_groups(config: TrainConfig, run: RunFolder) -> list[list[int]]:

@@ -28,7 +28,19 @@ from tiltflow.training.restore import refuse_unsound
 from tiltflow.training.seed_jobs import train_in_processes
 from tiltflow.training.shared_data import data_shared, remove_shared_data
 
-PACKAGES = ("jax", "jaxlib", "numpy", "optax", "equinox", "gymnasium", "mujoco", "ogbench", "minari", "h5py")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "numpy",
+    "optax",
+    "equinox",
+    "gymnasium",
+    "mujoco",
+    "ogbench",
+    "minari",
+    "h5py",
+    "pyarrow",
+)
 
 
 def train(
@@ -42,12 +54,12 @@ def train(
     `resume` continues).
     """
     run = RunFolder(out)
-    _refuse_run(run)
+    run.refuse_run()
     prepared, dataset = prepare(config)
     if config.play:
         check_environment(prepared)
     with locked(out):
-        _refuse_run(run)
+        run.refuse_run()
         run.write_config(config)
         _train_all(prepared, dataset, run, observe, in_this_process)
     return out
@@ -93,14 +105,6 @@ def resume(
             run.reopen()
         _train_all(prepared, dataset, run, observe, in_this_process)
     return folder
-
-
-def _refuse_run(run: RunFolder) -> None:
-    if run.holds_run:
-        raise UserError(
-            f"{run.path} already holds a run. Continue it with: tiltflow train --resume {run.path}\n"
-            "or choose another folder with --out."
-        )
 
 
 def _refuse_other_data(run: RunFolder, dataset: Dataset) -> None:
@@ -188,6 +192,7 @@ def conclude(prepared: Prepared, run: RunFolder, seconds: float, observe: Observ
     """Write result.json and, where it can be, report.html of a run whose evaluations are all logged."""
     evaluations, steps = read_json_lines(run.evaluations_file), prepared.schedule.steps
     result = result_record(prepared.task, prepared.config.algorithm, evaluations, steps, seconds)
+    run.merge_episodes(seed_groups(prepared.config, run))
     write_json(run.result_file, result)
     _write_report(run, observe)
 

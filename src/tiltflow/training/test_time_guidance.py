@@ -44,12 +44,8 @@ def guide(loaded: LoadedRun, guidance: Guidance, observe: Observe) -> tuple[Load
     for it. Raises UserError where the policy is no flow, has no critic, or where nothing can be chosen by.
     """
     prepared = loaded.prepared
-    config, spec, parts_of = prepared.config, prepared.spec, prepared.agent.parts
-    if parts_of is None:
-        raise UserError(
-            f"The policy of {config.algorithm} is not a flow or a diffusion, so that it cannot be improved "
-            "at test time. Leave --guidance out to play it as it is."
-        )
+    config, spec = prepared.config, prepared.spec
+    _refuse_no_flow(loaded)
     critics, critic_config = _critics(loaded, guidance.critic, observe)
     dataset = load_data(config, prepared.task)
     if dataset.checksum != prepared.checksum:
@@ -58,15 +54,8 @@ def guide(loaded: LoadedRun, guidance: Guidance, observe: Observe) -> tuple[Load
             f"that of the run's data {prepared.checksum}. Q would be measured in another unit."
         )
 
-    def parts(agent: Any) -> Parts:
-        return replace(parts_of(agent), critic_config=critic_config)
-
-    def act(setting: float) -> Callable[[Improved, Array, PRNGKeyArray], Array]:
-        def improved(state: Improved, observations: Array, key: PRNGKeyArray) -> Float[Array, "n a"]:
-            policy, kind = parts(state.agent), guidance.kind
-            return improved_actions(policy, state.critic, state.unit, kind, setting, observations, key, spec)
-
-        return improved
+    act = _improver(loaded, guidance.kind, critic_config)
+    parts = _parts_with(loaded, critic_config)
 
     @jax.jit
     def unit_of(agent: Any, critic: Critic, observations: Array, key: PRNGKeyArray) -> Float[Array, ""]:
@@ -99,6 +88,53 @@ def guide(loaded: LoadedRun, guidance: Guidance, observe: Observe) -> tuple[Load
     }
     agent = replace(prepared.agent, act=act(setting), parts=None)
     return loaded._replace(prepared=replace(prepared, agent=agent), states=states), record
+
+
+def with_best_of(loaded: LoadedRun, count: int, critic: Path | None, observe: Observe) -> LoadedRun:
+    """The run with the agent that plays, of `count` actions, the one of highest Q: `guide` without data.
+
+    The critic is the policy's own, or that of another run. Raises UserError as `guide` does.
+    """
+    _refuse_no_flow(loaded)
+    critics, config = _critics(loaded, critic, observe)
+    states = [
+        state._replace(agent=Improved(state.agent, own, jnp.ones(())))
+        for state, own in zip(loaded.states, critics, strict=True)
+    ]
+    act = _improver(loaded, "best-of-n", config)(count)
+    agent = replace(loaded.prepared.agent, act=act, parts=None)
+    return loaded._replace(prepared=replace(loaded.prepared, agent=agent), states=states)
+
+
+def _refuse_no_flow(loaded: LoadedRun) -> None:
+    if loaded.prepared.agent.parts is None:
+        raise UserError(
+            f"The policy of {loaded.prepared.config.algorithm} is not a flow or a diffusion, so that it "
+            "cannot be improved at test time. Leave --guidance or --best-of out to play it as it is."
+        )
+
+
+def _parts_with(loaded: LoadedRun, critic_config: CriticConfig) -> Callable[[Any], Parts]:
+    """The parts of a policy, with the config of the critic that improves it."""
+    parts_of = loaded.prepared.agent.parts
+    assert parts_of is not None
+    return lambda agent: replace(parts_of(agent), critic_config=critic_config)
+
+
+def _improver(
+    loaded: LoadedRun, kind: GuidanceName, critic_config: CriticConfig
+) -> Callable[[float], Callable[[Improved, Array, PRNGKeyArray], Array]]:
+    """The policy of each setting."""
+    parts, spec = _parts_with(loaded, critic_config), loaded.prepared.spec
+
+    def act(setting: float) -> Callable[[Improved, Array, PRNGKeyArray], Array]:
+        def improved(state: Improved, observations: Array, key: PRNGKeyArray) -> Float[Array, "n a"]:
+            policy = parts(state.agent)
+            return improved_actions(policy, state.critic, state.unit, kind, setting, observations, key, spec)
+
+        return improved
+
+    return act
 
 
 def best_setting(settings: tuple[float, ...], values: list[float]) -> float:

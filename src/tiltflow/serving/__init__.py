@@ -1,0 +1,1 @@
+"""Policies outside their training: from Python, as files, and over a socket."""
