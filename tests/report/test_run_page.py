@@ -90,7 +90,7 @@ def test_the_headline_is_the_result(page_of, finished_run):
     low, high = result["ci95"]
     assert f"{result['mean']:.1f} %" in text
     assert f"95 % interval {low:.1f} to {high:.1f} %" in text
-    assert "success, mean of 3 seeds with 150 episodes each, from the last 3 evaluations of the " in text
+    assert "mean of 3 seeds with 150 episodes each, from the last 3 evaluations of the " in text
     assert "tiltflow train qipo-ot --task ogbench/cube-single-play-singletask-task2-v0 --data" in text
     assert "hollow mark: after the behaviour stage, " in text
     assert "not finished" not in text
