@@ -1,5 +1,6 @@
 """From the words behind `tiltflow train` to the config of a run."""
 
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
