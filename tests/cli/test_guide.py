@@ -170,4 +170,4 @@ def test_a_damaged_model_is_refused_and_a_missing_one_named(files, capsys):
     assert main(["guide", "--more", f"{files}/m.npz"]) == 2
     assert "is no model that" in " ".join(capsys.readouterr().err.split())
     assert main(["guide", "--more", f"{files}/none"]) == 2
-    assert "does not exist" in capsys.readouterr().err
+    assert "does not exist" in " ".join(capsys.readouterr().err.split())
