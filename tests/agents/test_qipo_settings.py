@@ -92,8 +92,18 @@ def test_support_of_less_noise_is_narrower():
 
 
 def test_support_of_each_batch_is_drawn_in_the_step():
-    assert improvement(support="batch")[0].precompute is None
-    assert improvement(support="dataset")[0].precompute is not None
+    """A step without columns of support: at a β of nearly 0, Q has the mean of new draws of the behaviour."""
+    count = 500
+    stage, state = improvement(
+        support="batch", reference="behaviour", num_support_actions=count, include_data_action=False,
+        weights="loss-weights", annealed=False, beta=1e-6,
+    )  # fmt: skip
+    assert stage.precompute is None
+    update, state = jax.jit(stage.update), state._replace(refreshes=jnp.ones(()))
+    found = [float(update(state, ROWS, jax.random.key(key))[1]["q_weighted"]) for key in (0, 1)]
+    assert found[0] != found[1]
+    error = 5 * SLOPE * BEHAVIOUR[1] / np.sqrt(STATES * count)
+    assert found == pytest.approx([SLOPE * BEHAVIOUR[0]] * 2, abs=error)
 
 
 @pytest.mark.parametrize(("scale", "unit"), [("none", 1.0), ("advantage", SLOPE * BEHAVIOUR[1])])

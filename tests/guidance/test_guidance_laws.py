@@ -20,6 +20,8 @@ from tiltflow.solvers import integrate
 
 ROWS, DRAWN = 50_000, 10_000
 ESS = 0.06
+SMALL = NetworkConfig(width=64)
+"""For problems of one dimension."""
 # (dimensions, seed) for each method: together they would cost half the time of all tests.
 PROBLEMS = {"efm": (8, 1), "ed": (8, 1), "tilted-path": (2, 4), "cep": (8, 1), "unguided": (8, 1)}
 
@@ -60,7 +62,7 @@ def guided_variance(method: str, **changes) -> tuple[float, float, float]:
     energy = QuadraticEnergy(jnp.eye(1), jnp.zeros(1))
     laws = classifier_free_law(base, energy, 3.0), tilt(base, energy, 3.0).tilted
     rows = sample(base, 3, ROWS)
-    config = replace(METHODS[method].config, network=NetworkConfig(width=64), num_steps=50, **changes)
+    config = replace(METHODS[method].config, network=SMALL, num_steps=50, **changes)
     fitted = fit(method, rows, np.asarray(energy(rows)), beta=3.0, config=config)
     wrong, truth = (float(law.covariance[0, 0]) for law in laws)
     return float(fitted.sample(20_000).var()), wrong, truth
@@ -84,7 +86,7 @@ def test_a_conditional_model_samples_the_tilt_at_each_condition():
     rng = np.random.default_rng(0)
     condition = rng.uniform(-2, 2, (ROWS, 1))
     points = condition + rng.standard_normal((ROWS, 1))
-    config = replace(METHODS["efm"].config, steps=4_000, batch_size=256)
+    config = replace(METHODS["efm"].config, steps=4_000, batch_size=256, network=SMALL)
     # N(c, 1)·exp(−x) is N(c − 1, 1).
     fitted = fit("efm", points, points[:, 0], beta=1.0, condition=condition, config=config)
     for c in (-1.0, 1.0):
@@ -95,7 +97,7 @@ def test_a_conditional_model_samples_the_tilt_at_each_condition():
 
 def test_the_density_of_a_fitted_model_is_that_of_the_tilt():
     points = np.random.default_rng(0).standard_normal((ROWS, 1)) * 2 + 1
-    config = replace(METHODS["efm"].config, steps=4_000, batch_size=256)
+    config = replace(METHODS["efm"].config, steps=4_000, batch_size=256, network=SMALL)
     # N(1, 4)·exp(−(x − 1)²/8) is N(1, 2).
     fitted = fit("efm", points, (points[:, 0] - 1) ** 2 / 8, beta=1.0, config=config)
     x = np.linspace(-1.5, 3.5, 41)[:, None]
@@ -112,7 +114,7 @@ def two_modes(n: int) -> np.ndarray:
 def guided_samples(energy, **settings) -> np.ndarray:
     """20,000 samples of flowq at β = 1 on the two modes, in their own units."""
     problem = make_problem(two_modes(ROWS), energy, 1.0, standardise=False)
-    config = replace(METHODS["flowq"].config, steps=3_000, batch_size=256, **settings)
+    config = replace(METHODS["flowq"].config, steps=3_000, batch_size=256, network=SMALL, **settings)
     return fit_problem("flowq", problem, config).sample(20_000)[:, 0]
 
 
@@ -152,7 +154,9 @@ def test_the_guided_velocity_carries_noise_as_the_exact_guided_field_does():
 def test_annealing_reaches_a_tilt_of_which_the_data_have_two_effective_rows():
     # N(0, 1) tilted by exp(3x) is N(3, 1), and the effective share of the rows exp(−9).
     rows = np.random.default_rng(0).standard_normal((20_000, 1))
-    config = replace(METHODS["tilted-path"].config, steps=3_000, batch_size=256, sigma=0.0, anneal=3)
+    config = replace(
+        METHODS["tilted-path"].config, steps=3_000, batch_size=256, network=SMALL, sigma=0.0, anneal=3
+    )
     drawn = fit("tilted-path", rows, lambda x: -x[:, 0], beta=3.0, config=config).sample(10_000)
     # Each of three steps inherits the errors of the last, which the tilt makes larger.
     assert drawn.mean() == pytest.approx(3.0, abs=0.3)
