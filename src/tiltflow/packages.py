@@ -19,6 +19,8 @@ EXTRAS = {
     "matplotlib": "plots",
     "PIL": "plots",
     "jinja2": "plots",
+    "tensorboardX": "tensorboard",
+    "wandb": "wandb",
     "websockets": "serve",
     "msgpack": "serve",
     "jax2onnx": "onnx",

@@ -210,6 +210,11 @@ class RunFolder:
         parts = [self.group(seeds).read_actions() for seeds in groups]
         self.write_actions(parts[0]["data"], np.concatenate([part["policy"] for part in parts]))
 
+    def reopen(self) -> None:
+        """Take back that a run here is trained and played to its end."""
+        for file in (self.result_file, self.actions_file):
+            file.unlink(missing_ok=True)
+
     def write_episodes(self, arrays: "dict[str, np.ndarray]") -> None:
         """Write episodes.npz: see `training.tracks.maze_paths`."""
         self._write_arrays(self.episodes_file, arrays)

@@ -18,7 +18,7 @@ CHUNK = 1000
 METRICS = {
     "behaviour": ("loss",),
     "critic": ("value_loss", "loss", "q_mean", "target_mean"),
-    "improvement": ("loss", "ess", "q_data", "q_support", "q_weighted", "refreshes"),
+    "improvement": ("loss", "ess", "q_data", "q_support", "q_weighted", "refreshes", "beta"),
 }
 
 
@@ -36,6 +36,7 @@ def metric(name: str, stage: str, done: float, refreshes: int, rng: np.random.Ge
         "q_support": -24 + 1.2 * refreshes + 0.1 * noise,
         "q_weighted": -22.5 + 1.2 * refreshes + 0.1 * noise,
         "refreshes": float(refreshes),
+        "beta": refreshes / 4,
     }[name]
 
 

@@ -56,6 +56,21 @@ def test_the_page_can_be_read_without_seeing_it(page):
     assert_readable_unseen(page)
 
 
+def test_each_evaluation_says_which_beta_its_policy_had(page_of, finished_run):
+    text = page_of("finished").text
+    assert "β of the points: 0.25, 0.25, 0.5, 0.5, 0.5, 0.75, 0.75, 1, 1, 1." in text
+    assert "success at β = 1, mean of 3 seeds" in text
+    assert read_run(finished_run).scored_betas == [1.0]
+    assert "β of the points" not in page_of("bc").text
+
+
+def test_one_seed_is_not_spoken_of_as_several(page_of):
+    text = page_of("unfinished").text
+    assert "95 % interval of this one training" in text
+    for words in ("mean over seeds", "IQM over seeds", "std between seeds"):
+        assert words not in text[: text.index("Glossary", 600)]
+
+
 def test_every_metric_that_is_shown_is_explained(page):
     assert "No description." not in page.text
     for name in re.findall(r"logged as (\w+)", page.text):
@@ -75,7 +90,7 @@ def test_the_headline_is_the_result(page_of, finished_run):
     low, high = result["ci95"]
     assert f"{result['mean']:.1f} %" in text
     assert f"95 % interval {low:.1f} to {high:.1f} %" in text
-    assert "success, mean of 3 seeds with 150 episodes each, from the last 3 evaluations of the " in text
+    assert "mean of 3 seeds with 150 episodes each, from the last 3 evaluations of the " in text
     assert "tiltflow train qipo-ot --task ogbench/cube-single-play-singletask-task2-v0 --data" in text
     assert "hollow mark: after the behaviour stage, " in text
     assert "not finished" not in text

@@ -21,7 +21,8 @@ _BINS = 40
 
 def episode_histogram(name: str, values: Float[np.ndarray, " n"], success: Bool[np.ndarray, " n"]) -> Chart:
     """The distribution of a number that each episode has, successes apart."""
-    edges = np.histogram_bin_edges(values, 30)
+    whole = bool(np.all(values == np.round(values)))
+    edges = _whole_edges(values) if whole else np.histogram_bin_edges(values, 30)
     groups = [(values, "", "")]
     told = [words.plural(len(values), "episode")]
     if success.any():
@@ -41,7 +42,8 @@ def episode_histogram(name: str, values: Float[np.ndarray, " n"], success: Bool[
         axes.set_xlabel(name)
         axes.set_ylabel("episodes")
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=whole, min_n_ticks=1))
+        axes.ticklabel_format(axis="x", useOffset=False)
         axes.margins(x=0.01)
         axes.grid(False, axis="x")
         if success.any():
@@ -54,6 +56,13 @@ def episode_histogram(name: str, values: Float[np.ndarray, " n"], success: Bool[
         f"Histogram of the {name}: median {middle}, 5 % below {low}, 5 % above {high}. {'; '.join(told)}.",
         f"median {middle}, mean {words.number(values.mean())}",
     )
+
+
+def _whole_edges(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " edges"]:
+    """At most 30 bins of equal width around whole numbers."""
+    low, high = values.min(), values.max()
+    width = max(1, int(np.ceil((high - low + 1) / 30)))
+    return np.arange(low, high + width + 1, width) - 0.5
 
 
 class ActionEntry(NamedTuple):

@@ -86,6 +86,11 @@ class RunContent:
         return [self.config["seed"] + index for index in range(self.config["seeds"])]
 
     @property
+    def steps(self) -> int:
+        """Gradient steps of the whole run."""
+        return max([self.config["steps"], *self.config.get("ends", [])])
+
+    @property
     def last_step(self) -> int:
         return self.chunks[-1]["step"] if self.chunks else 0
 
@@ -133,6 +138,19 @@ class RunContent:
         low, high = np.array(intervals).T
         seeds = np.array([seed_scores(self.task, record) for record in records])
         return Curve(np.array([r["step"] for r in records]), seeds, low, high)
+
+    def beta_at(self, step: int) -> float | None:
+        """β of the policy at that gradient step, mean over seeds, where it is logged."""
+        logged = (chunk["metrics"].get("beta") for chunk in self.chunks if chunk["step"] == step)
+        found = next(logged, None)
+        return None if found is None else float(np.mean(found))
+
+    @cached_property
+    def scored_betas(self) -> list[float]:
+        """The different β of the evaluations behind the result, in order."""
+        steps = [] if self.result is None else self.result["evaluated_steps"]
+        betas = [round(beta, 6) for step in steps if (beta := self.beta_at(step)) is not None]
+        return list(dict.fromkeys(betas))
 
     @cached_property
     def last_episodes(self) -> list[Episodes]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tiltflow import words
 from tiltflow.files import write_text
 from tiltflow.report import curves, distributions, run_tables
 from tiltflow.report.behaviour import film_strip, seed_panels
@@ -37,6 +38,7 @@ def _context(run: RunContent) -> dict[str, Any]:
         "facts": run_tables.facts(run),
         "held_out": run_tables.held_out(run),
         "evaluations": run_tables.evaluations(run),
+        "betas": list(map(words.number, run.scored_betas)),
         "curves": [curves.metric_curve(run, *place) for place in logged if place[1] != "ess"],
         "weights": [curves.metric_curve(run, *place) for place in logged if place[1] == "ess"],
         "episodes": _episodes(run),

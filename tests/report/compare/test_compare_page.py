@@ -61,7 +61,7 @@ def test_two_seeds_are_not_said_to_tell(make_run, tmp_path):
     ]
     comparison = read_comparison(runs)
     text = lead_sentence(comparison, across_tasks(comparison))
-    assert "lies above bc-flow, but with 2 seeds intervals are far too narrow to tell." in text
+    assert "With 2 seeds intervals are far too narrow to say that this is no chance." in text
 
 
 def test_intervals_that_overlap_are_not_said_to_tell(make_run, tmp_path):
