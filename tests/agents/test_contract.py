@@ -173,14 +173,13 @@ def test_an_exported_policy_acts_as_the_agent(made, key):
         return made.agent.act(state.agent, scaler(observations), key)
 
     policy = jax.export.deserialize(bytearray(export_program(actions, SPEC.observation_size)))
-    for rows in (1, 7):
-        observations = jax.random.normal(key, (rows, 3))
-        expected = made.act(state.agent, scaler(observations), jax.random.key(5))
-        actions = policy.call(observations, np.uint32(5))
-        np.testing.assert_allclose(actions, expected, atol=1e-5)
+    observations = jax.random.normal(key, (200, 3))
+    expected = made.act(state.agent, scaler(observations), jax.random.key(5))
+    np.testing.assert_allclose(policy.call(observations, np.uint32(5)), expected, atol=1e-5)
 
 
-@plain
+# Of each kind of state and of stage: a flow alone, one with a critic before or beside it, an actor with one.
+@pytest.mark.parametrize("made", ["qipo-ot", "flowq", "iql", "fql", "flow-ql", "bc-flow"], indirect=True)
 def test_vmapped_seeds_are_the_seeds_one_by_one(made, key):
     keys = jax.random.split(key, 2)
     together = jax.vmap(made.init)(keys)

@@ -13,7 +13,6 @@ from tiltflow.agents.qipo import build
 from tiltflow.agents.qipo_improvement import played_energy
 from tiltflow.agents.qipo_weights import support_weights
 from tiltflow.agents.registry import ALGORITHMS
-from tiltflow.critics import q_value
 from tiltflow.data.transitions import Spec
 from tiltflow.exact import gaussian_mixture
 from tiltflow.guidance.guided_paths import propose
@@ -22,21 +21,18 @@ from tiltflow.optimize import run_steps
 
 SPEC = Spec(observation_size=1, action_size=1)
 BETA = 1.0
+ROWS = 4000
+LAW = gaussian_mixture(np.ones(2), np.array([[-0.35], [0.35]]), np.full((2, 1, 1), 0.15**2))
+
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 
 @pytest.fixture(scope="module")
 def bandit():
-    """One-step episodes: a ~ ½N(−0.35, 0.15²) + ½N(0.35, 0.15²), reward 2a, and so Q = 2a."""
-    sign, noise = jax.random.split(jax.random.key(0))
-    centre = jnp.where(jax.random.bernoulli(sign, shape=(20_000, 1)), 0.35, -0.35)
-    actions = centre + 0.15 * jax.random.normal(noise, (20_000, 1))
-    return {
-        "observations": jnp.zeros((20_000, 1)),
-        "actions": actions,
-        "rewards": 2 * actions[:, 0],
-        "next_observations": jnp.zeros((20_000, 1)),
-        "terminations": jnp.ones(20_000),
-    }
+    """Actions of LAW: a ~ ½N(−0.35, 0.15²) + ½N(0.35, 0.15²), of which Q is 2a."""
+    noise = np.random.default_rng(0).standard_normal((ROWS, 1)).astype(np.float32)
+    centre = np.where(np.arange(ROWS)[:, None] % 2 == 0, 0.35, -0.35).astype(np.float32)
+    return {"observations": jnp.zeros((ROWS, 1)), "actions": jnp.asarray(centre + 0.15 * noise)}
 
 
 def truth(beta: float) -> tuple[float, float]:
@@ -54,7 +50,7 @@ def bandit_config(algorithm: str, reference: str):
         base,
         flow=replace(base.flow, network=network, learning_rate=2e-3, ema=0.998, play_noise=1.0),
         support_noise=1.0,
-        critic=CriticConfig(network=network, learning_rate=1e-3),
+        critic=CriticConfig(network=network),
         beta=BETA,
         annealed=False,
         energy_scale="none",
@@ -62,10 +58,10 @@ def bandit_config(algorithm: str, reference: str):
         reference=reference,
         improvement_learning_rate=2e-3,
         improvement_ema=0.998,
-        behaviour_steps=5000,
-        critic_steps=1500,
-        improvement_steps=4000,
-        refresh_every=2000,
+        behaviour_steps=3000,
+        critic_steps=1,
+        improvement_steps=3000,
+        refresh_every=1500,
     )
 
 
@@ -86,37 +82,39 @@ def refreshes(stage, number, state, bandit):
 
 
 @pytest.fixture(scope="module")
-def begun(request, bandit):
-    """An algorithm and its state after the behaviour and the critic, which no reference takes part in."""
-    agent = build(bandit_config(request.param, "current"), SPEC, 0)
-    state = agent.init(jax.random.key(1))
-    for number, stage in enumerate(agent.stages[:-1]):
-        for after, _ in refreshes(stage, number, state, bandit):
-            state = after
-    return request.param, state
+def begun(bandit):
+    """The state of qipo-ot after the behaviour, which no reference takes part in, with the exact Q."""
+    agent = build(bandit_config("qipo-ot", "current"), SPEC, 0)
+    ((state, _),) = refreshes(agent.stages[0], 0, agent.init(jax.random.key(1)), bandit)
+    return state._replace(critic=known_critic(2.0), behaviour=state.policy.ema)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("begun", "reference"),
-    [("qipo-ot", "current"), ("qipo-ot", "mixture"), ("qipo-diff", "current")],
-    indirect=["begun"],
-)
+@pytest.mark.parametrize("reference", ["current", "mixture"])
 def test_refreshes_follow_the_iterated_tilt(bandit, begun, reference):
-    algorithm, state = begun
-    agent = build(bandit_config(algorithm, reference), SPEC, 0)
+    follow(build(bandit_config("qipo-ot", reference), SPEC, 0), begun, bandit)
+
+
+@pytest.mark.slow
+def test_refreshes_of_a_diffusion_follow_the_iterated_tilt_of_an_exact_behaviour(bandit):
+    config = replace(bandit_config("qipo-diff", "behaviour"), improvement_ema=0.995)
+    agent = build(config, SPEC, 0)
+    behaviour = exact_flow(LAW, config.flow.path)
+    state = agent.init(jax.random.key(1))._replace(critic=known_critic(2.0), behaviour=behaviour)
+    follow(agent, state, bandit)
+
+
+def follow(agent, state, bandit):
+    act = jax.jit(agent.act)
     for refresh, (after, key) in enumerate(refreshes(agent.stages[-1], len(agent.stages) - 1, state, bandit)):
-        actions = np.asarray(agent.act(after, jnp.zeros((20_000, 1)), key))[:, 0]
+        actions = np.asarray(act(after, jnp.zeros((10_000, 1)), key))[:, 0]
         mean, above = truth(BETA * (refresh + 1))
         assert np.mean(actions) == pytest.approx(mean, abs=0.05)  # the tilts are 0.26, 0.14 apart
         assert np.mean(actions > 0) == pytest.approx(above, abs=0.05)
-    probe = jnp.linspace(-0.5, 0.5, 11)[:, None]
-    learned = q_value(after.critic, jnp.zeros((11, 1)), probe, bandit_config(algorithm, reference).critic)
-    np.testing.assert_allclose(learned, 2 * probe[:, 0], atol=0.1)
 
 
 @pytest.mark.parametrize("reference", ["current", "behaviour", "mixture"])
-@pytest.mark.parametrize("refresh", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("refresh", [1.0, 4.0])
 @pytest.mark.parametrize("sigma", [0.0, 0.6])
 def test_support_weights_are_importance_weights_of_the_iterated_tilt(reference, refresh, sigma):
     """Means under them are the tilt's, for support drawn exactly from what the reference names."""
@@ -194,6 +192,7 @@ def test_a_share_of_the_data_is_the_same_whether_actions_are_weighted_or_drawn_b
         config = replace(
             bandit_config("qipo-ot", "behaviour"), weights=weights, data_share=0.6, num_support_actions=count
         )  # fmt: skip
+        config = replace(config, flow=replace(config.flow, network=NetworkConfig(width=16, depth=1)))
         agent = build(config, SPEC, 0)
         state = agent.init(jax.random.key(0))._replace(refreshes=jnp.ones(()))
         keys = jax.random.split(jax.random.key(1), 2000)
@@ -208,13 +207,12 @@ def test_the_tilted_path_improves_to_the_tilt_of_the_smoothed_behaviour(bandit):
     sigma = 0.2
     config = replace(
         bandit_config("qipo-ot", "behaviour"), improvement="tilted-path", tilted_sigma=sigma,
-        improvement_steps=1500, refresh_every=1500,
+        improvement_steps=1500, refresh_every=1500, improvement_ema=0.995,
     )  # fmt: skip
     config = replace(config, flow=replace(config.flow, num_steps=20))
-    bandit = {name: column[:4000] for name, column in bandit.items()}
+    bandit = {name: column[:2000] for name, column in bandit.items()}
     agent = build(config, SPEC, 0)
-    law = gaussian_mixture(np.ones(2), np.array([[-0.35], [0.35]]), np.full((2, 1, 1), 0.15**2))
-    state = agent.init(jax.random.key(1))._replace(critic=known_critic(2.0), behaviour=exact_flow(law))
+    state = agent.init(jax.random.key(1))._replace(critic=known_critic(2.0), behaviour=exact_flow(LAW))
     (state, key), *_ = refreshes(agent.stages[-1], 2, state, bandit)
     actions = np.asarray(jax.jit(agent.act)(state, jnp.zeros((20_000, 1)), key))[:, 0]
 

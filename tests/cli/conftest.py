@@ -26,6 +26,14 @@ def small_training(maze_data) -> tuple[str, ...]:
     return ("--task", TASK, "--data", str(maze_data), *SMALL)
 
 
+@pytest.fixture(scope="session")
+def cloned(small_training, tmp_path_factory) -> Path:
+    """The finished run of a cloned policy: not to be changed."""
+    run = tmp_path_factory.mktemp("cloned") / "run"
+    assert main(["train", "bc-flow", *small_training, "--out", str(run)]) == 0
+    return run
+
+
 @pytest.fixture
 def train_words(small_training):
     """The words of a training of seconds."""

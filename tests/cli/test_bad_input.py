@@ -1,6 +1,7 @@
 """What a user may get wrong: one paragraph that names the cause, exit code 2, and no litter."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -110,9 +111,8 @@ def test_a_folder_that_is_no_run(refused, tmp_path, verb):
     assert "run folder" in refused(*verb, tmp_path)
 
 
-def test_a_run_of_another_config_or_version(refused, train_words, tmp_path):
-    run = tmp_path / "run"
-    assert main(train_words(run)) == 0
+def test_a_run_of_another_config_or_version(refused, cloned, tmp_path):
+    run = shutil.copytree(cloned, tmp_path / "run")
     config = Path(run / "config.json")
     whole = json.loads(config.read_text())
 

@@ -38,12 +38,11 @@ def test_the_example_is_an_agent_to_every_command(small_training, tmp_path, caps
     assert main(["train", *PLUGIN, "weighted-flow", "--help"]) == 0
     assert "α, inverse temperature of the weights. (default: 3.0)" in words_of(capsys.readouterr().out)
 
-    training = ["train", "weighted-flow", *small_training, *TINY, "--parallel", "process", "--seeds", "2"]
+    training = ["train", "weighted-flow", *small_training, *TINY]
     assert main([*training, "--out", str(run), *PLUGIN]) == 0
     assert json.loads((run / "config.json").read_text())["agent_type"] == "WeightedFlowConfig"
-    states = sorted(run.glob("seeds/*/checkpoints/*40.ckpt"))
-    assert len(states) == 2
-    last = run / "seeds/1/checkpoints" / states[1].name.replace("40", "60")
+    (state,) = run.glob("seeds/0/checkpoints/*40.ckpt")
+    last = state.with_name(state.name.replace("40", "60"))
     bits = last.read_bytes()[-1000:]
     last.unlink()
     assert main(["train", "--resume", str(run), f"--plugin={EXAMPLE}"]) == 0
