@@ -82,7 +82,8 @@ def _unclaimed(table: "Table", guide: "Guide") -> "Table":
     """The columns that no option has taken. Raises UserError for one that by its name is no coordinate."""
     for role in _ROLES:
         where = getattr(guide, role)
-        wrong = {role, role.removesuffix("s"), Path(where).stem.lower() if where else role}
+        file = where is not None and Path(where).is_file()
+        wrong = {role, role.removesuffix("s"), Path(where).stem.lower() if file else role}
         found = [name for name in table.blocks if name.lower() in wrong]
         if found and len(table.blocks) > 1:
             raise UserError(
