@@ -37,7 +37,7 @@ def test_an_energy_file_and_a_score_column_say_the_same(files, capsys):
     assert "distance to resampled data" in out
 
 
-# One without and one with a second network, and one without a tilt; what is asked of each is in tests/guidance.
+# One without and one with a second network, and one without a tilt; tests/guidance ask this of each.
 @pytest.mark.parametrize("method", ["efm", "cep", "unguided"])
 def test_every_method_writes_its_files_and_equal_seeds_equal_bytes(files, capsys, method):
     for name in "ab":
