@@ -108,6 +108,17 @@ def test_log_prob_of_an_exact_flow_is_the_log_density(problem):
     np.testing.assert_allclose(log_prob, law.log_density(x), atol=1e-3)
 
 
+@pytest.mark.usefixtures("x64")
+def test_log_prob_at_a_noise_temperature_is_that_of_what_is_sampled_then():
+    """A flow to N(m, S) played with noise τ gives N(m, τ²S)."""
+    mean, covariance = np.array([[0.3, -0.6]]), np.diag([0.01, 0.04])
+    flow = exact_flow(gaussian_mixture(np.ones(1), mean, covariance[None]), PATHS["ot"], "velocity")
+    sharp = gaussian_mixture(np.ones(1), mean, 0.25 * covariance[None])
+    x = sample(sharp, 0, 20)
+    log_prob = jax.jit(lambda x: flow.log_prob(x, noise=0.5))(x)
+    np.testing.assert_allclose(log_prob, sharp.log_density(x), atol=1e-3)
+
+
 # The loss
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from outside import outside_agents
 from tiltflow.agents.registry import ALGORITHMS
-from tiltflow.cli.main import VERBS
+from tiltflow.cli.main import VERBS, _take_plugins
+from tiltflow.plugins import plugged
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "tiltflow"
@@ -20,7 +22,18 @@ FLOORS = (
     ("errors", "settings", "files", "packages", "trust", "sizes", "npz", "words", "plugins"),
     ("model_settings", "processes", "benchmark_file"),
     ("paths", "networks", "solvers", "tilting", "optimize"),
-    ("flow", "exact", "datasets2d", "metrics", "data", "tasks", "environments", "mazes"),
+    (
+        "flow",
+        "exact",
+        "datasets2d",
+        "metrics",
+        "data",
+        "tasks",
+        "environments",
+        "mazes",
+        "maze_map",
+        "rendering",
+    ),
     ("critics", "agents", "guidance"),
     ("train_config", "evaluation"),
     ("run_folder",),
@@ -103,13 +116,20 @@ def test_links_and_files_that_the_documents_name_exist(name):
 
 
 def test_commands_in_the_documents_parse():
-    blocks = re.findall(r"```\n(.*?)```", "".join((ROOT / name).read_text() for name in DOCUMENTS), re.DOTALL)
+    text = "".join((ROOT / name).read_text() for name in DOCUMENTS)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    blocks = [block for language, block in fenced if not language]
     commands = re.findall(r"^tiltflow (.+)$", "".join(blocks).replace("\\\n", " "), re.MULTILINE)
     assert {command.split()[0] for command in commands} >= {"train", "evaluate", "report", "data", "tasks"}
     for command in commands:
-        verb, *words = shlex.split(command)
+        (verb, *words), plugins = _take_plugins(shlex.split(command))
         module = import_module(VERBS[verb].module)
-        assert hasattr(module.parse(words), "run")
+        with outside_agents(), plugged(*(ROOT / file for file in plugins)):
+            if "--help" in words:
+                with pytest.raises(SystemExit):
+                    module.parse(words)
+            else:
+                assert hasattr(module.parse(words), "run")
 
 
 def test_python_in_the_readme_compiles_and_its_imports_exist():

@@ -9,11 +9,13 @@ from types import ModuleType
 from typing import Any, final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from tiltflow.data.interface import ActionBounds
 from tiltflow.errors import UserError, nearest
+from tiltflow.maze_map import MazeMap, find_maze
 from tiltflow.packages import require
+from tiltflow.rendering import draw_now
 from tiltflow.tasks import Task
 
 _Observation = Float[np.ndarray, " o"]
@@ -81,6 +83,14 @@ class Environment:
             bool(info.get("success", info.get("is_success", False))),
         )
 
+    def maze(self) -> MazeMap | None:
+        """The maze that its episodes take place in, once it has been reset; None where there is none."""
+        return find_maze(self._environment)
+
+    def picture(self) -> UInt8[np.ndarray, "height width 3"]:
+        """What the present state looks like. Raises UserError, saying what to install, where that fails."""
+        return draw_now(self._environment)
+
     def close(self) -> None:
         """Free the simulator."""
         self._environment.close()
@@ -104,6 +114,8 @@ def make_environment(task: Task, data: Path | None = None, bounds: ActionBounds 
     `bounds` are what ±1 means in the actions of own data, the environment's units.
     Raises UserError where the library is not installed or the task names no environment.
     """
+    if not task.played:
+        raise UserError(f"The task {task.name} names no environment. Give --env with a Gymnasium id.")
     environment = task.source.environment(task, data)
     chosen = task.source.open_task is not None
     own_limit = getattr(environment.spec, "max_episode_steps", None) if chosen else None

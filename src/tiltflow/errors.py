@@ -34,7 +34,9 @@ class Interrupted(ExplainedError):
 
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the choice closest to `word`, or an empty text where none is close."""
-    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    known = list(choices)
+    longer = [choice for choice in known if len(word) > 1 and choice.startswith(word)]
+    close = longer or difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 

@@ -57,6 +57,14 @@ class FixedGoal(gymnasium.Wrapper):
         reached = np.linalg.norm(state[:2] - self.goal, axis=-1) <= _GOAL_RADIUS
         return state, float(reached), False, truncated, info | {"success": bool(reached)}
 
+    def in_metres(self, states: np.ndarray) -> np.ndarray:
+        """Positions [*n, 2] in the maze's own frame, of states or positions [*n, 2 or more] in this one's."""
+        if not self._d4rl_frame:
+            return states[..., :2]
+        x = states[..., 1] - self.maze.x_map_center + 0.5 + _D4RL_OFFSET
+        y = self.maze.y_map_center - states[..., 0] - 0.5 - _D4RL_OFFSET
+        return np.stack([x, y], axis=-1)
+
     def _observe(self, point: np.ndarray) -> np.ndarray:
         if not self._d4rl_frame:
             return point

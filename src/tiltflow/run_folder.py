@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+PATH_ARRAYS = ("positions", "goals", "seeds", "successes")
+"""The arrays of episodes.npz that have a row for each episode."""
+
+
 def checkpoint_name(step: int) -> str:
     """The file name of the checkpoint after `step` gradient steps."""
     return f"step-{step:010d}.ckpt"
@@ -48,6 +52,8 @@ class RunFolder:
         self.metrics_file = path / "metrics.jsonl"
         self.evaluations_file = path / "evaluations.jsonl"
         self.actions_file = path / "actions.npz"
+        self.episodes_file = path / "episodes.npz"
+        self.film_file = path / "film.npz"
         self.checkpoint_folder = path / "checkpoints"
         self.worker_log = path / "worker.log"
         self.shared_data = path / ".data"
@@ -203,6 +209,38 @@ class RunFolder:
 
         parts = [self.group(seeds).read_actions() for seeds in groups]
         self.write_actions(parts[0]["data"], np.concatenate([part["policy"] for part in parts]))
+
+    def reopen(self) -> None:
+        """Take back that a run here is trained and played to its end."""
+        for file in (self.result_file, self.actions_file):
+            file.unlink(missing_ok=True)
+
+    def write_episodes(self, arrays: "dict[str, np.ndarray]") -> None:
+        """Write episodes.npz: see `training.tracks.maze_paths`."""
+        self._write_arrays(self.episodes_file, arrays)
+
+    def merge_episodes(self, groups: list[list[int]]) -> None:
+        """Write the run's paths through a maze from those of its groups of seeds, where all have them."""
+        import numpy as np
+
+        from tiltflow.npz import load_npz
+
+        files = [self.group(seeds).episodes_file for seeds in groups]
+        if not all(file.exists() for file in files):
+            return
+        parts = [load_npz(file, *PATH_ARRAYS) for file in files]
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in PATH_ARRAYS}
+        self.write_episodes(parts[0] | joined)
+
+    def write_film(self, arrays: "dict[str, np.ndarray]") -> None:
+        """Write film.npz: see `training.film`."""
+        self._write_arrays(self.film_file, arrays)
+
+    def _write_arrays(self, path: Path, arrays: "dict[str, np.ndarray]") -> None:
+        import numpy as np
+
+        with atomic_file(path) as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
     def clear(self) -> None:
         """Remove what is left of an attempt that came to no checkpoint: it may be of other settings."""

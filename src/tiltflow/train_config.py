@@ -34,6 +34,8 @@ class TrainConfig:
 
     algorithm: str
     task: str
+    """What is learned, as `tiltflow tasks` lists it: SOURCE/NAME, such as pointmaze/medium-v0; file/NAME for
+    data of your own, which --data names."""
     agent: Any
     """The settings of the algorithm."""
     data: str | None = None
@@ -80,10 +82,14 @@ class TrainConfig:
     kept where each evaluation would be, and `tiltflow evaluate RUN` plays them later, on any machine."""
     estimate: EstimateConfig = EstimateConfig()
     """Scoring without a simulator."""
+    ends: tuple = ()
+    """Gradient steps at which the run ended before it was lengthened, and those to which it now goes."""
 
     def __post_init__(self) -> None:
         check(self)
         self.column_choice()
+        if any(not isinstance(end, int) for end in self.ends) or list(self.ends) != sorted({*self.ends}):
+            raise UserError(f"ends = {self.ends}: they must be whole numbers, each above the one before.")
         if self.seed > 2**32 - self.seeds:
             raise UserError(f"seed = {self.seed}: it must be at most 2³² − seeds.")
         kind = _settings_of(self.algorithm)
@@ -123,6 +129,7 @@ def from_dict(record: dict[str, Any], source: str) -> TrainConfig:
         raise UserError(f"{source}, key 'algorithm': {error}") from error
     if record.pop("agent_type", None) != kind.__name__:
         raise UserError(f"{source}, key 'agent_type' = {named!r}: {algorithm} has a {kind.__name__}.")
+    record["ends"] = tuple(record.get("ends") or ())
     return _build(TrainConfig, {**record, "agent": _build(kind, agent, source, "agent")}, source)
 
 

@@ -37,7 +37,7 @@ def test_an_energy_file_and_a_score_column_say_the_same(files, capsys):
     assert "distance to resampled data" in out
 
 
-# One without and one with a second network, and one without a tilt; tests/guidance ask this of each.
+# One without and one with a second network, and one without a tilt; more of each is in tests/guidance.
 @pytest.mark.parametrize("method", ["efm", "cep", "unguided"])
 def test_every_method_writes_its_files_and_equal_seeds_equal_bytes(files, capsys, method):
     for name in "ab":
@@ -112,3 +112,63 @@ def test_finished_samples_are_not_overwritten(files, capsys):
     assert main([*words, "--seed", "1"]) == 2
     assert "holds samples.npy already" in " ".join(capsys.readouterr().err.split())
     assert (files / "o" / "samples.npy").read_bytes() == before
+
+
+def test_columns_are_chosen_and_keep_their_names(files, capsys):
+    words = ["--method", "resample", "--beta", "1", "--samples", "200"]
+    at = f"{files}/x.csv"
+    assert main(["guide", at, "--score", "quality", "--columns", "b", "--out", f"{files}/1", *words]) == 0
+    assert (files / "1" / "samples.csv").read_text().splitlines()[0] == "b"
+    saved = np.loadtxt(files / "1" / "samples.csv", delimiter=",", skiprows=1, ndmin=2)
+    np.testing.assert_allclose(saved, np.load(files / "1" / "samples.npy"), rtol=1e-7)
+    assert metrics(files / "1")["columns"] == ["b"]
+    assert f"b of {at}" in " ".join(capsys.readouterr().out.split())
+    assert main(["guide", at, "--energy", "a", "--columns", "b", "a", "--out", f"{files}/2", *words]) == 0
+    assert np.load(files / "2" / "samples.npy").shape == (200, 2)
+    assert main(["guide", f"{files}/x.npy", "--energy", "0", "--out", f"{files}/3", *words]) == 0
+    assert not (files / "3" / "samples.csv").exists()
+
+
+def test_a_column_named_as_an_energy_is_never_a_coordinate_by_itself(files, capsys):
+    (files / "t.csv").write_text("x,y,Energy\n" + "0,1,2\n3,4,5\n" * 5)
+    words = ["guide", f"{files}/t.csv", "--out", f"{files}/o", "--beta", "1", "--samples", "200", "--method"]
+    assert main([*words, "unguided"]) == 2
+    assert "column 'Energy' that no option reads" in " ".join(capsys.readouterr().err.split())
+    np.save(files / "e.npy", np.zeros(10))
+    assert main([*words, "resample", "--energy", f"{files}/e.npy", "--columns", "x", "x"]) == 2
+    assert "names x twice" in capsys.readouterr().err
+    assert main([*words, "resample", "--energy", f"{files}/e.npy"]) == 2
+    assert main([*words, "resample", "--energy", "Energy"]) == 0
+    assert metrics(files / "o")["columns"] == ["x", "y"]
+
+
+def test_more_samples_of_a_saved_model(files, capsys):
+    words = [
+        "guide",
+        f"{files}/x.csv",
+        "--score",
+        "quality",
+        "--method",
+        "flow-is",
+        "--transform",
+        "quantile",
+    ]
+    assert main([*words, *SMALL, "--out", f"{files}/o"]) == 0
+    first = np.load(files / "o" / "samples.npy")
+    again = ["guide", "--more", f"{files}/o", "--samples", "200"]
+    assert main([*again, "--seed", "0", "--out", f"{files}/same"]) == 0
+    np.testing.assert_array_equal(np.load(files / "same" / "samples.npy"), first)
+    verdicts = [metrics(files / name)["verdict"] for name in ("o", "same")]
+    assert verdicts[0] == verdicts[1]
+    for seed in (1, 2):
+        assert main(again) == 0
+        assert not np.isin(np.load(files / "o" / f"more-{seed}" / "samples.npy"), first).any()
+    assert (files / "o" / "more-1" / "samples.csv").read_text().startswith("a,b\n")
+
+
+def test_a_damaged_model_is_refused_and_a_missing_one_named(files, capsys):
+    np.savez(files / "m.npz", head=np.frombuffer(b'{"format": 1, "method": "efm"}', np.uint8))
+    assert main(["guide", "--more", f"{files}/m.npz"]) == 2
+    assert "is no model that" in " ".join(capsys.readouterr().err.split())
+    assert main(["guide", "--more", f"{files}/none"]) == 2
+    assert "does not exist" in capsys.readouterr().err

@@ -52,12 +52,57 @@ def test_the_command_that_a_report_prints_parses_to_the_same_config():
     assert parse(words) == Train(config, None)
 
 
+@pytest.mark.parametrize(
+    "words", ["--action-bounds -2 2", "--action-bounds '-2 2'", "--action-bounds='-2 2'"]
+)
+def test_the_bounds_of_actions_are_two_values_which_may_begin_with_minus(words):
+    given = shlex.split(f"iql --task file/arm {words} --columns observations=x+y,actions=u --reward 'd<0.1'")
+    config = parse(given).config
+    assert config.action_bounds == "-2 2"
+    assert config.column_choice().bounds == ((-2.0,), (2.0,))
+    assert config.column_choice().roles["observations"] == ("x", "y")
+    assert parse(shlex.split(train_command(to_dict(config)))[2:]).config == config
+    with pytest.raises(UserError, match="lowest and the highest"):
+        parse(["iql", "--task", "file/arm", "--action-bounds", "-2", "--steps", "10"])
+
+
 def test_resume_takes_the_run_alone():
     assert parse(["--resume", "runs/x"]) == Resume(Path("runs/x"))
     assert parse(["--resume=runs/x"]) == Resume(Path("runs/x"))
+    longer = parse(["--resume", "runs/x", "--steps", "5", "--log", "wandb"])
+    assert longer == Resume(Path("runs/x"), steps=5, log="wandb")
     with pytest.raises(SystemExit) as stop:
-        parse(["--resume", "runs/x", "--steps", "5"])
+        parse(["--resume", "runs/x", "--seeds", "5"])
     assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--set.critic.beta", "3"], "does not read it; it reads --set.critic.expectile"),
+        (["--set.critic.num_support_actions=3"], "choose --set.critic.kind in-support-softmax"),
+        (
+            ["--set.critic.kind", "in-support-softmax", "--set.critic.expectile", "0.7"],
+            "reads --set.critic.beta",
+        ),
+        (["--set.critic.pessimism", "1"], "choose --set.critic.aggregate pessimistic"),
+    ],
+)
+def test_a_setting_that_the_critic_does_not_read_is_refused(options, text):
+    with pytest.raises(UserError, match=re.escape(text)):
+        parse(["qipo-ot", "--task", TASK, *options])
+
+
+def test_a_setting_that_the_critic_reads_is_taken():
+    softmax = ["--set.critic.kind", "in-support-softmax", "--set.critic.beta", "3"]
+    assert parse(["qipo-ot", "--task", TASK, *softmax]).config.agent.critic.beta == 3
+    learning = ["--set.continue-critic", "True", "--set.critic.beta", "3"]
+    assert parse(["qipo-ot", "--task", TASK, *learning]).config.agent.critic.beta == 3
+
+
+def test_a_name_that_begins_another_suggests_it():
+    with pytest.raises(UserError, match="Did you mean 'qipo-ot'"):
+        parse(["qipo", "--task", TASK])
 
 
 @pytest.mark.parametrize(

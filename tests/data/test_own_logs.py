@@ -22,6 +22,7 @@ from tiltflow.tasks import find_task
 OFFICIAL = Path(__file__).parent / "official"
 TASK = find_task("file/arm", "Pendulum-v1")
 NAMES = "observations=joint_*,actions=torque_0+torque_1,rewards=score"
+CHOICE = column_choice(NAMES, None, None)
 
 
 def rows(count=30, seed=0):
@@ -64,7 +65,9 @@ def test_a_folder_of_csv_files_is_one_episode_each_in_the_users_units(folder):
     assert np.flatnonzero(data.ends).tolist() == [29 * number + 28 for number in range(11)]
     np.testing.assert_array_equal(data.observations[29:58], expected[1]["joints"][:-1].astype(np.float32))
     np.testing.assert_array_equal(data.next_observations[29:58], expected[1]["joints"][1:].astype(np.float32))
-    np.testing.assert_array_equal(data.rewards[29:58], expected[1]["score"][:-1])
+    for number in range(11):
+        of_file = slice(29 * number, 29 * number + 29)
+        np.testing.assert_array_equal(data.rewards[of_file], expected[number]["score"][:-1])
     np.testing.assert_allclose(data.actions[29:58], expected[1]["torques"][:-1] / 2, atol=1e-6)
     own = dataset.interface.own_units(data.actions[29:58])
     np.testing.assert_allclose(own, expected[1]["torques"][:-1], atol=1e-6)
@@ -116,6 +119,7 @@ def test_lerobots_own_files_are_read(version):
     np.testing.assert_array_equal(data.ends, joined["next.done"])
     inside = ~data.ends
     np.testing.assert_array_equal(data.next_observations[inside], states[1:][inside[:-1]])
+    np.testing.assert_array_equal(data.next_observations[~inside], states[~inside])
     state, _ = dataset.interface.observations
     assert (state.name, state.entries) == ("observation.state", ("x", "y", "vx", "vy"))
     assert any(CAMERA in text and "images" in text for text in texts(dataset.findings, "note"))
@@ -167,16 +171,15 @@ def test_one_observation_more_than_actions_supplies_the_successors(tmp_path):
     assert data.terminations.tolist() == [False] * 4 + [True]
 
 
+FIRST, SECOND = np.eye(10)[3], np.eye(10)[6]
 ENDS = {
-    "numbers": {"episode_id": [7, 7, 7, 2, 2, 2, 2, 3, 3, 3]},
-    "lengths": {"episode_lengths": [3, 4, 3]},
-    "where they end": {"episode_ends": [3, 7, 10]},
-    "limits": {"truncated": [0, 0, 1, 0, 0, 0, 1, 0, 0, 1]},
-    "both flags": {"terminated": np.eye(10, dtype=bool)[2], "truncations": np.eye(10)[6]},
-    "masks and ends": {
-        "masks": 1 - np.eye(10)[2],
-        "ends": [[0], [0], [1], [0], [0], [0], [1], [0], [0], [1]],
-    },
+    "numbers": {"episode_id": [7, 7, 7, 7, 2, 2, 2, 3, 3, 3]},
+    "lengths": {"episode_lengths": [4, 3, 3]},
+    "where they end": {"episode_ends": [4, 7, 10]},
+    "limits": {"truncated": [0, 0, 0, 1, 0, 0, 1, 0, 0, 1]},
+    "both flags": {"terminated": FIRST > 0, "truncations": SECOND},
+    "dones and limits": {"done": FIRST + SECOND, "truncated": SECOND},
+    "masks and ends": {"masks": 1 - FIRST, "ends": (FIRST + SECOND)[:, None]},
 }
 
 
@@ -186,9 +189,9 @@ def test_episodes_end_where_the_log_says_in_any_of_the_ways(tmp_path, how):
     columns = {"obs": np.arange(10.0)[:, None], "act": np.zeros((10, 1)), "r": np.arange(10)[:, None]}
     np.savez(tmp_path / "a.npz", **columns, **flags)
     data = load(tmp_path / "a.npz", "rewards=r").train
-    true = "terminated" in flags or "masks" in flags
-    assert data.observations[data.ends, 0].tolist() == [2 if true else 1, 5, 8]
-    assert np.flatnonzero(data.terminations).tolist() == ([2] if true else [])
+    true = bool({"terminated", "masks", "done"} & flags.keys())
+    assert data.observations[data.ends, 0].tolist() == [3 if true else 2, 5, 8]
+    assert np.flatnonzero(data.terminations).tolist() == ([3] if true else [])
     assert data.rewards.dtype == np.float32
 
 
@@ -292,6 +295,23 @@ def test_the_audit_knows_what_is_odd_in_logs_and_in_which_file(folder):
     assert "episode_5.csv" in str(next(f for f in audit_path(folder, choice) if f.level == "error"))
 
 
+def test_files_that_do_not_go_together_are_named(folder):
+    write_csv(folder / "episode_4.csv", rows(30), joint_9=np.zeros(30))
+    with pytest.raises(
+        UserError, match=r"episode_4\.csv, key 'observations': is joint_0.*joint_9 \[1\], but"
+    ):
+        load(folder, NAMES)
+    (difference,) = [finding for finding in audit_path(folder / "*.csv", CHOICE) if finding.level == "error"]
+    assert difference.file.endswith("episode_4.csv")
+    assert "checked one by one" in audit_path(folder, CHOICE)[-1].text
+    for number, low in enumerate((-2.0, -3.0)):
+        columns = {"obs": np.arange(9.0)[:, None] + number, "act": np.linspace(-2, 2, 9)[:, None]}
+        np.savez(folder / f"{number}.npz", **columns, action_low=low, action_high=2.0)
+    with pytest.raises(UserError, match=r"1\.npz, key 'action_low': .*not those of .*0\.npz"):
+        load(folder / "*.npz")
+    assert load(folder / "*.npz", bounds="-4 4").interface.bounds == ((-4.0,), (4.0,))
+
+
 def test_a_simulator_gets_its_own_units(tmp_path):
     """Data that use half of the pendulum's torques: ±1 inside is ±1 there, not its own ±2."""
     environment, other = (make_environment(TASK, None, bounds) for bounds in (((-1.0,), (1.0,)), None))
@@ -341,6 +361,8 @@ def test_minari_without_an_environment(tmp_path, monkeypatch, high):
     np.testing.assert_allclose(dataset.interface.own_units(dataset.train.actions), actions, atol=1e-6)
     assert (dataset.interface.bounds == ((-2.0, -2.0), (2.0, 2.0))) == np.isfinite(high)
     if np.isfinite(high):
+        with pytest.raises(UserError, match="says itself what its columns and bounds are"):
+            load(tmp_path / "own/log-v0", bounds="-3 3")
         by_id = load_dataset(find_task("minari/own/log-v0"), None)
         assert by_id.checksum == dataset.checksum
 

@@ -64,7 +64,7 @@ def test_equal_seeds_give_equal_bits_and_others_do_not(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_one_point_is_all_that_can_be_drawn(method):
-    """There as often as the rows of other tests, whose programs serve this one; and for some there once."""
+    """So often that what other tests have compiled serves this one; and there once, where that differs."""
     for rows in (400, 1) if method in ("efm", "resample") else (400,):
         fitted = fit(method, np.tile([3.0, -1.0], (rows, 1)), np.full(rows, 7.0), 2.0, config=small(method))
         np.testing.assert_array_equal(fitted.sample(20), np.tile(np.float32([3, -1]), (20, 1)))

@@ -159,10 +159,14 @@ def test_the_level_of_a_condition_is_taken_off_where_it_is_asked_to(baseline):
     assert (fitted.problem.level is not None) == (baseline == "fitted")
 
 
-def test_annealing_trains_as_many_models_as_it_has_steps():
-    for count in (1, 3):
-        config = config_of("tilted-path", anneal=count, sigma=0.0)
-        assert len(fit("tilted-path", points(), lambda x: x[..., 0], 1.0, config=config).losses) == count
+@pytest.mark.parametrize(("method", "more"), [("tilted-path", {"sigma": 0.0}), ("flowq", {})])
+def test_annealing_trains_models_in_each_of_its_steps(method, more):
+    once, thrice = (
+        fit(method, points(), lambda x: x[..., 0], 1.0, config=config_of(method, anneal=count, **more)).losses
+        for count in (1, 3)
+    )
+    assert {name.partition(", β ")[2] for name in once} == {""}
+    assert {name.partition(", β ")[2] for name in thrice} == {"1/3", "2/3", "3/3"}
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.8])

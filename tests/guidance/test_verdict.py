@@ -46,9 +46,25 @@ def test_near_copies_of_the_rows_are_memorised_though_their_law_is_right(held_pr
     assert verdict.distance < 2
 
 
+def test_copies_of_some_rows_alone_are_not_said_to_need_fewer_steps(held_problem):
+    problem, _ = held_problem
+    far = problem.points[np.argsort(problem.points[:, 0])[-50:]] * problem.scale + problem.shift
+    verdict = label(held_problem, np.tile(far, (100, 1)))
+    assert (verdict.label, verdict.distance > 2) == ("memorised", True)
+    assert "miss others" in verdict.sentence
+    assert "fewer --steps" not in verdict.sentence
+
+
+def test_the_side_with_too_few_effective_rows_is_the_one_that_is_named():
+    x = np.random.default_rng(0).standard_normal((300, 1))
+    problem = make_problem(x[:15], x[:15, 0], 0.0)
+    verdict = judge(jax.random.key(0), problem, x, HeldOut(x[15:], x[15:, 0]))
+    assert verdict.sentence == "not judged: of the training rows 15.0 are effective, fewer than 20"
+
+
 def test_too_few_effective_rows_are_said_to_be_too_few():
     x = np.random.default_rng(0).standard_normal((300, 1))
     problem = make_problem(x[:280], x[:280, 0], 1.0)
     verdict = judge(jax.random.key(0), problem, x, HeldOut(x[280:], x[280:, 0]))
     assert (verdict.label, verdict.distance) == ("not judged", None)
-    assert "too few" in verdict.sentence
+    assert "fewer than 20" in verdict.sentence

@@ -11,13 +11,14 @@ from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.evaluation.statistics import result_record
 from tiltflow.files import write_json, write_json_lines
+from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import find_task
 
 CHUNK = 1000
 METRICS = {
     "behaviour": ("loss",),
     "critic": ("value_loss", "loss", "q_mean", "target_mean"),
-    "improvement": ("loss", "ess", "q_data", "q_support", "q_weighted", "refreshes"),
+    "improvement": ("loss", "ess", "q_data", "q_support", "q_weighted", "refreshes", "beta"),
 }
 
 
@@ -35,6 +36,7 @@ def metric(name: str, stage: str, done: float, refreshes: int, rng: np.random.Ge
         "q_support": -24 + 1.2 * refreshes + 0.1 * noise,
         "q_weighted": -22.5 + 1.2 * refreshes + 0.1 * noise,
         "refreshes": float(refreshes),
+        "beta": refreshes / 4,
     }[name]
 
 
@@ -52,6 +54,21 @@ def _estimates(rng, seeds: int, dimensions: int, level: float) -> dict:
     }
 
 
+def _write_pictures(run: RunFolder, seeds: int, rng: np.random.Generator) -> None:
+    """Paths through a maze of 4 by 5 cells, four of each seed and half of them cut short, and grey frames."""
+    walls = np.pad(np.zeros((2, 3), bool), 1, constant_values=True)
+    positions = rng.uniform([1, 1], [4, 3], (4 * seeds, 30, 2))
+    positions[::2, 20:] = np.nan
+    run.write_episodes(
+        {"walls": walls, "extent": np.array([0.0, 5.0, 0.0, 4.0]), "step": np.array(100_000)}
+        | {"positions": positions, "goals": np.full((4 * seeds, 2), 1.5)}
+        | {"seeds": np.repeat(np.arange(seeds), 4), "successes": np.arange(4 * seeds) % 4 == 1}
+    )
+    frames = np.full((5, 24, 32, 3), 128, np.uint8)
+    film = {"frames": frames, "steps": np.array([0, 250, 500, 750, 1000]), "policy_step": np.array(100_000)}
+    run.write_film(film | {"seed": np.array(1), "return": np.array(321.5), "success": np.array(False)})
+
+
 def make_run(
     folder: Path,
     algorithm: str = "qipo-ot",
@@ -65,6 +82,7 @@ def make_run(
     changes: dict[str, object] | None = None,
     checksum: str = "0123456789abcdef" * 4,
     env: str | None = None,
+    pictures: bool = False,
 ) -> Path:
     """Write the files of a run; `level` in 0..1 is how well its policy does at the end.
 
@@ -153,6 +171,8 @@ def make_run(
     policy = near + rng.normal(0.1, 0.2 * np.linspace(0.1, 1, dimensions), (seeds, 2000, dimensions))
     arrays = {"data": near.clip(-1, 1).astype(np.float32), "policy": policy.clip(-1, 1).astype(np.float32)}
     np.savez(folder / "actions.npz", **arrays)
+    if pictures:
+        _write_pictures(RunFolder(folder), seeds, rng)
     if finished:
         seconds = sum(chunk["seconds"] for chunk in chunks)
         write_json(folder / "result.json", result_record(task, algorithm, evaluations, total, seconds))

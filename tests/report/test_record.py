@@ -72,6 +72,11 @@ def test_what_is_no_run_folder_is_refused(tmp_path, path, reason):
 
 def test_a_damaged_file_is_named(make_run, tmp_path):
     folder = make_run(tmp_path / "run")
+    for name in ("episodes.npz", "film.npz"):
+        np.savez(folder / name, walls=np.ones((2, 2)))
+        with pytest.raises(UserError, match=f"{name} holds no pictures of behaviour: .* is missing"):
+            read_run(folder)
+        (folder / name).unlink()
     actions = folder / "actions.npz"
     actions.write_bytes(actions.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"actions\.npz cannot be read"):

@@ -34,12 +34,16 @@ def page_of(make_run, finished_run, other_run, tmp_path_factory):
                 (run / "metrics.jsonl").write_text(lines[0])
                 (run / "actions.npz").unlink()
                 (run / "environment.json").unlink()
+            case "pictures":
+                run = make_run(folder / "pictures", algorithm="bc-flow", dimensions=2, pictures=True)
         return Page(write_report(run))
 
     return write
 
 
-@pytest.fixture(params=["finished", "bc", "unfinished", "not evaluated", "estimated", "one chunk"])
+@pytest.fixture(
+    params=["finished", "bc", "unfinished", "not evaluated", "estimated", "one chunk", "pictures"]
+)
 def page(request, page_of):
     return page_of(request.param)
 
@@ -50,6 +54,21 @@ def test_the_page_is_whole_and_asks_for_no_other_file(page):
 
 def test_the_page_can_be_read_without_seeing_it(page):
     assert_readable_unseen(page)
+
+
+def test_each_evaluation_says_which_beta_its_policy_had(page_of, finished_run):
+    text = page_of("finished").text
+    assert "β of the points: 0.25, 0.25, 0.5, 0.5, 0.5, 0.75, 0.75, 1, 1, 1." in text
+    assert "success at β = 1, mean of 3 seeds" in text
+    assert read_run(finished_run).scored_betas == [1.0]
+    assert "β of the points" not in page_of("bc").text
+
+
+def test_one_seed_is_not_spoken_of_as_several(page_of):
+    text = page_of("unfinished").text
+    assert "95 % interval of this one training" in text
+    for words in ("mean over seeds", "IQM over seeds", "std between seeds"):
+        assert words not in text[: text.index("Glossary", 600)]
 
 
 def test_every_metric_that_is_shown_is_explained(page):
@@ -71,7 +90,7 @@ def test_the_headline_is_the_result(page_of, finished_run):
     low, high = result["ci95"]
     assert f"{result['mean']:.1f} %" in text
     assert f"95 % interval {low:.1f} to {high:.1f} %" in text
-    assert "success, mean of 3 seeds with 150 episodes each, from the last 3 evaluations of the " in text
+    assert "mean of 3 seeds with 150 episodes each, from the last 3 evaluations of the " in text
     assert "tiltflow train qipo-ot --task ogbench/cube-single-play-singletask-task2-v0 --data" in text
     assert "hollow mark: after the behaviour stage, " in text
     assert "not finished" not in text
@@ -105,6 +124,30 @@ def test_distance_of_equal_actions_is_zero(make_run, tmp_path):
     data = np.load(run / "actions.npz")["data"]
     np.savez(run / "actions.npz", data=data, policy=np.stack([data] * 3))
     assert Page(write_report(run)).text.count("W₁ 0.000") == 2
+
+
+def test_behaviour_is_shown_where_there_are_pictures_of_it(page_of):
+    page = page_of("pictures")
+    assert page.text.count("1 of 4 paths reach the goal") == 3
+    assert "the first 4 episodes of the evaluation after 100,000 gradient steps" in page.text
+    assert "step 0 step 250 step 500 step 750 step 1,000" in page.text
+    assert "of seed 1 after 100,000 gradient steps: no success, return 322" in page.text
+    assert len(page.all("img")) == 5
+    assert "Behaviour" not in page_of("bc").text
+
+
+def test_an_action_has_the_name_and_the_bounds_of_its_column(make_run, tmp_path):
+    run = make_run(tmp_path / "run", algorithm="bc-flow", dimensions=2)
+    record = json.loads((run / "environment.json").read_text())
+    signals = [{"name": "torque", "size": 1, "entries": []}, {"name": "grip", "size": 1, "entries": []}]
+    observations = [{"name": "obs", "size": 28, "entries": []}]
+    record["data"]["interface"] = {"observations": observations, "actions": signals}
+    record["data"]["interface"] |= {"action_low": [-2, 0], "action_high": [2, 80]}
+    (run / "environment.json").write_text(json.dumps(record))
+    page = Page(write_report(run))
+    assert "torque Action 0" in page.text
+    assert "grip Action 1" in page.text
+    assert ">80</text>" in (run / "report.html").read_text()
 
 
 def test_text_from_the_run_folder_cannot_become_markup(make_run, tmp_path):

@@ -1,6 +1,10 @@
 """Runs of seconds, whose policies are called, written and served."""
 
+import asyncio
 import json
+import runpy
+import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +16,7 @@ from tiltflow.data.arrays import write_npz
 from tiltflow.data.interface import PolicyInterface, Signal
 from tiltflow.model_settings import NetworkConfig
 from tiltflow.run_folder import RunFolder
+from tiltflow.serving.policy_server import serve_policy
 from tiltflow.train_config import TrainConfig
 from tiltflow.training.run import train
 
@@ -66,3 +71,42 @@ def run_of(tmp_path_factory):
         return run
 
     return make
+
+
+@contextmanager
+def _serving(policy, token=None):
+    """The address of a server of the policy, in a thread of this process."""
+    ready, said = threading.Event(), {}
+
+    async def serve():
+        said["loop"], said["stop"] = asyncio.get_running_loop(), asyncio.Event()
+
+        def announce(port):
+            said["port"] = port
+            ready.set()
+
+        await serve_policy(
+            policy, host="127.0.0.1", port=0, token=token, stop=said["stop"], announce=announce
+        )
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    assert ready.wait(30)
+    try:
+        yield f"ws://127.0.0.1:{said['port']}"
+    finally:
+        said["loop"].call_soon_threadsafe(said["stop"].set)
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def serving():
+    return _serving
+
+
+@pytest.fixture(scope="session")
+def policy_client():
+    """The client of the examples."""
+    example = Path(__file__).parent.parent.parent / "examples" / "policy_client.py"
+    return runpy.run_path(str(example))["PolicyClient"]

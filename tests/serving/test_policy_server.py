@@ -1,6 +1,5 @@
 """A served policy over a real socket, by the client of the examples: answers, errors, limits, and its end."""
 
-import asyncio
 import contextlib
 import io
 import json
@@ -19,7 +18,7 @@ from websockets.sync.client import connect
 
 from tiltflow.cli.main import main
 from tiltflow.serving.load_policy import load_policy
-from tiltflow.serving.policy_server import CLIENT_LIMIT, MESSAGE_LIMIT, serve_policy
+from tiltflow.serving.policy_server import CLIENT_LIMIT, MESSAGE_LIMIT
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 PolicyClient = runpy.run_path(str(EXAMPLES / "policy_client.py"))["PolicyClient"]
@@ -33,28 +32,10 @@ def policy(run_of):
 
 
 @pytest.fixture(scope="module")
-def address(policy):
+def address(policy, serving):
     """Of a server with a token in a thread of this process."""
-    ready, said = threading.Event(), {}
-
-    async def serve():
-        said["loop"], said["stop"] = asyncio.get_running_loop(), asyncio.Event()
-
-        def announce(port):
-            said["port"] = port
-            ready.set()
-
-        await serve_policy(
-            policy, host="127.0.0.1", port=0, token=TOKEN, stop=said["stop"], announce=announce
-        )
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    assert ready.wait(30)
-    yield f"ws://127.0.0.1:{said['port']}"
-    said["loop"].call_soon_threadsafe(said["stop"].set)
-    thread.join(30)
-    assert not thread.is_alive()
+    with serving(policy, TOKEN) as address:
+        yield address
 
 
 @pytest.fixture

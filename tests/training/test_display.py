@@ -72,17 +72,20 @@ def test_seeds_that_come_together_or_interleaved_give_the_same_view():
 def test_time_left_goes_by_the_wall_and_knows_each_stages_pace():
     # The first chunk compiles: 100 s for 1000 steps. Then 10 s a chunk, though the loop claims 5 s.
     events = [(0, started((0,))), (100, chunk(1000, speed=10.0))]
-    assert seconds_left(view_of(*events)) == pytest.approx(9000 / 10)
+    assert seconds_left(view_of(*events)) is None
     events += [(100 + 10 * k, chunk(1000 * (k + 1), speed=200.0)) for k in range(1, 4)]
     assert seconds_left(view_of(*events)) == pytest.approx(6000 / 100)
-    # The critic goes at half the pace: 3000 steps of it are left and 2000 of a stage not yet seen.
-    events += [(150, chunk(5000, speed=50.0))]
-    assert seconds_left(view_of(*events)) == pytest.approx(5000 / 50)
+    # The first chunk of the critic compiles: until the second it counts at the pace before.
+    events += [(150, chunk(5000, speed=5.0))]
+    assert seconds_left(view_of(*events)) == pytest.approx(5000 / 100)
+    # It goes at half that: 2000 steps of it are left and 2000 of a stage not yet seen.
+    events += [(170, chunk(6000, speed=50.0))]
+    assert seconds_left(view_of(*events)) == pytest.approx(4000 / 50)
 
 
 def test_seeds_that_wait_for_a_core_lengthen_the_time_left():
-    alone = view_of((0, started((0,))), (10, chunk(1000)))
-    queue = view_of((0, started((0, 1, 2))), (10, chunk(1000)))
+    alone = view_of((0, started((0,))), (10, chunk(1000)), (20, chunk(2000)))
+    queue = view_of((0, started((0, 1, 2))), (10, chunk(1000)), (20, chunk(2000)))
     assert seconds_left(queue) == pytest.approx(seconds_left(alone) + 2 * 10_000 / 100)
     assert seconds_left(view_of((0, started((0,))))) is None
 
@@ -92,8 +95,9 @@ def test_the_live_picture_shows_stages_speed_losses_and_scores():
         (0, started()),
         (10, chunk(9000, (0,), speed=412, value_loss=1.5, ess=8.31, loss=0.4123)),
         (12, evaluation(9000, [0], [52.0])),
-        (13, chunk(4000, (1,), speed=398, loss=0.61)),
-        (14, activity("drawing support actions", 0.3, (1,))),
+        (13, chunk(3000, (1,), speed=398, loss=0.7)),
+        (14, chunk(4000, (1,), speed=398, loss=0.61)),
+        (15, activity("drawing support actions", 0.3, (1,))),
     )
     lines = picture(view, width=100).splitlines()
     assert lines[0] == "qipo-ot on pointmaze/medium-v0"

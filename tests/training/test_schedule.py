@@ -1,5 +1,7 @@
 """The edges of a run: every step once, the same edges from wherever it is resumed."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -71,6 +73,43 @@ def test_the_last_stage_is_evaluated_as_often_as_asked_and_at_its_end(schedule):
         assert evaluated[-1] == schedule.stages[last].steps
         assert len(evaluated) == min(schedule.config.evaluations, len(chunks)) or schedule.config.chunk > 1
         assert len(evaluated) <= schedule.config.evaluations
+
+
+@given(schedules, st.integers(1, 60), st.integers(1, 60))
+@settings(max_examples=200, deadline=None)
+def test_a_lengthened_run_has_all_that_the_shorter_one_had(schedule, more, still_more):
+    before = schedule.begin(len(schedule.stages) - 1)
+    ends = (schedule.steps, schedule.steps + more, schedule.steps + more + still_more)
+
+    def to(*own):
+        last = replace(schedule.stages[-1], steps=own[-1] - before)
+        config = replace(schedule.config, ends=own if len(own) > 1 else ())
+        return Schedule((*schedule.stages[:-1], last), config)
+
+    for short, long in ((to(*ends[:1]), to(*ends[:2])), (to(*ends[:2]), to(*ends))):
+        assert long.edges[: len(short.edges)] == short.edges
+        assert long.evaluated_to(short.steps) == short.evaluated
+        assert long.ends_stage(short.steps)
+        if long.stages[-1].improves_policy:
+            assert long.evaluated[-1] == long.steps
+
+
+@given(schedules)
+@settings(max_examples=200, deadline=None)
+def test_compiled_calls_fill_each_chunk(schedule):
+    for here, length in schedule.chunks(0):
+        each = schedule.call_length(here.stage, length)
+        assert length % each == 0
+        assert length // each <= 16
+
+
+def test_one_program_serves_chunks_that_do_not_divide_their_stage():
+    config = TrainConfig("bc-flow", "t", BCConfig())
+    schedule = Schedule((stage(37_500, 9_375, True), stage(1_001, None, True)), config)
+    calls = [set(), set()]
+    for here, length in schedule.chunks(0):
+        calls[here.stage].add(schedule.call_length(here.stage, length))
+    assert calls == [{125}, {1_000, 1}]
 
 
 def test_fixed_stages_are_kept_and_the_rest_is_shared_in_proportion():

@@ -37,6 +37,8 @@ class Preset:
     """Gradient steps of a training where none are given; None: those of any training."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """The source of each row, where they have several."""
+    evaluations: int | None = None
+    """Evaluations of the last stage where none are given; None: those of any training."""
 
     @cached_property
     def config(self) -> Any:

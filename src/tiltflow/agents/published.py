@@ -70,6 +70,8 @@ _NOT_OF_QIPO = {
     "critic.rewards": "ours: the source has no such task",
 }
 _QIPO_STEPS = 1_200_000
+# Ours: three after the last of the ten refreshes, each of which adds to β. The score is of policies at one β.
+_QIPO_EVALUATIONS = 30
 _ROBOTS = ("hopper", "halfcheetah", "walker2d")
 
 _OF_DIFFUSION_QL: _Rows = {
@@ -154,7 +156,7 @@ def _qipo(algorithm: str, default: Any, task: str) -> Preset:
     if own is _ELSEWHERE:
         sources |= _NOT_OF_QIPO
     source = _QIPO_NAME if found else f"ours for this task, after {_QIPO_NAME}"
-    return Preset(algorithm, task, default, rows, source, _QIPO_STEPS, sources)
+    return Preset(algorithm, task, default, rows, source, _QIPO_STEPS, sources, _QIPO_EVALUATIONS)
 
 
 def _diffusion_ql(algorithm: str, default: Any, task: str) -> Preset:

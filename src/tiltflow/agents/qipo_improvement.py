@@ -33,8 +33,6 @@ from tiltflow.guidance.guided_paths import Energy, propose
 from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
 from tiltflow.tilting import effective_sample_size
 
-_REFRESHES = 4
-
 
 class QIPOState(NamedTuple):
     policy: TrainState
@@ -83,12 +81,14 @@ def improvement_stage(config: QIPOConfig, spec: Spec, steps: int) -> Stage:
     """The stage, of so many gradient steps."""
     from_behaviour, from_policy = drawn_from(config)
     optimizer = make_optimizer(config.improvement_learning_rate, config.flow.decay, steps)
-    refresh_every = config.refresh_every or max(1, -(-steps // _REFRESHES))
-    improvements = max(1, -(-steps // refresh_every))
+    refresh_every, improvements = config.refreshes(steps)
+    rises = config.beta_refreshes or improvements
+    lasting = config.beta_refreshes is not None
 
     def beta_after(state: QIPOState, improvement: Float[Array, ""]) -> Float[Array, ""]:
         """β that the policy has reached after so many improvements."""
-        share = improvement / (improvements if config.annealed else 1)
+        reached = jnp.minimum(improvement, rises) if config.annealed and lasting else improvement
+        share = reached / (rises if config.annealed else 1)
         beta = state.beta if config.beta == "auto" else jnp.float32(config.beta)
         assert beta is not None
         return share * beta

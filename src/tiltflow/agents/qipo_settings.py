@@ -1,6 +1,7 @@
 """Settings of QIPO. The text after each field is its help on the command line."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from tiltflow.errors import UserError
 from tiltflow.model_settings import BEFORE, CriticConfig, FlowConfig, check_kind
@@ -21,6 +22,8 @@ from tiltflow.settings import (
     check,
 )
 
+_REFRESHES = 4
+
 
 @dataclass(frozen=True)
 class QIPOConfig:
@@ -38,6 +41,8 @@ class QIPOConfig:
     the weights take it over at each refresh."""
     annealed: bool = True
     """Reach β in equal parts, one a refresh; otherwise each refresh adds the whole of β, as in (5.4)."""
+    beta_refreshes: Count | None = None
+    """Refreshes in which β is reached (annealed), and is kept from then on; without it all of the stage's."""
     energy_scale: EnergyScale = "advantage"
     """Unit of E = −Q: the mean spread of Q over the support actions of a state, or Q's own."""
     num_support_actions: Count = 16
@@ -87,6 +92,19 @@ class QIPOConfig:
     """α of the distance to the flow's action, beside Q in units of `energy_scale` (distill)."""
     distill_steps: Count | None = None
     """Gradient steps of the distillation; without it a share of --steps."""
+
+    def refreshes(self, steps: int) -> tuple[int, int]:
+        """Steps from one refresh to the next in an improvement of so many steps, and how many there are."""
+        every = self.refresh_every or max(1, -(-steps // _REFRESHES))
+        return every, max(1, -(-steps // every))
+
+    def lengthened(self, steps: Mapping[str, int]) -> "QIPOConfig":
+        """The settings with which a finished run goes on, whose stages had so many steps.
+
+        Refreshes come as often as before, and β stays what it has come to.
+        """
+        every, count = self.refreshes(steps["improvement"])
+        return replace(self, refresh_every=every, beta_refreshes=self.beta_refreshes or count)
 
     def __post_init__(self) -> None:
         check(self)

@@ -42,6 +42,9 @@ class Evaluate:
     """Noise temperature τ: actions start from τ·z, z ~ N(0, I); without it the run's own flow.play_noise."""
     env: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None
     """Gymnasium id of the environment to play in, of a run that was trained without one."""
+    video: bool = False
+    """Draw the best, the median and the worst episode as GIFs beside the record, and frames of the median
+    into the run's report. Needs no display, but EGL or OSMesa."""
     critic: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Run whose critic is used (same task, data and seeds), for policies that have none."""
 
@@ -55,7 +58,7 @@ class Evaluate:
         from tiltflow.training.test_time_guidance import Guidance
         from tiltflow.training.unplayed import play_kept, unplayed
 
-        as_it_is = (self.episodes, self.guidance, self.noise, self.env) == (None,) * 4
+        as_it_is = (self.episodes, self.guidance, self.noise, self.env, self.video) == (*(None,) * 4, False)
         if as_it_is and unplayed(self.folder):
             with show_progress() as observe:
                 finished = play_kept(self.folder, observe)
@@ -67,11 +70,11 @@ class Evaluate:
             settings = self.candidates if self.guidance == "best-of-n" else self.strength
             guidance = Guidance(self.guidance, tuple(map(float, settings)), self.critic)
         with show_progress() as observe:
-            result = evaluate(self.folder, self.episodes, observe, guidance, self.noise, self.env)
+            result = evaluate(self.folder, self.episodes, observe, guidance, self.noise, self.env, self.video)
         print(result_text(result))
         if guidance is not None:
             print(_choice_text(result))
-        print(result["file"])
+        print(result["file"], *result["films"], sep="\n")
 
     def _check_settings(self) -> None:
         """Raise UserError for settings that cannot be, or that the asked guidance does not read."""
@@ -109,4 +112,5 @@ def _choice_text(result: dict) -> str:
 
 def parse(arguments: Sequence[str]) -> Evaluate:
     """Read the arguments behind `tiltflow evaluate`."""
-    return tyro.cli(Evaluate, prog="tiltflow evaluate", args=arguments)
+    flags = (tyro.conf.FlagCreatePairsOff,)
+    return tyro.cli(Evaluate, prog="tiltflow evaluate", args=arguments, config=flags)

@@ -3,21 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
 from tiltflow.cli.bars import progress_bar
+from tiltflow.cli.guide_more import More, check_out, check_samples, print_results
 from tiltflow.errors import UserError
 from tiltflow.guidance.contract import FitConfig, FlowFitConfig
 from tiltflow.guidance.methods import METHODS, Method
 from tiltflow.settings import TransformName
 
-if TYPE_CHECKING:
-    from tiltflow.guidance.fitted import Fitted
-
 _PROGRAM = "tiltflow guide"
 _DEFAULT = "efm"
+_MORE = f"More samples of a fitted model: {_PROGRAM} --more DIR --samples N ({_PROGRAM} --more --help)."
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,9 @@ class Guide:
     data: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
     """Points [rows, dimensions]: .npy, .npz, .csv or .tsv."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Folder for samples.npy, metrics.json and samples.png."""
+    """Folder for samples.npy (and samples.csv for a CSV), model.npz, metrics.json and samples.png."""
+    columns: Annotated[tuple[str, ...], tyro.conf.arg(metavar="COLUMN …")] = ()
+    """Columns of DATA that are the points; without it all that no other option reads."""
     energy: Annotated[str | None, tyro.conf.arg(metavar="FILE|COLUMN")] = None
     """Energy of each row, low is good: a file of one column, or a column (npz: an array) of DATA."""
     score: Annotated[str | None, tyro.conf.arg(metavar="FILE|COLUMN")] = None
@@ -60,31 +61,31 @@ class Guide:
     def run(self) -> None:
         """Read, train with a progress bar, sample, write the files, print what came out."""
         _check_usage(self)
-        _check_out(self.out)
-        if self.samples < 1:
-            raise UserError(f"--samples is {self.samples}, but must be at least 1.")
+        check_out(self.out)
+        check_samples(self.samples)
+        from tiltflow.cli.guide_input import read_problem
         from tiltflow.guidance.fitting import fit_problem
         from tiltflow.report.guided import write_results
 
-        problem, at, held = _read(self)
+        problem, at, origin = read_problem(self)
         with progress_bar("steps") as advance:
 
             def progress(what: str, done: int, total: int, loss: float) -> None:
                 advance(f"training the {what}", done, total, f"loss {loss:.4g}")
 
             fitted = fit_problem(self.method, problem, self.config, self.seed, progress)
-        metrics = write_results(
-            fitted, self.samples, self.seed, at, self.out, source=str(self.data), held=held
-        )
-        _print(fitted, metrics, self.out)
+        metrics = write_results(fitted, self.samples, self.seed, at, self.out, origin)
+        print_results(fitted, metrics, self.out)
 
 
-def parse(arguments: Sequence[str]) -> Guide:
+def parse(arguments: Sequence[str]) -> Guide | More:
     """Read the arguments behind `tiltflow guide`; the method decides which settings there are.
 
     Without --method the help shows the settings that most methods have. Raises UserError for an unknown
     method or a setting of another one, SystemExit for bad usage.
     """
+    if any(argument.partition("=")[0] == "--more" for argument in arguments):
+        return tyro.cli(More, prog=_PROGRAM, args=arguments)
     known, name = METHODS.known(), _peek(arguments)
     method = METHODS.find(name or _DEFAULT)
     text = f"The settings of a method: {_PROGRAM} --method METHOD --help"
@@ -107,7 +108,7 @@ def parse(arguments: Sequence[str]) -> Guide:
     return tyro.cli(
         form,
         prog=_PROGRAM,
-        description=f"{Guide.__doc__}\n\n{methods}\n\n{text}",
+        description=f"{Guide.__doc__}\n\n{methods}\n\n{text}\n{_MORE}",
         args=arguments,
         config=(tyro.conf.FlagConversionOff, tyro.conf.OmitArgPrefixes),
     )
@@ -157,100 +158,3 @@ def _check_usage(guide: Guide) -> None:
         raise UserError("--condition, each row's condition, and --at, those to sample at, go together.")
     if not 0 <= guide.held_out <= 0.5:
         raise UserError(f"--held-out is {guide.held_out}: it must be a share of the rows, in [0, 0.5].")
-
-
-def _check_out(out: Path) -> None:
-    taken = [name for name in ("samples.npy", "metrics.json") if (out / name).exists()]
-    if taken:
-        raise UserError(f"{out} holds {taken[0]} already. Choose another folder with --out.")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is not a folder. Choose another one with --out.")
-
-
-def _read(guide: Guide) -> tuple[Any, Any, Any]:
-    """The problem of the files, the conditions to sample at, and the rows that are held out."""
-    import numpy as np
-
-    from tiltflow.data.points import read_table
-    from tiltflow.guidance.problem import make_problem
-    from tiltflow.guidance.verdict import HeldOut, split
-
-    table = read_table(guide.data)
-    columns: dict[str, Any] = {}
-    for name in ("energy", "score", "labels", "condition"):
-        where = getattr(guide, name)
-        columns[name] = None
-        if where is None:
-            continue
-        if Path(where).is_file():
-            columns[name] = read_table(Path(where)).join()
-        elif Path(where).suffix in (".npy", ".npz", ".csv", ".tsv") and where not in table.blocks:
-            raise UserError(f"--{name}: {where} is not a file.")
-        else:
-            columns[name], table = table.take(where)
-    points = table.join()
-    energy = columns["energy"] if columns["score"] is None else -columns["score"]
-    beta, target = guide.beta, guide.target_ess
-    declared = METHODS.find(guide.method).declared
-    if not declared.tilts:
-        energy, beta, target = np.zeros(len(points)), 0.0, None
-    elif beta is None and target is None:
-        target = 0.1
-    arrays: dict[str, Any] = {"points": points, "energy": energy, "labels": columns["labels"]}
-    given: dict[str, Any] = {"beta": beta, "target_ess": target, "condition": columns["condition"]}
-    given["transform"] = guide.transform
-    at = None if guide.at is None else _conditions(guide.at)
-    whole = make_problem(**arrays, **given)  # what is wrong with the files is told with their own row numbers
-    if not declared.new_points or at is not None or int(guide.held_out * len(points)) == 0:
-        return whole, at, None
-    kept, out = split(len(points), guide.held_out, guide.seed)
-    held = HeldOut(points[out], np.reshape(energy, -1)[out])
-    rows: dict[str, Any] = {name: None if values is None else values[kept] for name, values in arrays.items()}
-    return make_problem(**rows, **given), at, held
-
-
-def _conditions(path: Path) -> Any:
-    from tiltflow.data.points import read_table
-
-    rows = read_table(path).join()
-    return rows[0] if len(rows) == 1 else rows
-
-
-def _print(fitted: "Fitted", metrics: dict[str, Any], out: Path) -> None:
-    from tiltflow.cli.tables import print_table
-
-    n = metrics["rows"]
-    rows = [
-        ("method", f"{fitted.method.name}: {fitted.method.description}"),
-        ("beta", f"{metrics['beta']:.6g}"),
-        ("effective rows", f"{metrics['ess']:,.1f} of {n:,} ({metrics['ess'] / n:.2%})"),
-        ("training", f"{metrics['seconds']:.1f} s, {metrics['parameters']:,} parameters"),
-        (
-            "sampling",
-            f"{metrics['samples']:,} points in {metrics['sample_seconds']:.2f} s, "
-            f"{metrics['network_evaluations_per_sample']} network evaluations each",
-        ),
-    ]
-    if "ess_within_conditions" in metrics:
-        within = metrics["ess_within_conditions"]
-        shares = f"{within['median']:.1%} (median), {within['low']:.1%} (worst tenth)"
-        rows.insert(3, ("effective near a condition", f"{shares} of {within['neighbours']} rows"))
-    if "distance" in metrics:
-        distance, floor = metrics["distance"], metrics["distance_floor"]
-        rows += [
-            (
-                "distance to resampled data",
-                f"{distance['value']:.4g} ({distance['low']:.3g} to {distance['high']:.3g})",
-            ),
-            (
-                "the same between two resamples",
-                f"{floor['value']:.4g} ({floor['low']:.3g} to {floor['high']:.3g})",
-            ),
-        ]
-    print_table(("", ""), rows)
-    for note in fitted.notes:
-        print(f"note: {note}")
-    for name in metrics["files"]:
-        print(out / name)
-    if "verdict" in metrics:
-        print(f"verdict: {metrics['verdict']['sentence']}")

@@ -13,9 +13,10 @@ from tiltflow.agents.presets import Preset
 from tiltflow.agents.registry import ALGORITHMS, PRESETS, named_preset
 from tiltflow.cli.column_options import join_action_bounds
 from tiltflow.cli.results import describe_run
+from tiltflow.cli.unread import refuse_unread
 from tiltflow.errors import UserError
 from tiltflow.run_folder import RunFolder, default_out
-from tiltflow.settings import Count, RefusedSetting
+from tiltflow.settings import Count, LoggerName, RefusedSetting
 from tiltflow.tasks import find_task
 from tiltflow.train_config import TrainConfig
 
@@ -26,7 +27,14 @@ _PRESET_HELP = (
     "diffusion-ql)."
 )
 _STEPS_HELP = "Gradient steps in all stages together."
-_RESUME_HELP = "Continue this run from its last checkpoint; takes no other option but --data."
+_EVALUATIONS_HELP = (
+    "Evaluations of the policy in its last stage, equally spaced, at most one a chunk, the last one at its "
+    "end; another one at the end of an earlier stage that changes the policy."
+)
+_RESUME_HELP = (
+    "Continue this run from its last checkpoint; takes no other option but --data, --log and --steps."
+)
+_LOG_HELP = "Write the numbers of the training for TensorBoard too (RUN/tensorboard), or to Weights & Biases."
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,7 @@ class Train:
     config: TrainConfig
     out: Path | None
     preset: str = PRESETS[0]
+    log: LoggerName | None = None
 
     def run(self) -> None:
         """Train, show the progress, print the score. Raises UserError before any work where it can."""
@@ -46,9 +55,10 @@ class Train:
         out = self.out or default_out(self.config, self.preset)
         _check_out(out)
         from tiltflow.training.display import show_progress
+        from tiltflow.training.loggers import logging_to
         from tiltflow.training.run import train
 
-        with show_progress() as observe:
+        with show_progress() as display, logging_to(self.log, out, display) as observe:
             run = train(self.config, out, observe)
         print(describe_run(run))
 
@@ -64,14 +74,20 @@ class Resume:
     """The run folder."""
     data: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Where the data lie by now, if not where the run found them; they must be the same."""
+    steps: Count | None = None
+    """Make a run that is trained longer: gradient steps of all stages together, of which the last one gets
+    what is more. Nothing before its end changes; step sizes that decay rise again, as is then said."""
+    log: LoggerName | None = None
+    """As in a new training."""
 
     def run(self) -> None:
         """Train on, show the progress, print the score."""
         from tiltflow.training.display import show_progress
+        from tiltflow.training.loggers import logging_to
         from tiltflow.training.run import resume
 
-        with show_progress() as observe:
-            run = resume(self.resume, observe, data=self.data)
+        with show_progress() as display, logging_to(self.log, self.resume, display) as observe:
+            run = resume(self.resume, observe, data=self.data, steps=self.steps)
         print(describe_run(run))
 
 
@@ -113,7 +129,8 @@ def _parse(form: Any, program: str, description: str, arguments: Sequence[str]) 
     except RefusedSetting as error:
         raise UserError(f"{_given_for(error.field, arguments)}: {error}") from error
     fields = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(TrainConfig)}
-    return Train(TrainConfig(**fields), parsed.out, parsed.preset)
+    refuse_unread(parsed.agent, {name.replace("_", "-") for name in _peek(arguments)[1]})
+    return Train(TrainConfig(**fields), parsed.out, parsed.preset, parsed.log)
 
 
 def _given_for(field: str, arguments: Sequence[str]) -> str:
@@ -142,12 +159,14 @@ def _peek(arguments: Sequence[str]) -> tuple[int | None, dict[str, str]]:
 def _form(algorithm: str, preset: Preset, name: str) -> Any:
     """What the parser reads: TrainConfig with this algorithm's own config under --set, --preset and --out."""
     agent, steps = preset.config, preset.steps or TrainConfig.steps
+    evaluations = preset.evaluations or TrainConfig.evaluations
     return _extended(
         ("algorithm", _hidden(str), algorithm),
         ("agent", _argument(type(agent), name="set"), agent),
         ("steps", _argument(Count, help=_STEPS_HELP), steps),
+        ("evaluations", _argument(Count, help=_EVALUATIONS_HELP), evaluations),
         ("preset", _argument(str, metavar="{" + ",".join(PRESETS) + "}", help=_PRESET_HELP), name),
-        ("out", _argument(Path | None, metavar="RUN", help=_OUT_HELP), None),
+        *_FOR_ALL,
     )
 
 
@@ -160,13 +179,9 @@ def _overview_form() -> Any:
         ),
         ("agent", _hidden(object), None),
         ("preset", _argument(str, metavar="{" + ",".join(PRESETS) + "}", help=_PRESET_HELP), PRESETS[0]),
-        ("out", _argument(Path | None, metavar="RUN", help=_OUT_HELP), None),
+        *_FOR_ALL,
         ("resume", _argument(Path | None, metavar="RUN", help=_RESUME_HELP), None),
     )
-
-
-def _extended(*fields: Any) -> Any:
-    return dataclasses.make_dataclass("Train", fields, bases=(TrainConfig,), frozen=True, kw_only=True)
 
 
 def _argument(kind: Any, **options: Any) -> Any:
@@ -176,6 +191,17 @@ def _argument(kind: Any, **options: Any) -> Any:
 def _hidden(kind: Any) -> Any:
     suppress: Any = tyro.conf.Suppress
     return suppress[kind]
+
+
+_FOR_ALL = (
+    ("ends", _hidden(tuple), ()),
+    ("log", _argument(LoggerName | None, help=_LOG_HELP), None),
+    ("out", _argument(Path | None, metavar="RUN", help=_OUT_HELP), None),
+)
+
+
+def _extended(*fields: Any) -> Any:
+    return dataclasses.make_dataclass("Train", fields, bases=(TrainConfig,), frozen=True, kw_only=True)
 
 
 def _overview() -> str:

@@ -4,28 +4,19 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from tiltflow.data.audit import Finding
 from tiltflow.data.columns import ColumnChoice, LogColumn, holds, resolve_columns, unread_columns
+from tiltflow.data.ends import LogParts, Unfit, episode_flags, flat_column
 from tiltflow.data.formats import FileColumns
 from tiltflow.data.interface import Signal
 from tiltflow.data.logs import Log
 
-_Parts = Mapping[str, Sequence[np.ndarray]]
 _COMPARISON = re.compile(r"\s*(.+?)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*")
 _GOAL = "success"
 _COMPARE = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
-
-
-class Unfit(Exception):
-    """A fault of one key."""
-
-    def __init__(self, key: str | None, text: str):
-        super().__init__(text)
-        self.key = key
 
 
 @dataclass(frozen=True)
@@ -51,6 +42,8 @@ def assemble(file: str, log: Log, choice: ColumnChoice) -> Assembled:
 
     roles, faults = resolve_columns(choice, log.columns)
     reward, reward_fault = _reward_column(choice.reward, roles, log.columns)
+    if choice.reward:
+        roles["rewards"] = ()
     if faults or reward_fault:
         return failed(*faults, *reward_fault)
     wanted = list(dict.fromkeys([*sum(roles.values(), ()), *reward]))
@@ -62,13 +55,14 @@ def assemble(file: str, log: Log, choice: ColumnChoice) -> Assembled:
         return failed(*damage)
     try:
         columns = _columns(parts, roles, choice.reward, reward, log.episodes)
-        times = [_flat("time", part) for name in roles["time"] for part in parts[name]]
+        times = [flat_column("time", part) for name in roles["time"] for part in parts[name]]
     except Unfit as fault:
         return failed((fault.key, str(fault)))
-    findings = [Finding("note", file, None, None, text) for text in _notes(roles, columns, log)]
+    notes = _notes(roles, columns, log, choice.reward)
+    findings = [Finding("note", file, None, None, text) for text in notes]
     signals = [
         tuple(
-            Signal(name, math.prod(parts[name][0].shape[1:]), log.entries.get(name, ()))
+            _signal(name, math.prod(parts[name][0].shape[1:]), log.entries.get(name, ()))
             for name in roles[role]
         )
         for role in ("observations", "actions")
@@ -77,10 +71,9 @@ def assemble(file: str, log: Log, choice: ColumnChoice) -> Assembled:
 
 
 def _columns(
-    parts: _Parts, roles: Mapping[str, tuple[str, ...]], reward: str | None, rewarding: tuple[str, ...],
+    parts: LogParts, roles: Mapping[str, tuple[str, ...]], reward: str | None, rewarding: tuple[str, ...],
     episodes: bool,
 ) -> FileColumns:  # fmt: skip
-    one = {role: parts[names[0]] for role, names in roles.items() if names}
     actions = _joined("actions", parts, roles["actions"])
     observations = _joined("observations", parts, roles["observations"])
     lengths = [len(part) for part in actions]
@@ -90,44 +83,16 @@ def _columns(
     elif all(len(part) == length + 1 for part, length in zip(observations, lengths, strict=True)):
         following, observations = [part[1:] for part in observations], [part[:-1] for part in observations]
     columns = {"observations": np.concatenate(observations), "actions": np.concatenate(actions)}
-    rows = len(columns["actions"])
     if following is not None:
         columns["next_observations"] = np.concatenate(following)
 
-    def flag(role: str) -> np.ndarray | None:
-        if role not in one:
-            return None
-        values = np.concatenate([_flat(role, part) for part in one[role]])
-        if len(values) == rows and (bad := ~np.isin(values, (0, 1))).any():
-            row = int(np.argmax(bad))
-            raise Unfit(roles[role][0], f"is {values[row]} in row {row}, where only 0 and 1 mean anything.")
-        return values.astype(bool)
-
-    given = {role: flag(role) for role in ("terminations", "truncations", "ends", "masks", "dones")}
-    terminations = next(
-        (values for values in (given["terminations"], given["dones"]) if values is not None), None
-    )
-    if given["terminations"] is None and given["masks"] is not None:
-        terminations = ~given["masks"]
-    marks = [values for values in (*given.values(), terminations) if values is not None]
-    if given["masks"] is not None:
-        marks = [values for values in marks if values is not given["masks"]]
-    if episodes:
-        ends = _at_ends(lengths)
-    elif given["ends"] is not None:
-        ends = given["ends"]
-    elif "episode" in one:
-        ends = _ends_by_episode(roles["episode"][0], one["episode"][0], rows)
-    else:
-        ends = np.logical_or.reduce(marks) if len(set(map(len, marks))) == 1 else np.zeros(rows, bool)
-    columns["terminations"] = np.zeros(rows, bool) if terminations is None else terminations
-    columns["ends"] = ends
+    columns["terminations"], columns["ends"] = episode_flags(roles, parts, lengths, known=episodes)
     if rewarding:
         goal = reward is not None and (reward == _GOAL or bool(_COMPARISON.fullmatch(reward)))
-        values = np.concatenate([_flat("rewards", part) for part in parts[rewarding[0]]])
+        values = np.concatenate([flat_column("rewards", part) for part in parts[rewarding[0]]])
         if goal:
-            columns["rewards"] = reached = _goal(reward or "", values, ends)
-            if len(reached) == rows:
+            columns["rewards"] = reached = _goal(reward or "", values, columns["ends"])
+            if len(reached) == len(columns["terminations"]):
                 columns["terminations"] = columns["terminations"] | (reached > 0)
         else:
             columns["rewards"] = values.astype(np.float32) if values.dtype.kind in "biu" else values
@@ -166,7 +131,7 @@ def _goal(reward: str, values: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def _joined(role: str, parts: _Parts, names: Sequence[str]) -> list[np.ndarray]:
+def _joined(role: str, parts: LogParts, names: Sequence[str]) -> list[np.ndarray]:
     """The columns of a role side by side, [rows, entries] of each episode."""
     joined = []
     for index, first in enumerate(parts[names[0]]):
@@ -183,53 +148,30 @@ def _joined(role: str, parts: _Parts, names: Sequence[str]) -> list[np.ndarray]:
     return joined
 
 
-def _flat(role: str, part: np.ndarray) -> np.ndarray:
-    """A column [rows] of one given as [rows] or [rows, 1]."""
-    if part.ndim == 2 and part.shape[1] == 1:
-        return part[:, 0]
-    if part.ndim > 1:
-        raise Unfit(role, f"has the shape {part.shape}; one number a row is expected.")
-    return np.atleast_1d(part)
-
-
-def _at_ends(lengths: Sequence[int]) -> np.ndarray:
-    ends = np.zeros(sum(lengths), bool)
-    ends[np.cumsum([length for length in lengths if length]) - 1] = True
-    return ends
-
-
-def _ends_by_episode(name: str, values: np.ndarray, rows: int) -> np.ndarray:
-    """The last rows of the episodes, by a number of each row's, by their lengths or by where they end."""
-    values = _flat("episode", values)
-    if len(values) == rows:
-        return np.append(values[1:] != values[:-1], True)
-    whole = values.astype(np.int64) if np.isfinite(values).all() else np.zeros(0, np.int64)
-    if len(whole) and (whole > 0).all() and whole.sum() == rows:
-        return _at_ends(whole.tolist())
-    if len(whole) and whole[-1] == rows and all(one < other for one, other in pairwise([0, *whole])):
-        return _at_ends(np.diff([0, *whole]).tolist())
-    text = f"has {len(values)} values for {rows} rows: neither a number of each row's episode, nor lengths."
-    raise Unfit(name, text)
-
-
-def _notes(roles: Mapping[str, tuple[str, ...]], columns: FileColumns, log: Log) -> list[str]:
+def _notes(
+    roles: Mapping[str, tuple[str, ...]], columns: FileColumns, log: Log, reward: str | None
+) -> list[str]:
     """What was taken for what, what was left out, and what the flags are taken to say."""
     taken = ", ".join(f"{role}={_listed(names, '+')}" for role, names in roles.items() if names)
-    notes = [f"read as {taken}"]
+    notes = [f"read as {taken}" + (f"; rewards from {reward}" if reward else "")]
     if left := unread_columns(log.columns, roles):
         images = [name for name in left if log.columns[name].is_image]
         notes.append(f"not read: {_listed(left, ', ')}" + (" (images are not read yet)" if images else ""))
-    if roles["dones"] and not roles["terminations"]:
+    if roles["dones"] and not (roles["terminations"] or roles["masks"] or roles["truncations"]):
         done = roles["dones"][0]
         text = f"{done!r} is taken for true ends, after which nothing is of value; where it marks time limits"
         notes.append(f"{text} too, say ends={done} instead")
-    elif not (roles["terminations"] or roles["masks"] or columns["terminations"].any()):
+    elif not (roles["terminations"] or roles["dones"] or roles["masks"] or columns["terminations"].any()):
         notes.append("no column says which ends are true ones: each is taken for a time limit")
     if "next_observations" not in columns:
         cut = int((np.append(columns["ends"][:-1], True) & ~columns["terminations"]).sum())
         if cut:
             notes.append(f"the last row of {cut} episode(s), not truly ended, has no next one: left out")
     return notes
+
+
+def _signal(name: str, size: int, entries: tuple[str, ...]) -> Signal:
+    return Signal(name, size, entries if len(entries) == size else ())
 
 
 def _listed(names: Sequence[str], between: str) -> str:

@@ -60,6 +60,8 @@ def guess_choice(path: Path, given: ColumnChoice) -> Guess:
     log = open_log(places[0])
     choice = guess_by_shape(given.over(stored_choice(places[0])), log.columns)
     roles, faults = resolve_columns(choice, log.columns)
+    if choice.reward:
+        roles["rewards"] = ()
     for role, text in faults:
         if choice.roles.get(role):
             raise UserError(f"{places[0]}, {role}: {text}")

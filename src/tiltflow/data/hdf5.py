@@ -72,7 +72,7 @@ def list_hdf5(path: Path) -> Hdf5Tree:
                 key: np.atleast_1d(value)
                 for group in (file, above)
                 for key, value in group.attrs.items()
-                if np.asarray(value).dtype.kind in "fiu"
+                if key.startswith("action_") and np.asarray(value).dtype.kind in "fiu"
             }
     except UserError:
         raise

@@ -38,7 +38,7 @@ class PolicyInterface:
         if self.bounds is None:
             return actions
         low, high = (np.asarray(side, np.float32) for side in self.bounds)
-        return low + (actions + 1) / 2 * (high - low)
+        return (low + (actions + 1) / 2 * (high - low)).clip(low, high)  # rounding must not leave the bounds
 
     def join(self, parts: dict[str, Any]) -> np.ndarray:
         """The float32 vector [*n, o] of an observation given by column, as a robot's driver may have it.

@@ -34,7 +34,7 @@ def list_log(folder: Path) -> Log:
     for name, feature in features.items():
         kind = str(feature.get("dtype"))
         if kind in ("image", "video"):
-            columns[name] = LogColumn(None, (), kind, f"is an {kind}: images are not read yet.")
+            columns[name] = LogColumn(None, (), kind, f"({kind}) is not read yet.")
         elif name in table.columns:
             there, shape = table.columns[name], feature.get("shape")
             sized = there.shape and isinstance(shape, list) and len(shape) == 1

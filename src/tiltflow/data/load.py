@@ -101,7 +101,7 @@ def audit_path(path: Path, choice: ColumnChoice | None = None) -> list[Finding]:
     """Everything that is wrong with the data of a path, errors included, without raising them."""
     places = data_places(path)
     if not places:
-        text = f"holds no files that are read ({', '.join(LOG_SUFFIXES)})."
+        text = f"it holds no files that are read ({', '.join(LOG_SUFFIXES)})."
         return [Finding("error", str(path), None, None, text)]
     own = read_own(places, choice, states=None)
     if own.alike or not path.is_dir():

@@ -83,7 +83,10 @@ def build_environment(folder: Path, metadata: dict[str, Any]) -> Any:
     """The environment that is named, as it is registered here. Raises UserError where it cannot be built."""
     spec = _spec(folder, metadata)
     if spec is None:
-        raise UserError(f"The Minari data set {folder} names no environment. Name one with --env.")
+        raise UserError(
+            f"The Minari data set {folder} names no environment. Name one with --env, or train without one: "
+            "--env none."
+        )
     gymnasium: Any = import_robotics()
     if fault := _fault(spec, gymnasium):
         raise UserError(f"The Minari data set {folder} {fault}")

@@ -65,8 +65,12 @@ def read_own(
         if "ends" in one.found.columns:  # each file ends an episode
             one.found.columns["ends"][-1:] = True
     recordings = [Recording(one.file, one.found.columns) for one in sound]
-    differences = _differences(sound)
+    differences = _differences(sound, bounds_given=bool(choices[0].bounds))
     findings += differences
+    bounds = sound[0].bounds if sound else None
+    if sound and not sound[0].scaled:
+        bounds, said = bound_actions(recordings, choices[0].bounds, bounds)
+        findings += said
     if not sound or any(finding.level == "error" and finding.row is None for finding in findings):
         findings += _audit(recordings, findings, states)
         return OwnData(recordings, merge_findings(findings), None, False, not differences)
@@ -75,10 +79,6 @@ def read_own(
     layout = layout_of(recordings[0].columns, states)
     if layout != "states":
         findings += _without_rewards(recordings, unrewarded)
-    bounds = sound[0].bounds
-    if not sound[0].scaled:
-        bounds, said = bound_actions(recordings, choices[0].bounds, bounds)
-        findings += said
     findings += _audit(recordings, findings, states)
     if any(finding.level == "error" for finding in findings):
         return OwnData(recordings, merge_findings(findings), None, rewarded)
@@ -93,13 +93,20 @@ def _read(place: Path, choice: ColumnChoice) -> _Read:
         if not columns:
             return _Read(str(folder), _plain(columns, findings))
         told = minari_interface(folder)
+        if choice.roles or choice.reward or (choice.bounds and told.bounds):
+            text = (
+                "says itself what its columns and bounds are: leave out --columns, --reward, --action-bounds."
+            )
+            findings.append(Finding("error", str(folder), None, None, text))
         found = Assembled(columns, findings, told.observations, told.actions)
         return _Read(str(folder), found, told.bounds, told.bounds is not None)
+    if not place.exists():
+        raise UserError(f"There is no file {place}.")
     file = str(place)
     try:
         log = open_log(place)
     except UserError as error:
-        if place.suffix == ".npz" or not place.exists():  # to be told in the same words as ever
+        if place.suffix == ".npz":  # what is wrong with it is told by key
             return _Read(file, _plain(*read_array_file(place)))
         text = str(error).removeprefix(f"{place} ")
         return _Read(file, _plain({}, [Finding("error", file, None, None, text)]))
@@ -147,13 +154,13 @@ def _audit(recordings: Sequence[Recording], known: Sequence[Finding], states: bo
     ]
 
 
-def _differences(read: Sequence[_Read]) -> list[Finding]:
+def _differences(read: Sequence[_Read], bounds_given: bool) -> list[Finding]:
     """Files whose observations or actions are not those of the first."""
     if not read:
         return []
     first, findings = read[0], []
     for one in read[1:]:
-        if one.bounds != first.bounds:
+        if one.bounds != first.bounds and not bounds_given:
             text = f"and action_high are not those of {first.file}. Give --action-bounds LOW HIGH for all."
             findings.append(Finding("error", one.file, "action_low", None, text))
         for key in ("observations", "actions"):

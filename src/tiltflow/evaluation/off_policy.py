@@ -14,6 +14,9 @@ Departs from the papers:
 - *Paper*: features are given, or a network. *Here*: random Fourier features (Rahimi and Recht 2007), with 1
   and the entries themselves among them. *Why*: one linear system has no training that could stop too early,
   which at γ = 0.99 a network's does within any short time.
+- *Paper*: Q is what the system gives. *Here*: no more, and no less, than rewards of the data can add up to.
+  *Why*: where the policy leaves the data the system is near singular, and its solution any number.
+- *Paper*: the value is that of all episodes. *Here*: the median of the replicates. *Why*: it is steadier.
 - *Paper*: replicates resample episodes. *Here*: groups of neighbouring episodes, where there are more than
   `GROUPS`. *Why*: the sums of a group are computed once.
 """
@@ -119,15 +122,17 @@ def fitted_q_value(
             matrices[group] += now.T @ (now - goes_on * following)
             vectors[group] += now.T @ r.rewards[block]
     first = phi(r.first_states, r.first_actions)
-    firsts = np.stack([first[groups == group].sum(axis=0) for group in range(groups[-1] + 1)])
-    counts = np.bincount(groups)
     ridge = RIDGE * len(r.rewards) * np.eye(size)
+    reach = 1.0 / (1.0 - discount)
+    lowest, highest = (float(end) for end in (r.rewards.min(), r.rewards.max()))
+    lowest, highest = min(lowest, lowest * reach), max(highest, highest * reach)
 
     def value(draws: Float[np.ndarray, " g"]) -> float:
         weights = np.linalg.solve(np.tensordot(draws, matrices, 1) + ridge, draws @ vectors)
-        return float(draws @ firsts @ weights / (draws @ counts))
+        return float(np.average(np.clip(first @ weights, lowest, highest), weights=draws[groups]))
 
-    return bootstrapped(value, len(counts), replicates, seed)
+    found = bootstrapped(value, int(groups[-1]) + 1, replicates, seed)
+    return PolicyValue(float(np.median(found.replicates)), found.replicates) if replicates else found
 
 
 def importance_value(

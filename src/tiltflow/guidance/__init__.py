@@ -14,16 +14,19 @@ if TYPE_CHECKING:
     from tiltflow.guidance.fitting import fit
     from tiltflow.guidance.methods import Method, register
     from tiltflow.guidance.problem import Problem, make_problem
+    from tiltflow.guidance.saved_model import load_model, save_model
 
-__all__ = ["Fitted", "Method", "Problem", "fit", "make_problem", "register"]
+__all__ = ["Fitted", "Method", "Problem", "fit", "load_model", "make_problem", "register", "save_model"]
 
 _HOMES = {
     "Fitted": "fitted",
     "Method": "methods",
     "Problem": "problem",
     "fit": "fitting",
+    "load_model": "saved_model",
     "make_problem": "problem",
     "register": "methods",
+    "save_model": "saved_model",
 }
 
 

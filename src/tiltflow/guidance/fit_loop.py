@@ -1,6 +1,6 @@
 """Gradient descent on any loss of the rows of a problem: compiled chunks, averaged parameters, progress."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from tiltflow.errors import TrainingDiverged
+from tiltflow.errors import TrainingDiverged, UserError
 from tiltflow.guidance.contract import FitConfig
 from tiltflow.guidance.problem import Problem
 from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step, run_steps
@@ -55,8 +55,16 @@ class _Descent:
 class Trainer:
     """Trains the networks of one fit with its settings, and keeps their losses and what is to be told."""
 
-    def __init__(self, config: FitConfig, progress: FitProgress | None = None):
-        self._config, self._progress = config, progress
+    def __init__(
+        self,
+        config: FitConfig,
+        progress: FitProgress | None = None,
+        trained: Mapping[str, Sequence[np.ndarray]] | None = None,
+    ):
+        """`trained`: the arrays of each network by its name, which are taken in the place of training."""
+        self._config, self._progress, self._trained = config, progress, trained
+        self.networks: dict[str, Any] = {}
+        """What came out, by name."""
         self.losses: dict[str, list[float]] = {}
         """Mean loss of each chunk of steps, by network."""
         self.notes: list[str] = []
@@ -78,6 +86,9 @@ class Trainer:
         A batch holds `columns` at numbers drawn uniformly from `rows`; several such lists, of equal length,
         are given by a prefix for the columns' names each. Raises TrainingDiverged.
         """
+        if self._trained is not None:
+            self.networks[what] = _with_arrays(model, self._trained[what], what)
+            return self.networks[what]
         config = self._config
         settings = _Descent(
             config.steps, batch_size or config.batch_size, config.learning_rate, config.decay, config.ema
@@ -100,7 +111,17 @@ class Trainer:
             history.append(mean)
             if self._progress is not None:
                 self._progress(what, done, config.steps, mean)
+        self.networks[what] = state[0].ema
         return state[0].ema
+
+
+def _with_arrays(model: Any, arrays: Sequence[np.ndarray], what: str) -> Any:
+    """The model with other arrays. Raises UserError where they are not those of such a model."""
+    leaves, structure = jax.tree.flatten(model)
+    shapes, theirs = ([(leaf.shape, leaf.dtype) for leaf in found] for found in (leaves, arrays))
+    if shapes != theirs:
+        raise UserError(f"the arrays of the {what} are not of its sizes.")
+    return jax.tree.unflatten(structure, map(jnp.asarray, arrays))
 
 
 def columns_of(problem: Problem) -> dict[str, Array]:

@@ -27,6 +27,9 @@ class Fitted:
     """Mean loss of each fiftieth of the training, by network."""
     notes: tuple[str, ...]
     """What the user should know: few effective rows, a second model and its error."""
+    seed: int
+    networks: dict[str, Any]
+    """Every network that was trained, by its name in the losses."""
 
     @property
     def beta(self) -> float:

@@ -5,15 +5,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
 
 from tiltflow.errors import UserError
 from tiltflow.guidance.baseline import with_baseline
-from tiltflow.guidance.contract import FitConfig, FlowFitConfig
+from tiltflow.guidance.contract import FitConfig, FlowFitConfig, Outcome
 from tiltflow.guidance.effective_rows import few_rows_note
 from tiltflow.guidance.energies import FunctionEnergy, PointEnergy, differentiable_energy
 from tiltflow.guidance.fit_loop import FitProgress, Trainer
 from tiltflow.guidance.fitted import Fitted
-from tiltflow.guidance.methods import METHODS
+from tiltflow.guidance.methods import METHODS, Method
 from tiltflow.guidance.problem import Problem, make_problem
 from tiltflow.settings import TransformName
 
@@ -82,15 +83,29 @@ def fit_problem(
         problem = with_baseline(problem, config, jax.random.fold_in(key, _BASELINE), progress)
     if declared.tilts and (note := few_rows_note(problem.energies, problem.beta, problem.ess)):
         trainer.notes.append(note)
-    given: dict[str, Any] = {}
+    outcome = outcome_of(found, problem, config, key, trainer, previous)
+    seconds = time.perf_counter() - start
+    networks = trainer.networks if previous is None else previous.networks | trainer.networks
+    notes = tuple(trainer.notes)
+    return Fitted(found, config, problem, outcome, seconds, trainer.losses, notes, seed, networks)
+
+
+def outcome_of(
+    method: Method,
+    problem: Problem,
+    config: FitConfig,
+    key: PRNGKeyArray,
+    trainer: Trainer,
+    previous: Fitted | None = None,
+) -> Outcome:
+    """What the method makes of a problem whose energies are relative to their level already."""
+    declared, given = method.declared, dict[str, Any]()
     if declared.shares:
         given["previous"] = None if previous is None else previous.model
     if declared.needs_energy:
         energy_key, key = jax.random.split(key)
         given["energy"] = _energy(problem, config, energy_key, trainer)
-    outcome = declared.fit(problem, config, key, trainer, **given)
-    seconds = time.perf_counter() - start
-    return Fitted(found, config, problem, outcome, seconds, trainer.losses, tuple(trainer.notes))
+    return declared.fit(problem, config, key, trainer, **given)
 
 
 def _energy(problem: Problem, config: FitConfig, key: Any, trainer: Trainer) -> PointEnergy:

@@ -9,6 +9,7 @@ Both limits are ours. Distances are in the standardised units of the networks. W
 distance has a wide floor, so that much passes: with fewer than 20 held out nothing is said.
 """
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax
@@ -28,7 +29,8 @@ _FAR, _NEAR = 2.0, 0.5
 Label = Literal["fine", "under-fitted", "memorised", "not judged"]
 
 
-class HeldOut(NamedTuple):
+@dataclass(frozen=True)
+class HeldOut:
     """Rows that were kept from training, in the units of the data."""
 
     points: Float[np.ndarray, "m d"]
@@ -46,22 +48,31 @@ class Verdict(NamedTuple):
     """Of the samples to the held-out rows, over that of the training rows."""
     nearest: float | None = None
     """Median distance to the nearest training row, over that of held-out rows."""
+    trained: float | None = None
+    """Effective sample size of the training rows."""
 
     @property
     def sentence(self) -> str:
         """One line for the terminal."""
         if self.distance is None or self.nearest is None:
-            return f"not judged: of {self.rows:,} held-out rows {self.effective:.1f} are effective, too few"
+            few = f"of {self.rows:,} held-out rows {self.effective:.1f} are effective"
+            if self.effective >= _FEWEST:
+                few = f"of the training rows {self.trained:.1f} are effective"
+            return f"not judged: {few}, fewer than {_FEWEST:.0f}"
         meaning = {
             "fine": "new points of the tilt, as far as the held-out rows can tell",
             "under-fitted": "more --steps, a larger --width, or a smaller β",
             "memorised": "samples are near copies of training rows; fewer --steps, more rows, or a smaller β",
             "not judged": "",
         }[self.label]
+        if self.label == "memorised" and self.distance > _FAR:
+            meaning = (
+                "samples are near copies of some training rows and miss others; more rows, or a smaller β"
+            )
         return (
             f"{self.label}: {meaning} (distance to {self.effective:.0f} effective held-out rows "
-            f"{self.distance:.2f} times that of the training rows; to the nearest training row "
-            f"{self.nearest:.2f} times theirs)"
+            f"{self.distance:.2f} times that of the training rows, fitted up to {_FAR:g}; to the nearest "
+            f"training row {self.nearest:.2f} times that of held-out rows, new from {_NEAR:g} on)"
         )
 
 
@@ -79,7 +90,7 @@ def judge(key: PRNGKeyArray, problem: Problem, samples: Float[np.ndarray, "n d"]
     weights = row_weights(relative_energies(held.energies), problem.beta) * possible
     effective = effective_rows(weights)
     if effective < _FEWEST or problem.ess < _FEWEST:
-        return Verdict("not judged", effective, len(weights))
+        return Verdict("not judged", effective, len(weights), trained=problem.ess)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     count = min(_COMPARED, len(samples))
     units = problem.standardise(held.points)
@@ -96,4 +107,4 @@ def judge(key: PRNGKeyArray, problem: Problem, samples: Float[np.ndarray, "n d"]
     far = distance(drawn) / max(distance(known), float(np.finfo(np.float32).tiny))
     near = gaps[0] / gaps[1] if gaps[1] > 0 else 1.0  # rows that repeat each other cannot be copied
     label: Label = "memorised" if near < _NEAR else "under-fitted" if far > _FAR else "fine"
-    return Verdict(label, effective, len(weights), far, near)
+    return Verdict(label, effective, len(weights), far, near, problem.ess)

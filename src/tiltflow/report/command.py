@@ -15,7 +15,8 @@ def train_command(config: dict[str, Any]) -> str:
     complete = with_defaults(config)  # a setting that came later had its default
     commands = [_words(complete, name) for name in names]
     shortest = min(range(len(commands)), key=lambda place: len(commands[place]))
-    return shlex.join(commands[shortest])
+    longer = [f"tiltflow train --resume RUN --steps {steps}" for steps in complete.get("ends", [])[1:]]
+    return "\n".join([shlex.join(commands[shortest]), *longer])
 
 
 def _words(config: dict[str, Any], name: str) -> list[str]:
@@ -24,10 +25,11 @@ def _words(config: dict[str, Any], name: str) -> list[str]:
     defaults = {field.name: field.default for field in fields(TrainConfig)} | {"estimate": None}
     defaults |= flat({"estimate": asdict(TrainConfig.estimate)})
     defaults["steps"] = preset.steps or TrainConfig.steps
+    defaults["evaluations"] = preset.evaluations or TrainConfig.evaluations
     config = config | flat({"estimate": config["estimate"]}) | {"estimate": None}
     options = {"task": config["task"]} | ({} if name == PRESETS[0] else {"preset": name})
     for key, default in defaults.items():
-        if key not in ("algorithm", "task", "agent") and config.get(key, default) != default:
+        if key not in ("algorithm", "task", "agent", "ends") and config.get(key, default) != default:
             options[key] = config[key]
     options |= {f"set.{key}": value for key, (_, value) in diff(preset.config, config["agent"]).items()}
     options.pop("play", None)  # when it was played changes nothing

@@ -61,11 +61,24 @@ def score_curve(run: RunContent) -> Chart | None:
         f"{words.capital(run.task.metric)} over training",
         draw_svg("score", NARROW, paint),
         " ".join([told, *levels]),
-        " ".join(
-            ["Thick: mean over seeds. Thin: each seed. Band: 95 % interval of the mean.", *levels, *refreshes]
-        ),
+        " ".join([_what_lines_are(run), *levels, *refreshes, *_betas(run)]),
         wide=draw_svg("score-wide", WIDE, paint),
     )
+
+
+def _what_lines_are(run: RunContent) -> str:
+    if len(run.seed_numbers) > 1:
+        return "Thick: mean over seeds. Thin: each seed. Band: 95 % interval of the mean."
+    return "Line: the one seed. Band: 95 % interval by the chance of its episodes."
+
+
+def _betas(run: RunContent) -> list[str]:
+    """Which β the evaluated policies of the last stage had, where it is logged."""
+    steps = list(run.scores.values())[-1].steps
+    betas = [words.number(beta) for step in steps if (beta := run.beta_at(int(step))) is not None]
+    if not betas:
+        return []
+    return [f"β of the points: {', '.join(betas) if len(set(betas)) > 1 else f'{betas[0]} at each'}."]
 
 
 def score_bar(run: RunContent) -> Chart | None:
@@ -95,7 +108,9 @@ def score_bar(run: RunContent) -> Chart | None:
         f"{words.capital(run.task.metric)} with 95 % interval",
         draw_svg("bars", (PANEL[0], 125), paint),
         f"Bar chart of {what}: {words.score_text(mean)}, 95 % interval {words.interval_text(interval)}.",
-        "Bar: mean over seeds. Line: its 95 % interval. Marks below: each seed.",
+        "Bar: mean over seeds. Line: its 95 % interval. Marks below: each seed."
+        if len(seeds) > 1
+        else "Bar: the one seed. Line: 95 % interval of this one training, not of other seeds.",
     )
 
 

@@ -1,5 +1,7 @@
 """Distributions on a run's page: of what episodes brought, and of the policy's actions against the data's."""
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
@@ -7,18 +9,20 @@ from matplotlib.ticker import MaxNLocator
 from scipy.stats import wasserstein_distance
 
 from tiltflow import words
+from tiltflow.data.interface import stored_interface
+from tiltflow.data.transitions import Spec
 from tiltflow.report.curves import LOOK, PANEL, Chart
-from tiltflow.report.record import Actions
+from tiltflow.report.record import Actions, RunContent
 from tiltflow.report.svg import SHADE, draw_svg
 
-SMALL = (140, 106)
 MAX_DIMENSIONS = 20
 _BINS = 40
 
 
 def episode_histogram(name: str, values: Float[np.ndarray, " n"], success: Bool[np.ndarray, " n"]) -> Chart:
     """The distribution of a number that each episode has, successes apart."""
-    edges = np.histogram_bin_edges(values, 30)
+    whole = bool(np.all(values == np.round(values)))
+    edges = _whole_edges(values) if whole else np.histogram_bin_edges(values, 30)
     groups = [(values, "", "")]
     told = [words.plural(len(values), "episode")]
     if success.any():
@@ -38,7 +42,8 @@ def episode_histogram(name: str, values: Float[np.ndarray, " n"], success: Bool[
         axes.set_xlabel(name)
         axes.set_ylabel("episodes")
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=whole, min_n_ticks=1))
+        axes.ticklabel_format(axis="x", useOffset=False)
         axes.margins(x=0.01)
         axes.grid(False, axis="x")
         if success.any():
@@ -53,10 +58,47 @@ def episode_histogram(name: str, values: Float[np.ndarray, " n"], success: Bool[
     )
 
 
-def action_histograms(actions: Actions) -> list[Chart]:
-    """Per dimension, the distribution of policy actions over that of data actions at the same states.
+def _whole_edges(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " edges"]:
+    """At most 30 bins of equal width around whole numbers."""
+    low, high = values.min(), values.max()
+    width = max(1, int(np.ceil((high - low + 1) / 30)))
+    return np.arange(low, high + width + 1, width) - 0.5
 
-    Beyond 20 dimensions, those in which the policy is farthest from the data.
+
+class ActionEntry(NamedTuple):
+    """What the run's data call an entry of an action, if anything, and its bounds in their units."""
+
+    name: str
+    low: float
+    high: float
+
+
+def action_entries(run: RunContent) -> list[ActionEntry]:
+    """The entries of an action, as environment.json describes them; else without names and from −1 to 1.
+
+    Raises UserError where it is damaged.
+    """
+    assert run.actions is not None
+    size, data = run.actions.data.shape[1], run.environment.get("data", {})
+    if "interface" not in data:
+        return [ActionEntry("", -1.0, 1.0)] * size
+    spec = Spec(data["observation_size"], size)
+    interface = stored_interface(data, spec, f"environment.json of {run.name}")
+    names = [
+        entry
+        for name, count, entries in interface.actions
+        for entry in entries or [f"{name} {place}" if count > 1 else name for place in range(count)]
+    ]
+    if len(interface.actions) == 1 and not interface.actions[0].entries:
+        names = [""] * size  # the number says as much
+    low, high = interface.bounds or ((-1.0,) * size, (1.0,) * size)
+    return [ActionEntry(*entry) for entry in zip(names, low, high, strict=True)]
+
+
+def action_histograms(actions: Actions, entries: list[ActionEntry]) -> list[Chart]:
+    """Per entry, the distribution of policy actions over that of data actions at the same states.
+
+    Beyond 20 entries, those in which the policy is farthest from the data.
     """
     edges = np.linspace(-1.0, 1.0, _BINS + 1)
     pooled = actions.policy.reshape(-1, actions.policy.shape[-1])
@@ -66,22 +108,29 @@ def action_histograms(actions: Actions) -> list[Chart]:
         return 100 * np.histogram(np.clip(values, -1, 1), edges)[0] / len(values)
 
     def chart(dimension: int) -> Chart:
+        name, low, high = entries[dimension]
+        unit = "between its bounds" if (low, high) == (-1.0, 1.0) else "unit of the data"
+
         def paint(axes: Axes) -> None:
             axes.stairs(share(actions.data[:, dimension]), edges, fill=True, color=SHADE.light)
-            axes.stairs(share(pooled[:, dimension]), edges, color=LOOK.colour.light, linewidth=1.5)
+            axes.stairs(share(pooled[:, dimension]), edges, color=LOOK.colour.light, linewidth=1.7)
             axes.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
-            axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.set_ylim(bottom=0)
             axes.set_xlim(-1.04, 1.04)
-            axes.set_xticks([-1, 0, 1], ["−1", "0", "1"])
-            axes.tick_params(labelsize=9.5, pad=2)
+            ticks = np.linspace(-1, 1, 5)
+            axes.set_xticks(ticks, [words.number(low + (tick + 1) / 2 * (high - low)) for tick in ticks])
+            axes.set_xlabel(f"entry {dimension} of the action ({unit})")
+            axes.set_ylabel("actions (%)")
+            axes.grid(False, axis="x")
 
         note = f"{apart[dimension]:.3f}"
         return Chart(
             f"Action {dimension}",
-            draw_svg(f"action-{dimension}", SMALL, paint),
+            draw_svg(f"action-{dimension}", PANEL, paint),
             f"Histogram of action dimension {dimension}: distance between policy and data {note}.",
             f"W₁ {note}",
+            kicker=name,
         )
 
     farthest = np.argsort(np.negative(apart), kind="stable")[:MAX_DIMENSIONS]

@@ -1,6 +1,8 @@
 """What `guide` leaves behind: the samples, their metrics, and a picture beside the data."""
 
+import csv
 import hashlib
+import io
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,21 +19,24 @@ from tiltflow.files import atomic_file, write_json
 from tiltflow.guidance.baseline import within_conditions
 from tiltflow.guidance.effective_rows import resample_rows
 from tiltflow.guidance.fitted import Fitted
-from tiltflow.guidance.verdict import HeldOut, judge
+from tiltflow.guidance.saved_model import Origin, save_model
+from tiltflow.guidance.verdict import judge
 from tiltflow.metrics import Estimate, sliced_wasserstein
 
+MODEL = "model.npz"
 _COMPARED = 5_000
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
 def write_results(
-    fitted: Fitted, n: int, seed: int, at: Any, out: Path, *, source: str, held: HeldOut | None = None
+    fitted: Fitted, n: int, seed: int, at: Any, out: Path, origin: Origin, *, with_model: bool = True
 ) -> dict[str, Any]:
-    """Draw n samples (at the conditions `at`) and write samples.npy, metrics.json and, where matplotlib is
-    installed, samples.png into `out`; returns the metrics.
+    """Draw n samples (at the conditions `at`) and write samples.npy, model.npz, metrics.json and, where
+    matplotlib is installed, samples.png into `out`; returns the metrics. Points from a CSV give a CSV too.
 
     The distance is the sliced Wasserstein-2 distance, in the standardised units of the networks, between at
     most 5000 samples and as many rows resampled by their weights; its floor is that between two such
-    resamples. With `held`, rows that were kept from training, the metrics have a verdict on the samples.
+    resamples. With rows that were kept from training the metrics have a verdict on the samples.
     """
     key = jax.random.fold_in(jax.random.key(seed), 1)
     start = time.perf_counter()
@@ -59,7 +64,8 @@ def write_results(
         "config": asdict(fitted.config),
         "final_losses": {name: losses[-1] for name, losses in fitted.losses.items()},
         "notes": list(fitted.notes),
-        "source": source,
+        "source": origin.source,
+        "columns": list(origin.names),
         "sha256": hashlib.sha256(problem.points.tobytes() + problem.energies.tobytes()).hexdigest(),
         "tiltflow": __version__,
     }
@@ -74,22 +80,41 @@ def write_results(
         drawn = problem.standardise(samples[: len(first)])
         metrics["distance"] = _distance(key, drawn, second)._asdict()
         metrics["distance_floor"] = _distance(key, first, second)._asdict()
-    if held is not None:
-        verdict = judge(jax.random.fold_in(key, 1), problem, samples, held)
+    if origin.held is not None:
+        verdict = judge(jax.random.fold_in(key, 1), problem, samples, origin.held)
         metrics["verdict"] = {**verdict._asdict(), "sentence": verdict.sentence}
     with atomic_file(out / "samples.npy") as file:
         np.save(file, samples, allow_pickle=False)
     files = ["samples.npy", "metrics.json"]
+    suffix = Path(origin.source).suffix.lower()
+    if suffix in _DELIMITERS:
+        _write_table(out / f"samples{suffix}", samples, origin.names, _DELIMITERS[suffix])
+        files.insert(1, f"samples{suffix}")
+    if with_model:
+        save_model(fitted, out / MODEL, origin)
+        files.append(MODEL)
     try:
         from tiltflow.report.samples import draw_samples
     except ImportError:
         pass
     else:
-        draw_samples(fitted, samples, out / "samples.png")
+        draw_samples(fitted, samples, out / "samples.png", origin.names)
         files.append("samples.png")
     metrics["files"] = files
     write_json(out / "metrics.json", metrics)
     return metrics
+
+
+def _write_table(
+    path: Path, samples: Float[np.ndarray, "n d"], names: tuple[str, ...], delimiter: str
+) -> None:
+    """The samples as text, under the names of their columns where they have some."""
+    title = io.StringIO()
+    if names:
+        csv.writer(title, delimiter=delimiter, lineterminator="\n").writerow(names)
+    with atomic_file(path) as file:
+        file.write(title.getvalue().encode())
+        np.savetxt(file, samples, fmt="%.9g", delimiter=delimiter)
 
 
 def _distance(key: Any, x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"]) -> Estimate:

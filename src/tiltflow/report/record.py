@@ -19,6 +19,7 @@ from tiltflow.evaluation.statistics import (
     seed_scores,
 )
 from tiltflow.files import read_object
+from tiltflow.report.pictures import FilmStrip, MazePaths, read_film, read_paths
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task
 from tiltflow.train_config import FORMAT
@@ -73,6 +74,8 @@ class RunContent:
     finished: bool
     result: dict[str, Any] | None
     actions: Actions | None
+    paths: MazePaths | None
+    film: FilmStrip | None
 
     @property
     def algorithm(self) -> str:
@@ -81,6 +84,11 @@ class RunContent:
     @property
     def seed_numbers(self) -> list[int]:
         return [self.config["seed"] + index for index in range(self.config["seeds"])]
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps of the whole run."""
+        return max([self.config["steps"], *self.config.get("ends", [])])
 
     @property
     def last_step(self) -> int:
@@ -131,6 +139,19 @@ class RunContent:
         seeds = np.array([seed_scores(self.task, record) for record in records])
         return Curve(np.array([r["step"] for r in records]), seeds, low, high)
 
+    def beta_at(self, step: int) -> float | None:
+        """β of the policy at that gradient step, mean over seeds, where it is logged."""
+        logged = (chunk["metrics"].get("beta") for chunk in self.chunks if chunk["step"] == step)
+        found = next(logged, None)
+        return None if found is None else float(np.mean(found))
+
+    @cached_property
+    def scored_betas(self) -> list[float]:
+        """The different β of the evaluations behind the result, in order."""
+        steps = [] if self.result is None else self.result["evaluated_steps"]
+        betas = [round(beta, 6) for step in steps if (beta := self.beta_at(step)) is not None]
+        return list(dict.fromkeys(betas))
+
     @cached_property
     def last_episodes(self) -> list[Episodes]:
         """Of each seed, the episodes behind the result, where they were played."""
@@ -176,6 +197,8 @@ def read_run(folder: Path) -> RunContent:
         finished=run.finished,
         result=result,
         actions=_read_actions(run),
+        paths=read_paths(run),
+        film=read_film(run),
     )
 
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from tiltflow import words
 from tiltflow.files import write_text
 from tiltflow.report import curves, distributions, run_tables
+from tiltflow.report.behaviour import film_strip, seed_panels
 from tiltflow.report.command import train_command
 from tiltflow.report.curves import Chart
 from tiltflow.report.html import render_page
@@ -36,10 +38,15 @@ def _context(run: RunContent) -> dict[str, Any]:
         "facts": run_tables.facts(run),
         "held_out": run_tables.held_out(run),
         "evaluations": run_tables.evaluations(run),
+        "betas": list(map(words.number, run.scored_betas)),
         "curves": [curves.metric_curve(run, *place) for place in logged if place[1] != "ess"],
         "weights": [curves.metric_curve(run, *place) for place in logged if place[1] == "ess"],
         "episodes": _episodes(run),
-        "actions": distributions.action_histograms(run.actions) if run.actions else [],
+        "paths": seed_panels(run.paths) if run.paths else [],
+        "strip": film_strip(run.film, "Frames of an episode", run.task) if run.film else None,
+        "actions": distributions.action_histograms(run.actions, distributions.action_entries(run))
+        if run.actions
+        else [],
         "configuration": run_tables.configuration(run),
         "provenance": run_tables.groups(run.environment, "machine"),
         "glossary": run_tables.glossary(run),

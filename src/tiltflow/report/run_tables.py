@@ -17,9 +17,15 @@ def facts(run: RunContent) -> dict[str, str]:
     return {
         f"{result['metric']}, mean": words.score_text(result["mean"], unit),
         "95 % interval": words.interval_text(result["ci95"], unit),
-        "each seed": " · ".join(map(words.score_text, result["per_seed"])),
-        "std between seeds": "–" if result["std"] is None else words.score_text(result["std"]),
-        "IQM over seeds": words.score_text(result["iqm"]),
+        **(
+            {"seeds": "1"}
+            if result["std"] is None
+            else {
+                "each seed": " · ".join(map(words.score_text, result["per_seed"])),
+                "std between seeds": words.score_text(result["std"]),
+                "IQM over seeds": words.score_text(result["iqm"]),
+            }
+        ),
         **(
             {
                 "episodes of each seed": words.count(result["episodes"]),
@@ -64,11 +70,14 @@ def held_out(run: RunContent) -> list[list[str]]:
 
 
 def evaluations(run: RunContent) -> list[list[str]]:
-    """The numbers behind the score curve: step, stage, mean, interval, each seed."""
+    """The numbers behind the score curve: step, stage, β where one is logged, mean, interval, each seed."""
+    betas = {step: run.beta_at(int(step)) for curve in run.scores.values() for step in curve.steps}
+    logged = any(beta is not None for beta in betas.values())
     return [
         [
             words.count(step),
             stage,
+            *(["–" if (beta := betas[step]) is None else words.number(beta)] if logged else []),
             words.score_text(mean),
             words.interval_text((low, high)),
             " · ".join(map(words.score_text, seeds)),
@@ -102,7 +111,7 @@ def _text(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case list():
-            return ", ".join(map(str, value))
+            return ", ".join(map(str, value)) or "–"
     return str(value)
 
 

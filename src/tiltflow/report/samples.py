@@ -1,5 +1,6 @@
 """Data, tilted data and samples side by side: in two dimensions as they are, else in principal components."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,13 @@ SHOWN = 4_000
 _INK, _MUTED, _RULE = "#1c2127", "#59616b", "#dcd8ce"
 
 
-def draw_samples(fitted: Fitted, samples: Float[np.ndarray, "n d"], path: Path) -> None:
-    """Write a PNG of at most 4000 points a panel; one dimension is drawn as histograms."""
+def draw_samples(
+    fitted: Fitted, samples: Float[np.ndarray, "n d"], path: Path, columns: Sequence[str] = ()
+) -> None:
+    """Write a PNG of at most 4000 points a panel; one dimension is drawn as histograms.
+
+    `columns` names the coordinates.
+    """
     problem = fitted.problem
     rng = np.random.default_rng(0)
     data = problem.points[rng.permutation(len(problem.points))[:SHOWN]]
@@ -25,17 +31,19 @@ def draw_samples(fitted: Fitted, samples: Float[np.ndarray, "n d"], path: Path) 
     size = panels[0].shape[1]
     figure = Figure(figsize=(11, 3.9), dpi=150, layout="constrained")
     if size == 1:
-        _histograms(figure, panels, names)
+        _histograms(figure, panels, names, columns[0] if columns else "x")
     else:
-        plane, labels = _plane(panels[0], size)
+        plane, labels = _plane(panels[0], size, columns or ("x₁", "x₂"))
         _scatter(figure, [panel @ plane if size > 2 else panel for panel in panels], names, labels)
     with atomic_file(path) as file:
         figure.savefig(file, format="png")
 
 
-def _plane(points: Float[np.ndarray, "n d"], size: int) -> tuple[np.ndarray, tuple[str, str]]:
+def _plane(
+    points: Float[np.ndarray, "n d"], size: int, columns: Sequence[str]
+) -> tuple[np.ndarray, tuple[str, str]]:
     if size == 2:
-        return np.eye(2), ("x₁", "x₂")
+        return np.eye(2), (columns[0], columns[1])
     centred = points - points.mean(axis=0)
     _, spread, axes = np.linalg.svd(centred, full_matrices=False)
     shares = spread**2 / max(np.sum(spread**2), 1e-300)
@@ -57,7 +65,7 @@ def _scatter(figure: Figure, panels: list, names: tuple[str, ...], labels: tuple
     axes[0].set_ylabel(labels[1], color=_INK)
 
 
-def _histograms(figure: Figure, panels: list, names: tuple[str, ...]) -> None:
+def _histograms(figure: Figure, panels: list, names: tuple[str, ...], column: str) -> None:
     axes = figure.subplots()
     together = np.concatenate(panels)
     low, high = np.quantile(together, [0.001, 0.999])
@@ -68,7 +76,7 @@ def _histograms(figure: Figure, panels: list, names: tuple[str, ...]) -> None:
     for points, name, (colour, line) in zip(panels, names, styles, strict=True):
         heights, _ = np.histogram(points[:, 0], edges, density=True)
         axes.stairs(heights, edges, color=colour, linestyle=line, linewidth=1.8, label=name)
-    axes.set_xlabel("x", color=_INK)
+    axes.set_xlabel(column, color=_INK)
     axes.set_ylabel("density", color=_INK)
     axes.legend(frameon=False)
     _tidy(axes)

@@ -15,7 +15,7 @@ from tiltflow.training.progress import Observe, ignore_event
 from tiltflow.training.test_time_guidance import with_best_of
 
 ActionProgram = Callable[[Float[Array, "n o"], Any], Float[Array, "n a"]]
-"""ActionProgram in own units, of observations in theirs, and a key or given noise."""
+"""Actions in own units, of observations in theirs, and a key or given noise."""
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,15 @@ from tiltflow.training.policy import (
 )
 from tiltflow.training.prepare import Prepared
 from tiltflow.training.progress import Observe
+from tiltflow.training.tracks import Tracks, maze_paths, path_tracks
 
 SLOTS = 8
 ACTION_STATES = 1000
+
+
+def episode_seed(seed: int, number: int) -> int:
+    """The environment's seed of that episode of a seed's policy."""
+    return (seed + 1) * 1_000_000 + number
 
 
 def episode_columns(task: Task, episodes: list[Episodes]) -> dict[str, list]:
@@ -47,6 +53,8 @@ class Evaluator:
     observe: Observe
     stop: StopFlag
     environments: list[Environment] = field(default_factory=list)
+    paths: dict[str, np.ndarray] | None = None
+    """Of the last scheduled evaluation, in a maze: the content of episodes.npz."""
 
     def __post_init__(self) -> None:
         self.act = make_act(self.prepared.agent)
@@ -55,7 +63,10 @@ class Evaluator:
         """Play the evaluation that is due after `step` gradient steps; its line of evaluations.jsonl."""
         clock = time.perf_counter()
         task, schedule, count = self.prepared.task, self.prepared.schedule, self.prepared.config.episodes
-        episodes = self.play(state, count, len(schedule.evaluated_to(step - 1)) * count)
+        tracks = path_tracks()
+        episodes = self.play(state, count, len(schedule.evaluated_to(step - 1)) * count, tracks)
+        maze = self.environments[0].maze()
+        self.paths = None if maze is None else maze_paths(maze, tracks, self.seeds, episodes, step)
         head = {
             "step": step,
             "stage": schedule.stage_before(step).name,
@@ -65,10 +76,10 @@ class Evaluator:
         columns = episode_columns(task, episodes)
         return {**head, **columns, "seconds": time.perf_counter() - clock}
 
-    def play(self, state: RunState, count: int, first: int) -> list[Episodes]:
-        """`count` episodes of each seed's policy. Raises Interrupted between two episodes.
+    def play(self, state: RunState, count: int, first: int, tracks: Tracks | None = None) -> list[Episodes]:
+        """`count` episodes of each seed's policy, watched by `tracks`. Raises Interrupted between two.
 
-        Episode i of seed s has the environment seed (s + 1)·10⁶ + first + i.
+        Episode i of seed s has the environment seed `episode_seed(s, first + i)`.
         """
         while len(self.environments) < min(count, SLOTS):
             self.environments.append(self.prepared.make_environment())
@@ -82,8 +93,10 @@ class Evaluator:
                 event = {"event": "activity", "seeds": self.seeds, "text": "evaluating", "fraction": fraction}
                 self.observe(event)
 
-            episode_seeds = [(seed + 1) * 1_000_000 + first + i for i in range(count)]
+            episode_seeds = [episode_seed(seed, first + i) for i in range(count)]
             policy = rollout_policy(self.act, of_one_seed(state, self.seeds, index), key)
+            if tracks is not None:
+                policy = tracks.beside(policy, episode_seeds)
             results.append(rollout(self.environments[: min(count, SLOTS)], policy, episode_seeds, progress))
         return results
 

@@ -95,6 +95,8 @@ class _Group:
         """Play and log the evaluation of this edge."""
         line = self.evaluator.scheduled(self.loop.state, self.step)
         self.seconds_before -= line["seconds"]
+        if (paths := getattr(self.evaluator, "paths", None)) is not None:
+            self.folder.write_episodes(paths)
         self.folder.log_evaluation(line)
         self.tell("evaluation", seeds=self.loop.seeds, step=self.step, score=line["score"])
 

@@ -53,18 +53,23 @@ class Loop:
         buffer = self._extended(stage, here, agent_state)
         self._precompute(stage, here, agent_state)
         key = self._stage_keys(here.stage, 0)
-        gathered = self.rows.batches(key, here.stage_step, length, stage.batch_size, buffer)
-        run = self._compile(here.stage, length)
-        agent_state, metrics = run(
-            agent_state,
-            self.rows.resident,
-            gathered,
-            self.precomputed,
-            buffer,
-            key,
-            jnp.int32(here.stage_step),
-        )
-        values = {name: np.asarray(value).reshape(len(self.seeds), -1) for name, value in metrics.items()}
+        each = self.schedule.call_length(here.stage, length)
+        run, parts = self._compile(here.stage, each), []
+        for first in range(here.stage_step, here.stage_step + length, each):
+            gathered = self.rows.batches(key, first, each, stage.batch_size, buffer)
+            agent_state, metrics = run(
+                agent_state,
+                self.rows.resident,
+                gathered,
+                self.precomputed,
+                buffer,
+                key,
+                jnp.int32(first),
+            )
+            parts.append(
+                {name: np.asarray(value).reshape(len(self.seeds), -1) for name, value in metrics.items()}
+            )
+        values = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
         self._check(values, stage, here)
         self.state = self.state._replace(agent=agent_state, buffer=buffer)
         return values
@@ -92,7 +97,7 @@ class Loop:
         return jax.vmap(function, in_axes=axes) if len(self.seeds) > 1 else function
 
     def _compile(self, index: int, length: int) -> Callable:
-        """The compiled chunk of a stage. Its input is not donated: it stays where the chunk diverges."""
+        """So many compiled steps of a stage. Their input is not donated: it stays where they diverge."""
         if (index, length) not in self._compiled:
             stage = self.schedule.stages[index]
 

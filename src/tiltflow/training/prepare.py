@@ -8,7 +8,6 @@ from typing import Any
 import jax
 
 from tiltflow.agents.base import Agent
-from tiltflow.agents.registry import build_agent
 from tiltflow.data.held_out import hold_out
 from tiltflow.data.interface import PolicyInterface, plain_interface, stored_interface
 from tiltflow.data.load import Dataset, load_dataset
@@ -19,6 +18,7 @@ from tiltflow.errors import UserError
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task, find_task, without_rewards
 from tiltflow.train_config import TrainConfig, to_dict
+from tiltflow.training.lengthen import agent_of
 from tiltflow.training.policy import RunState, identity_scaler, init_state
 from tiltflow.training.schedule import Schedule
 from tiltflow.training.shared_data import read_shared_data
@@ -27,7 +27,7 @@ from tiltflow.trust import trusted
 # What may change between a run and its resumption without changing any of its bits.
 _FREE = (
     "data", "columns", "reward", "action_bounds", "data_on", "keep", "checkpoint_every", "parallel", "reuse",
-    "play", "seeds", "seed", "format",
+    "play", "seeds", "seed", "format", "ends",
 )  # fmt: skip
 
 
@@ -66,7 +66,7 @@ class Prepared:
 def _prepared(
     config: TrainConfig, task: Task, spec: Spec, interface: PolicyInterface | None, checksum: str
 ) -> Prepared:
-    agent = build_agent(config.algorithm, config.agent, spec, config.steps)
+    agent = agent_of(config, spec)
     schedule = Schedule(agent.stages, config)
     return Prepared(config, task, spec, interface or plain_interface(spec), checksum, agent, schedule)
 

@@ -30,6 +30,8 @@ class SeedView:
     activity: str = ""
     activity_fraction: float | None = None
     pace: Mapping[str, float] = field(default_factory=dict)
+    settled: bool = False
+    """Whether some stage has had a second chunk: the first one compiles, and tells no pace."""
     reported_at: float | None = None
 
 
@@ -104,6 +106,7 @@ def _advance_seed(seed: SeedView, event: Event, place: int, now: float) -> SeedV
                 activity="",
                 activity_fraction=None,
                 pace=_paced(seed, event, now),
+                settled=seed.settled or event["stage"] in seed.pace,
                 reported_at=now,
             )
         case "evaluation":
@@ -114,17 +117,22 @@ def _advance_seed(seed: SeedView, event: Event, place: int, now: float) -> SeedV
 
 
 def _paced(seed: SeedView, event: Event, now: float) -> Mapping[str, float]:
-    """Seconds per step, smoothed; a stage's first chunk, which compiles, counts until there is a second."""
+    """Seconds per step, smoothed; until a stage has a second chunk, at most the pace of the slowest before.
+
+    Its first chunk compiles, and would make the rest seem many times as long.
+    """
     stage, steps = event["stage"], event["step"] - seed.step
     if stage not in seed.pace or seed.reported_at is None or steps <= 0:
-        return {**seed.pace, stage: 1.0 / max(event["steps_per_second"], 1e-9)}
+        first = 1.0 / max(event["steps_per_second"], 1e-9)
+        known = [pace for name, pace in seed.pace.items() if name != stage]
+        return {**seed.pace, stage: min(first, max(known)) if known else first}
     latest = (now - seed.reported_at) / steps
     second = event["stage_step"] <= 2 * steps
     return {**seed.pace, stage: latest if second else 0.8 * seed.pace[stage] + 0.2 * latest}
 
 
 def seconds_left(view: View) -> float | None:
-    """Estimate the wall seconds until the run is done; None before the first chunk and at the end.
+    """Estimate the wall seconds until the run is done; None before a second chunk and at the end.
 
     A stage that no seed has reached counts at the pace of the stage at hand. Seeds that wait for a free
     core are shared among those at work.
@@ -134,7 +142,7 @@ def seconds_left(view: View) -> float | None:
         for stage, pace in seed.pace.items():
             paces.setdefault(stage, []).append(pace)
     current = [seed.pace[seed.stage] for seed in view.seeds.values() if seed.stage in seed.pace]
-    if not current:
+    if not current or not any(seed.settled for seed in view.seeds.values()):
         return None
     default = sum(current) / len(current)
     total = 0.0

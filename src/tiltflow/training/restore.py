@@ -63,6 +63,9 @@ def _sound_checkpoints(
             problems.append(str(error))
             continue
         checkpoints.check_same_run(path, head, expected)
+        if to_train and head["step"] < (kept := max((0, *prepared.config.ends[:-1]))):
+            problems.append(f"{path} is from before step {kept:,}, where the run was lengthened.")
+            continue
         if to_train and (lost := _lost_evaluation(prepared, group, seeds, head["step"])):
             problems.append(f"{lost}: the run can only go on from a checkpoint before it.")
             continue

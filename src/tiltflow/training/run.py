@@ -21,13 +21,26 @@ from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.run_folder import RunFolder
 from tiltflow.train_config import TrainConfig
 from tiltflow.training.group import train_group
+from tiltflow.training.lengthen import lengthened, told
 from tiltflow.training.prepare import Prepared, check_environment, check_trusted, prepare, seed_groups
 from tiltflow.training.progress import Event, Observe, ignore_event
 from tiltflow.training.restore import refuse_unsound
 from tiltflow.training.seed_jobs import train_in_processes
 from tiltflow.training.shared_data import data_shared, remove_shared_data
 
-PACKAGES = ("jax", "jaxlib", "numpy", "optax", "equinox", "gymnasium", "mujoco", "ogbench", "minari", "h5py")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "numpy",
+    "optax",
+    "equinox",
+    "gymnasium",
+    "mujoco",
+    "ogbench",
+    "minari",
+    "h5py",
+    "pyarrow",
+)
 
 
 def train(
@@ -58,11 +71,13 @@ def resume(
     *,
     config: TrainConfig | None = None,
     data: Path | None = None,
+    steps: int | None = None,
     in_this_process: bool = False,
 ) -> Path:
     """Continue the run in `folder` from its checkpoints to the bits of an uninterrupted one.
 
-    `data` is where the data lie by now; `config` takes the place of the run's own. Raises what `train` does,
+    `data` is where the data lie by now; `config` takes the place of the run's own. With `steps`, more than
+    it has, a run that is trained goes on in its last stage (`training.lengthen`). Raises what `train` does,
     and UserError where the data are others, no checkpoint can be read, or the folder names code to be run
     that nobody has vouched for; the folder then stays as it was.
     """
@@ -78,8 +93,16 @@ def resume(
         _refuse_other_data(run, dataset)
         for seeds in seed_groups(config, run):
             refuse_unsound(prepared, run, seeds)
+        if steps is not None:
+            before = prepared.schedule
+            config = lengthened(config, run, steps, before.steps, seed_groups(config, run))
+            prepared = prepared.with_config(config)
+            text = told(config, before.stages[-1], prepared.schedule.stages[-1])
+            observe({"event": "message", "level": "info", "text": text})
         if config != stored:
             run.write_config(config)
+        if steps is not None:
+            run.reopen()
         _train_all(prepared, dataset, run, observe, in_this_process)
     return folder
 
@@ -169,6 +192,7 @@ def conclude(prepared: Prepared, run: RunFolder, seconds: float, observe: Observ
     """Write result.json and, where it can be, report.html of a run whose evaluations are all logged."""
     evaluations, steps = read_json_lines(run.evaluations_file), prepared.schedule.steps
     result = result_record(prepared.task, prepared.config.algorithm, evaluations, steps, seconds)
+    run.merge_episodes(seed_groups(prepared.config, run))
     write_json(run.result_file, result)
     _write_report(run, observe)
 

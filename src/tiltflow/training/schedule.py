@@ -1,6 +1,7 @@
 """Where a run stands, and the edges at which it may stop: between chunks, never inside one."""
 
 import itertools
+import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ from functools import cached_property
 
 from tiltflow.agents.base import Stage
 from tiltflow.train_config import TrainConfig
+
+_MOST_CALLS = 16
+"""Compiled calls that a chunk is divided into at most."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,12 @@ class Schedule:
     def steps(self) -> int:
         return self._ends[-1]
 
+    @cached_property
+    def _parts(self) -> tuple[tuple[int, int], ...]:
+        """The last stage from its begin to each end that the run had, and on to the next."""
+        bounds = (self.begin(len(self.stages) - 1), *(self.config.ends or (self.steps,)))
+        return tuple(itertools.pairwise(bounds))
+
     def begin(self, index: int) -> int:
         """Gradient steps of the run before stage number `index`."""
         return self._ends[index - 1] if index else 0
@@ -51,7 +61,7 @@ class Schedule:
 
     def ends_stage(self, step: int) -> bool:
         """Whether a stage is complete after `step` gradient steps of the run."""
-        return step in self._ends
+        return step in self._ends or step in self.config.ends
 
     @cached_property
     def edges(self) -> tuple[int, ...]:
@@ -61,13 +71,37 @@ class Schedule:
             for every in filter(None, (self.config.chunk, stage.refresh_every)):
                 edges.update(range(end - stage.steps, end, every))
             edges.add(end)
-        return tuple(sorted(edges))
+        for begin, end in self._parts[1:]:
+            edges.difference_update(range(begin + 1, end))
+            edges.update(range(begin, end, self.config.chunk))
+            if (refresh := self.stages[-1].refresh_every) is not None:
+                first = self._parts[0][0]
+                edges.update(step for step in range(first, end, refresh) if step > begin)
+        return tuple(sorted(edges | {end for _, end in self._parts}))
 
     def chunks(self, start: int) -> Iterator[tuple[Position, int]]:
         """From `start` gradient steps on: the edge at which each chunk begins, and its length."""
         for end in self.edges[bisect_right(self.edges, start) :]:
             yield self.position(start), end - start
             start = end
+
+    def call_length(self, index: int, length: int) -> int:
+        """Steps of one compiled call in a chunk of that length of stage number `index`.
+
+        Each length is compiled anew: where a part of them divides all, one program serves the stage. Very
+        short calls would cost more than that saves.
+        """
+        lengths = self._lengths[index]
+        common = math.gcd(*lengths)
+        return common if _MOST_CALLS * common >= max(lengths) else length
+
+    @cached_property
+    def _lengths(self) -> dict[int, set[int]]:
+        """The lengths of the chunks of each stage."""
+        found: dict[int, set[int]] = {index: set() for index in range(len(self.stages))}
+        for here, length in self.chunks(0):
+            found[here.stage].add(length)
+        return found
 
     def refresh_number(self, here: Position) -> int:
         """Number of the refresh whose columns are in force in the chunk that begins here."""
@@ -83,8 +117,9 @@ class Schedule:
     def evaluated(self) -> tuple[int, ...]:
         """The gradient steps after which the policy is evaluated.
 
-        In the last stage they are `config.evaluations`, at the edges nearest above equal spacing; in an
-        earlier stage that improves the policy there is one, at its end.
+        In the last stage they are `config.evaluations`, at the edges nearest above equal spacing, and so many
+        again in each part that it was lengthened by; in an earlier stage that improves the policy there is
+        one, at its end.
         """
         return tuple(here.step + length for here, length in self.chunks(0) if self._evaluates(here, length))
 
@@ -95,8 +130,9 @@ class Schedule:
             return False
         if before.stage < len(self.stages) - 1:
             return end == stage.steps
-        count = self.config.evaluations
-        return end * count // stage.steps > before.stage_step * count // stage.steps
+        count, last = self.config.evaluations, before.step + length
+        begin, end = next(part for part in self._parts if part[0] < last <= part[1])
+        return (last - begin) * count // (end - begin) > (before.step - begin) * count // (end - begin)
 
     def evaluated_to(self, step: int) -> tuple[int, ...]:
         """Those of `evaluated` that are not after `step`."""

@@ -69,6 +69,8 @@ def _play_group(evaluator: Evaluator, group: RunFolder, step: int) -> None:
             )
         state, _ = checkpoints.restore(path, like, expected)
         line = evaluator.scheduled(state, due)
+        if evaluator.paths is not None:
+            group.write_episodes(evaluator.paths)
         lines = sorted([*lines, line], key=lambda line: line["step"])
         group.write_evaluations(lines)
         evaluator.observe({"event": "evaluation", "seeds": seeds, "step": due, "score": line["score"]})

@@ -61,7 +61,7 @@ def test_two_seeds_are_not_said_to_tell(make_run, tmp_path):
     ]
     comparison = read_comparison(runs)
     text = lead_sentence(comparison, across_tasks(comparison))
-    assert "lies above bc-flow, but with 2 seeds intervals are far too narrow to tell." in text
+    assert "With 2 seeds intervals are far too narrow to say that this is no chance." in text
 
 
 def test_intervals_that_overlap_are_not_said_to_tell(make_run, tmp_path):
@@ -195,3 +195,18 @@ def test_text_from_a_run_folder_cannot_become_markup(make_run, tmp_path):
     page = Page(tmp_path / "out" / "compare.html")
     assert page.all("script") == []
     assert bad in page.text
+
+
+def test_the_behaviour_of_each_column_is_beside_that_of_the_others(make_run, tmp_path):
+    runs = [
+        make_run(tmp_path / name, algorithm=name, level=level, seeds=4, dimensions=1, pictures=True)
+        for name, level in (("bc-flow", 0.1), ("qipo-ot", 0.9))
+    ]
+    comparison = read_comparison(runs)
+    write_comparison(comparison, across_tasks(comparison), tmp_path)
+    page = Page(tmp_path / "compare.html")
+    assert_whole(page)
+    assert_readable_unseen(page)
+    # Three of the four episodes of each seed: the second is the one that reaches the goal.
+    assert page.text.count("4 of 12 paths reach the goal") == 2
+    assert len(page.all("img")) == 10

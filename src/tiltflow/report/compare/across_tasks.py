@@ -93,6 +93,7 @@ def across_tasks(comparison: Comparison) -> AcrossTasks:
     ]
     seeds = {label: [len(task) for task in of_column] for label, of_column in scores.items()}
     aggregated = joined if columns else []
+    notes += _unfinished(comparison)
     return AcrossTasks(tasks, seeds, aggregated, _profiles(scores), _improvements(comparison), notes)
 
 
@@ -157,10 +158,13 @@ def _profiles(scores: dict[str, TaskScores]) -> dict[str, Profile]:
 
 
 def _improvements(comparison: Comparison) -> dict[tuple[str, str], ImprovementChance]:
-    """Every ordered pair of columns that share a task; the second order is the first one's mirror."""
+    """Every ordered pair of columns that are finished on a common task; the second is the first's mirror."""
     found = {}
     for one, other in combinations(comparison.columns, 2):
-        both = tuple(t for t in comparison.tasks if comparison.cell(t, one) and comparison.cell(t, other))
+        cells = {
+            task: (comparison.cell(task, one), comparison.cell(task, other)) for task in comparison.tasks
+        }
+        both = tuple(task for task, pair in cells.items() if all(cell and cell.finished for cell in pair))
         if not both:
             continue
         samples = [_scores(comparison, column, both) for column in (one, other)]
@@ -174,6 +178,19 @@ def _improvements(comparison: Comparison) -> dict[tuple[str, str], ImprovementCh
         ):
             found[pair[0].label, pair[1].label] = ImprovementChance(chance, len(both), clear)
     return found
+
+
+def _unfinished(comparison: Comparison) -> list[str]:
+    """Which cells no probability of improvement is of: a policy half trained loses for that alone."""
+    places = [
+        f"{column.label} on {task.name}"
+        for task in comparison.tasks
+        for column, cell in comparison.row(task)
+        if not cell.finished
+    ]
+    if not places:
+        return []
+    return [f"Left out of the probabilities of improvement, not being finished: {', '.join(places)}."]
 
 
 def _chance(one: TaskScores, other: TaskScores) -> Any:

@@ -9,6 +9,7 @@ from tiltflow.report.command import train_command
 from tiltflow.report.compare import charts
 from tiltflow.report.compare import comparison_tables as tables
 from tiltflow.report.compare.across_tasks import AcrossTasks
+from tiltflow.report.compare.behaviour_rows import behaviour_rows
 from tiltflow.report.compare.comparison import Comparison
 from tiltflow.report.compare.lead import lead_sentence, leader
 from tiltflow.report.compare.published_table import published_table
@@ -54,6 +55,7 @@ def _context(comparison: Comparison, across: AcrossTasks) -> dict[str, Any]:
         "bounds_text": tables.bounds_text,
         "variants": [column for column in comparison.columns if column.differences],
         "curves": [charts.task_curve(comparison, task, index) for index, task in enumerate(comparison.tasks)],
+        "behaviour": behaviour_rows(comparison),
         "few_curves": charts.FEW_CURVES,
         "side_by_side": tables.SIDE_BY_SIDE,
         "aggregates": [charts.aggregate_dots(comparison, a) for a in across.aggregates],

@@ -116,6 +116,13 @@ def legend(comparison: Comparison) -> list[str]:
             "An interval of no width means that all episodes scored alike, not that another training or more "
             "episodes would."
         )
+    for (task, label), cell in comparison.cells.items():
+        betas = sorted({beta for run in cell.runs for beta in run.scored_betas})
+        if len(betas) > 1:
+            lines.append(
+                f"{label} on {task}: the score is a mean over policies of β = "
+                f"{words.listing(list(map(words.number, betas)))}."
+            )
     if any(not cell.finished for cell in cells):
         lines.append(f"{UNFINISHED} not finished: scored by the evaluations so far.")
     if any(comparison.effort_differs(task) for task in comparison.tasks):

@@ -35,12 +35,16 @@ def lead_sentence(comparison: Comparison, across: AcrossTasks) -> str:
     own = found[best[0]].interval
     near = [label for label in others if own and _reaches(found[label], own[0])]
     if own is None:
-        text = "With one seed there is no interval: another seed may turn the order round."
+        text = "It has one seed: its interval does not speak of others, which may turn the order round."
+    elif single := [label for label in others if found[label].interval is None]:
+        has = "has" if len(single) == 1 else "have"
+        text = f"{_some(single)} {has} one seed: another may turn the order round."
     elif near:
         text = f"Its 95 % interval is not clear of {_some(near)}."
     elif (fewest := comparison.fewest_seeds) < ENOUGH_SEEDS:
-        text = f"Its 95 % interval lies above {_some(others)}, but with {words.plural(fewest, 'seed')} "
-        text += "intervals are far too narrow to tell."
+        text = (
+            f"With {words.plural(fewest, 'seed')} intervals are far too narrow to say that this is no chance."
+        )
     else:
         text = f"Its 95 % interval lies above {_some(others)}."
     return f"{best[0]} has the highest {what}: {score}. {text}{caveat}"
