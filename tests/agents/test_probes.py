@@ -43,7 +43,7 @@ OPTIONS = {
         "energy_steps": 400,
     },
     "flowq": {
-        "behaviour_steps": 1200,
+        "behaviour_steps": 1500,
         "critic_steps": 400,
         "guidance_steps": 900,
         "support_noise": 1.0,

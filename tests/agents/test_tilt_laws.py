@@ -26,7 +26,7 @@ from tiltflow.optimize import TrainState, run_steps
 from tiltflow.solvers import integrate
 
 MEAN, STD, SLOPE, STEPS = 0.1, 0.15, 6.0, 2500
-SAMPLED = replace(FLOW, num_steps=20)
+SAMPLED = replace(FLOW, num_steps=10)
 LAW = gaussian_mixture(np.ones(1), np.array([[MEAN]]), np.full((1, 1, 1), STD**2))
 SMALL = NetworkConfig(width=16, depth=1, activation="relu")
 EXPECTILE = CriticConfig(kind="expectile", network=SMALL, ensemble=1, learning_rate=3e-3)
@@ -58,7 +58,7 @@ def last_stage(agent, state, data):
         data = {**data, **jax.jit(stage.precompute)(state, data, key)}
     run = jax.jit(run_steps, static_argnames=("update", "num_steps", "batch_size"))
     state, _ = run(stage.update, state, data, key, 0, num_steps=stage.steps, batch_size=stage.batch_size)
-    return state, np.asarray(jax.jit(agent.act)(state, jnp.zeros((20_000, 1)), key))[:, 0]
+    return state, np.asarray(jax.jit(agent.act)(state, jnp.zeros((10_000, 1)), key))[:, 0]
 
 
 def improve(beta: float = 1.0, value: float = 0.4, **changes) -> tuple[float, float]:

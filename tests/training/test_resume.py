@@ -64,11 +64,12 @@ else:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("algorithm", "parallel"), [("qipo-ot", "process"), ("bc-diffusion", "vmap")])
+@pytest.mark.parametrize(("algorithm", "seeds"), [("qipo-ot", {}), ("bc-diffusion", {"seeds": 2})])
 def test_a_run_killed_at_a_random_moment_ends_with_the_bits_of_an_undisturbed_one(
-    small_config, trained, tmp_path, algorithm, parallel
+    small_config, trained, tmp_path, algorithm, seeds
 ):
-    config = small_config(algorithm, seeds=2, parallel=parallel)
+    """One seed in a process of its own, and two that are trained as one."""
+    config = small_config(algorithm, **seeds)
     whole = trained(config)
     broken = tmp_path / "broken"
     write_json(tmp_path / "config.json", to_dict(config))
@@ -77,14 +78,14 @@ def test_a_run_killed_at_a_random_moment_ends_with_the_bits_of_an_undisturbed_on
     moment = [str(draw.randint(1, 6)), str(draw.uniform(0, 0.5))]
     command = [sys.executable, "-c", TRAIN, str(broken), str(tmp_path / "config.json"), *moment]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    resume(broken)
+    resume(broken, in_this_process=True)
     assert final_bodies(broken) == final_bodies(whole)
     assert logged(broken) == logged(whole)
 
 
 @pytest.mark.slow
 def test_a_run_stopped_between_chunks_resumes_bit_for_bit(small_config, trained, tmp_path):
-    config = small_config("qipo-ot", seeds=2)
+    config = small_config("qipo-ot")
     whole = trained(config)
 
     stopped = tmp_path / "stopped"
@@ -97,9 +98,9 @@ def test_a_run_stopped_between_chunks_resumes_bit_for_bit(small_config, trained,
             signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(Interrupted, match="after a checkpoint"):
-        train(config, stopped, ask_to_stop)
+        train(config, stopped, ask_to_stop, in_this_process=True)
     assert not (stopped / "result.json").exists()
-    resume(stopped)
+    resume(stopped, in_this_process=True)
     assert final_bodies(stopped) == final_bodies(whole)
     assert logged(stopped) == logged(whole)
 
@@ -115,7 +116,7 @@ def test_a_training_stopped_while_its_processes_start_is_interrupted_and_resumes
 
     with pytest.raises(Interrupted):
         train(config, run, stop_soon)
-    resume(run)
+    resume(run, in_this_process=True)
     assert final_bodies(run) == final_bodies(trained(config))
 
 
@@ -127,7 +128,7 @@ def test_the_same_config_and_seed_give_the_same_bits_and_another_seed_others(
     with monkeypatch.context() as patch:
         patch.delenv("JAX_COMPILATION_CACHE_DIR")  # compiled anew
         assert final_bodies(train(small_config("bc-flow"), tmp_path / "b")) == first
-    other = final_bodies(train(small_config("bc-flow", seed=1), tmp_path / "c"))
+    other = final_bodies(trained(small_config("bc-flow", seed=1)))
     assert set(other.values()).isdisjoint(first.values())
 
 
@@ -147,7 +148,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(small_config, tr
     newest = RunFolder(tmp_path / "run/seeds/0").checkpoints()[-1]
     newest.write_bytes(newest.read_bytes()[:-100])
     messages = []
-    resume(tmp_path / "run", messages.append)
+    resume(tmp_path / "run", messages.append, in_this_process=True)
     warnings = [event["text"] for event in messages if event["event"] == "message"]
     assert any("damaged" in text and newest.name in text for text in warnings)
     assert final_bodies(tmp_path / "run") == whole

@@ -32,9 +32,10 @@ def test_a_training_that_is_asked_to_stop_loses_nothing(small_config, trained, t
     assert not (tmp_path / "run/result.json").exists()
     assert list((tmp_path / "run").glob("seeds/*/checkpoints/step-*.ckpt"))
     run = resume(tmp_path / "run", in_this_process=True)
-    whole = trained(config)
-    assert final_bodies(run) == final_bodies(whole)
-    assert logged(run) == logged(whole)
+    for seed in map(str, range(seeds)):
+        whole = trained(small_config("bc-flow", seed=int(seed)))
+        assert final_bodies(run)[seed] == final_bodies(whole)[seed]
+        assert logged(run / "seeds" / seed) == logged(whole / "seeds" / seed)
 
 
 FULL = """
