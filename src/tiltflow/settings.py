@@ -64,6 +64,7 @@ SetName = Literal["swissroll", "8gaussians", "moons", "rings", "checkerboard", "
 # Runs.
 Parallel = Literal["auto", "process", "vmap"]
 DataPlace = Literal["device", "host"]
+ExportFormat = Literal["jax", "onnx"]
 LoggerName = Literal["tensorboard", "wandb"]
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from tiltflow.errors import UserError
+from tiltflow.settings import ExportFormat
 
 _JAX_LINES = """
 import json, jax, jax.export, numpy as np
@@ -50,7 +51,7 @@ class Export:
     """The run folder."""
     out: Path | None = None
     """Folder of the files; without it the run folder."""
-    format: Literal["jax", "onnx"] = "jax"
+    format: ExportFormat = "jax"
     """policy-SEED.npz for JAX, or policy-SEED.onnx."""
     noise: float | None = None
     """Noise temperature τ: actions start from τ·z, z ~ N(0, I); without it the run's own flow.play_noise."""
