@@ -36,8 +36,6 @@ ROWS, DRAWN = 50_000, 10_000
 ESS = 0.06
 SMALL = NetworkConfig(width=64)
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 # (dimensions, seed) for each method: together they would cost half the time of all tests.
 PROBLEMS = {"efm": (8, 1), "ed": (2, 4), "tilted-path": (2, 4)}
 
