@@ -107,7 +107,8 @@ class TrainConfig:
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:
     """The config as JSON-compatible nested dicts, with the format's version and the agent config's type."""
-    return {"format": FORMAT, "agent_type": type(config.agent).__name__, **asdict(config)}
+    values = {**asdict(config), "ends": list(config.ends)}
+    return {"format": FORMAT, "agent_type": type(config.agent).__name__, **values}
 
 
 def from_dict(record: dict[str, Any], source: str) -> TrainConfig:
