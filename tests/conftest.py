@@ -1,4 +1,4 @@
-"""Fixtures that every test file may use; what XLA compiles is kept for the session; slow tests come first."""
+"""Fixtures that every test file may use; what XLA compiles is kept for the session; slow modules come first."""
 
 import os
 import shutil
@@ -35,8 +35,12 @@ def pytest_unconfigure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """The slow ones first: what is left for the end is short, and the processes end together."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Modules with slow ones first: what is left for the end is short, and the processes end together.
+
+    A module stays in one piece: what its tests share is made once.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture

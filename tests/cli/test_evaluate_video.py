@@ -12,7 +12,8 @@ from tiltflow.tasks import find_task
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 SMALL_RUN = (
-    *("--steps", "20", "--chunk", "20", "--evaluations", "1", "--episodes", "2"),
+    *("--steps", "20", "--chunk", "20", "--evaluations", "1", "--episodes", "1"),
+    *("--seeds", "2", "--parallel", "vmap"),  # in this process
     *("--set.flow.network.width", "8", "--set.flow.network.depth", "1"),
 )
 POLE = "InvertedPendulum-v5"  # falls after a few steps: its films are short

@@ -7,6 +7,8 @@ import pytest
 
 from tiltflow.cli.main import main
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 SMALL = ("--steps", "50", "--width", "16", "--depth", "2", "--samples", "200")
 
 
@@ -106,7 +108,8 @@ def test_bad_usage_is_one_paragraph_with_exit_code_2(files, capsys, monkeypatch,
 
 
 def test_finished_samples_are_not_overwritten(files, capsys):
-    words = ["guide", f"{files}/x.npy", "--energy", "0", "--method", "resample", "--out", f"{files}/o"]
+    words = ["guide", f"{files}/x.npy", "--energy", "0", "--method", "resample", "--samples", "200"]
+    words = [*words, "--out", f"{files}/o"]
     assert main(words) == 0
     before = (files / "o" / "samples.npy").read_bytes()
     assert main([*words, "--seed", "1"]) == 2

@@ -23,7 +23,7 @@ WORDS = (
     "--seeds",
     "1",
     "--steps",
-    "2000",
+    "40",
     "--evaluations",
     "2",
     "--episodes",

@@ -9,6 +9,8 @@ from tiltflow.guidance import fit, load_model, save_model
 from tiltflow.guidance.methods import METHODS
 from tiltflow.settings import override
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 TINY = {"steps": 2, "network.width": 8, "network.depth": 1, "num_steps": 2}
 
 

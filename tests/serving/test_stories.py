@@ -13,10 +13,11 @@ from tiltflow.serving.load_policy import load_policy
 
 OFFICIAL = Path(__file__).parent.parent / "data" / "official"
 TINY = "--evaluations 1 --chunk 20 --estimate.features 20 --set.flow.network.width 8 --set.flow.num-steps 2"
+TOGETHER = "--seeds 2 --parallel vmap"  # in this process
 
 
 def train(algorithm, data, out, *more):
-    words = [*TINY.split(), "--steps", "40", *more]
+    words = [*TINY.split(), *TOGETHER.split(), "--steps", "40", *more]
     assert (
         main(["train", algorithm, "--task", "file/arm", "--data", str(data), "--out", str(out), *words]) == 0
     )

@@ -24,12 +24,13 @@ SETTINGS = {"env": None, "estimate": EstimateConfig(features=40), "seeds": 2}
 
 @pytest.fixture(scope="module")
 def estimated(small_config, trained):
-    return trained(small_config("qipo-ot", **SETTINGS))
+    return trained(small_config("bc-flow", **SETTINGS))
 
 
-def test_every_evaluation_estimates_each_seed(estimated):
-    lines = read_json_lines(estimated / "evaluations.jsonl")
-    assert [line["stage"] for line in lines] == ["behaviour", "improvement", "improvement"]
+def test_every_evaluation_estimates_each_seed(small_config, tmp_path):
+    run = train(small_config("qipo-ot", **SETTINGS | {"evaluations": 1}), tmp_path / "run")
+    lines = read_json_lines(run / "evaluations.jsonl")
+    assert [line["stage"] for line in lines] == ["behaviour", "improvement"]
     for line in lines:
         assert np.shape(line["replicates"]) == (2, 100)
         assert np.shape(line["score"]) == (2,)
@@ -57,7 +58,6 @@ def test_what_is_held_out_is_recorded_and_not_trained_on(estimated, pendulum):
     assert data["transitions"] == len(train_rows) == len(whole) - len(held_out.rows)
 
 
-@pytest.mark.slow
 def test_stopped_and_resumed_it_ends_with_the_same_bits(small_config, estimated, tmp_path):
     def stop(event):
         if event["event"] == "evaluation":
@@ -65,8 +65,8 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(small_config, estimated,
 
     run = tmp_path / "run"
     with pytest.raises(Interrupted):
-        train(small_config("qipo-ot", **SETTINGS), run, stop, in_this_process=True)
-    resume(run, in_this_process=True)
+        train(small_config("bc-flow", **SETTINGS), run, stop)
+    resume(run)
     assert final_bodies(run) == final_bodies(estimated)
     assert logged(run) == logged(estimated)
 
@@ -107,16 +107,16 @@ def test_data_without_rewards_are_scored_by_how_near_the_actions_are(small_confi
     arrays = dict(np.load(pendulum))
     del arrays["rewards"]
     np.savez(tmp_path / "logs.npz", **arrays)
-    settings = SETTINGS | {"data": str(tmp_path / "logs.npz"), "seeds": 1}
+    settings = SETTINGS | {"data": str(tmp_path / "logs.npz")}
     with pytest.raises(UserError, match="learns from rewards"):
         train(small_config("qipo-ot", **settings), tmp_path / "no")
-    run = train(small_config("bc-flow", **settings), tmp_path / "run", in_this_process=True)
+    run = train(small_config("bc-flow", **settings), tmp_path / "run")
     result = json.loads((run / "result.json").read_text())
     assert (result["metric"], result["unit"]) == (
         "minus the distance to held-out actions",
         "% of their range",
     )
     line = read_json_lines(run / "evaluations.jsonl")[-1]
-    assert line["score"][0] == pytest.approx(-100 * np.mean(line["held_out"]["wasserstein"]) / 2)
+    assert line["score"][0] == pytest.approx(-100 * np.mean(line["held_out"]["wasserstein"][0]) / 2)
     assert -100 < line["score"][0] < 0
     assert "fitted Q" not in (run / "report.html").read_text()

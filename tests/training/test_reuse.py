@@ -33,16 +33,16 @@ def written_before_the_setting(path, setting: str) -> None:
 
 @pytest.mark.slow
 def test_a_run_with_reused_stages_has_the_bits_of_one_without(small_config, trained, tmp_path):
-    changes = {"beta": 2.5, "evaluations": 2, "episodes": 1}
-    whole = trained(varied(small_config, "qipo-ot", **changes))
+    whole = trained(varied(small_config, "qipo-ot"))
     for first, taken in (("qipo-ot", ["behaviour", "critic"]), ("bc-flow", ["behaviour"])):
-        # The source is evaluated at other steps than the run, and in more episodes.
+        # The source is evaluated at other steps than the run, and in other episodes.
         source = tmp_path / first
-        shutil.copytree(trained(varied(small_config, first, evaluations=3, episodes=2)), source)
+        beta = {"beta": 2.5} if first == "qipo-ot" else {}
+        shutil.copytree(trained(varied(small_config, first, evaluations=4, episodes=1, **beta)), source)
         for path in source.glob("seeds/*/checkpoints/*"):
             written_before_the_setting(path, "play_noise")
         messages = []
-        reusing = varied(small_config, "qipo-ot", reuse=str(source), **changes)
+        reusing = varied(small_config, "qipo-ot", reuse=str(source))
         again = train(reusing, tmp_path / f"{first}-again", messages.append, in_this_process=True)
         texts = [event["text"] for event in messages if event["event"] == "message"]
         stages = ("behaviour", "critic")
@@ -50,16 +50,16 @@ def test_a_run_with_reused_stages_has_the_bits_of_one_without(small_config, trai
         assert final_bodies(again) == final_bodies(whole)
         assert logged(again) == logged(whole)
     shutil.rmtree(source)
-    resume(again)  # which has taken what it needs
+    resume(again, in_this_process=True)  # which has taken what it needs
 
 
 @pytest.mark.slow
 def test_reusing_a_run_in_which_nothing_fits_is_an_error(small_config, trained, tmp_path):
     """Of another seed; and of this run's only stage, which is evaluated at steps that left no checkpoint."""
-    source = str(trained(varied(small_config, "bc-flow", evaluations=3, episodes=2)))
+    source = str(trained(varied(small_config, "bc-flow", evaluations=4, episodes=1)))
     for config in (
         varied(small_config, "qipo-ot", seed=5, reuse=source),
         varied(small_config, "bc-flow", reuse=source),
     ):
         with pytest.raises(UserError, match=r"Nothing of .* can be reused"):
-            train(config, tmp_path / str(config.algorithm))
+            train(config, tmp_path / config.algorithm, in_this_process=True)
