@@ -7,8 +7,6 @@ import pytest
 
 from tiltflow.cli.main import main
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 SMALL = ("--steps", "50", "--width", "16", "--depth", "2", "--samples", "200")
 
 
@@ -27,7 +25,7 @@ def metrics(folder):
 
 
 def test_an_energy_file_and_a_score_column_say_the_same(files, capsys):
-    words = ["--method", "resample", "--beta", "1", "--samples", "2000"]
+    words = ["--method", "resample", "--beta", "1", "--samples", "500"]
     assert main(["guide", f"{files}/x.npy", "--energy", f"{files}/e.npy", "--out", f"{files}/1", *words]) == 0
     assert main(["guide", f"{files}/x.csv", "--score", "quality", "--out", f"{files}/2", *words]) == 0
     first, second = (np.load(files / name / "samples.npy") for name in "12")

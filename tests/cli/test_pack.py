@@ -23,7 +23,7 @@ WORDS = (
     "--seeds",
     "1",
     "--steps",
-    "40",
+    "2000",
     "--evaluations",
     "2",
     "--episodes",

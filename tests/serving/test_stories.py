@@ -7,21 +7,18 @@ import numpy as np
 import pytest
 
 import tiltflow
-from tiltflow.cli.main import main
 from tiltflow.files import read_json
 from tiltflow.serving.load_policy import load_policy
+from tiltflow.train_config import EstimateConfig
 
 OFFICIAL = Path(__file__).parent.parent / "data" / "official"
-TINY = "--evaluations 1 --chunk 20 --estimate.features 20 --set.flow.network.width 8 --set.flow.num-steps 2"
-TOGETHER = "--seeds 2 --parallel vmap"  # in this process
+FLOW = {"flow.network.width": 8, "flow.network.depth": 1, "flow.num_steps": 2}
+CRITIC = {"critic.network.width": 8, "critic.network.depth": 1}
 
 
-def train(algorithm, data, out, *more):
-    words = [*TINY.split(), *TOGETHER.split(), "--steps", "40", *more]
-    assert (
-        main(["train", algorithm, "--task", "file/arm", "--data", str(data), "--out", str(out), *words]) == 0
-    )
-    return out
+def train(algorithm, data, out, settings=FLOW, **more):
+    options = {"steps": 40, "evaluations": 1, "chunk": 20, "estimate": EstimateConfig(features=20), **more}
+    return tiltflow.train(algorithm, data, out=out, settings=settings, quiet=True, **options).folder
 
 
 def write_episodes(folder: Path, count: int = 20) -> None:
@@ -40,8 +37,8 @@ def write_episodes(folder: Path, count: int = 20) -> None:
 
 def test_twenty_episodes_as_csv_become_actions_in_their_units(tmp_path, serving, policy_client):
     write_episodes(tmp_path)
-    told = ["--columns", "observations=place+speed,actions=push,rewards=gain", "--action-bounds", "-2", "2"]
-    run = train("qipo-ot", tmp_path, tmp_path / "run", *told, "--set.critic.network.width", "8")
+    told = {"columns": "observations=place+speed,actions=push,rewards=gain", "action_bounds": "-2 2"}
+    run = train("qipo-ot", tmp_path, tmp_path / "run", FLOW | CRITIC, **told)
     result = read_json(run / "result.json")
     assert result["metric"] == "estimated return (not played)"
     assert result["episodes"] == 20
