@@ -1,4 +1,4 @@
-"""Fixtures that every test file may use; what XLA compiles is kept for the session; slow modules are first."""
+"""Fixtures that every test file may use; what XLA compiles is kept for the session; slow modules first."""
 
 import os
 import shutil

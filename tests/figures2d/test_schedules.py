@@ -9,6 +9,8 @@ from tiltflow.figures2d.figures_page import write_page
 from tiltflow.figures2d.schedules import cases, trace_all
 from tiltflow.figures2d.trajectories import draw_schedules
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 
 def quiet(*_):
     pass

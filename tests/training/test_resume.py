@@ -207,7 +207,7 @@ def test_a_diverging_run_names_stage_step_and_metric_and_keeps_the_last_good_che
     agent = replace(config.agent, critic=replace(config.agent.critic, learning_rate=1e30))
     run = tmp_path / "run"
     with pytest.raises(TrainingDiverged, match=r"(loss|q_mean|target_mean) became .* stage critic"):
-        train(replace(config, agent=agent), run)
+        train(replace(config, agent=agent), run, in_this_process=True)
     kept = RunFolder(run / "seeds/0").checkpoints()
     assert kept[-1].name == "step-0000000100.ckpt"  # the end of the behaviour stage
     for line in (run / "seeds/0/metrics.jsonl").read_text().splitlines():
