@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from bandits import agent_of, arbitrary, exact_flow, known_critic
 
+from tiltflow.agents.behaviour_critic import energy_unit
 from tiltflow.agents.qipo_improvement import played_energy
 from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.exact import gaussian_mixture
@@ -116,6 +117,11 @@ def test_the_unit_of_q_is_its_spread_over_the_support_or_one(scale, unit):
     )
     state = jax.jit(stage.refresh)(state._replace(refreshes=jnp.zeros(())), ROWS, jax.random.key(1))
     assert state.scale == pytest.approx(unit, rel=0.03)
+
+
+def test_the_spread_is_that_of_the_actions_of_a_state_however_states_differ():
+    energies = jnp.array([[0.0, 1.0], [100.0, 103.0]])
+    assert energy_unit(energies, "advantage") == pytest.approx((0.5 + 1.5) / 2)
 
 
 ACTIONS = jnp.array([[0.5, 0.1, -0.2, 0.3]])
