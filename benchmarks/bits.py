@@ -126,6 +126,10 @@ def main() -> int:
         command += flags(algorithm, {**SMALL, **options}, environment)
         if not (run / "result.json").exists():
             done = subprocess.run(command, env=environment, capture_output=True, text=True)
+            if done.returncode and "does not read it" in done.stderr:  # it changed nothing where it was taken
+                place = command.index("--set.critic.num-support-actions")
+                del command[place : place + 2]
+                done = subprocess.run(command, env=environment, capture_output=True, text=True)
             if done.returncode:
                 print(done.stderr, file=sys.stderr)
                 return 2

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiltflow.agents.registry import named_preset
-from tiltflow.data.columns import choice_file
+from tiltflow.data.column_file import choice_file
 from tiltflow.data.recorded_arrays import RecordedArrays
 from tiltflow.errors import UserError
 from tiltflow.files import read_object

@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 from bandits import agent_of, arbitrary, exact_flow, known_critic
 
+from tiltflow.agents.behaviour_critic import energy_unit
+from tiltflow.agents.qipo_improvement import played_energy
+from tiltflow.agents.qipo_settings import QIPOConfig
 from tiltflow.exact import gaussian_mixture
+from tiltflow.model_settings import CriticConfig
 from tiltflow.optimize import TrainState
 
 SLOPE, STATES = 2.0, 4
@@ -115,6 +119,11 @@ def test_the_unit_of_q_is_its_spread_over_the_support_or_one(scale, unit):
     assert state.scale == pytest.approx(unit, rel=0.03)
 
 
+def test_the_spread_is_that_of_the_actions_of_a_state_however_states_differ():
+    energies = jnp.array([[0.0, 1.0], [100.0, 103.0]])
+    assert energy_unit(energies, "advantage") == pytest.approx((0.5 + 1.5) / 2)
+
+
 ACTIONS = jnp.array([[0.5, 0.1, -0.2, 0.3]])
 """The support of one state, the data's action first."""
 
@@ -125,12 +134,12 @@ def compiled(**settings):
     return jax.jit(stage.update), state
 
 
-def metrics(refreshes: int = 1, key: int = 0, actions=ACTIONS, **settings) -> dict[str, float]:
+def metrics(refreshes: int = 1, key: int = 0, actions=ACTIONS, scale=1.0, **settings) -> dict[str, float]:
     """Metrics of one step after so many refreshes, with a support that is given."""
     update, state = compiled(**settings)
     one = {name: column[: len(actions)] for name, column in ROWS.items()}
     columns = {"support_actions": actions[..., None], "support_energies": -SLOPE * actions}
-    state = state._replace(refreshes=jnp.float32(refreshes))
+    state = state._replace(refreshes=jnp.float32(refreshes), scale=jnp.float32(scale))
     _, found = update(state, {**one, **columns}, jax.random.key(key))
     return {name: float(value) for name, value in found.items()}
 
@@ -174,6 +183,22 @@ def test_weights_over_a_value_are_not_normalised_and_at_most_the_largest_allowed
     found = metrics(annealed=False, beta=0.7, baseline="value", max_weight=1.05)
     weights = np.minimum(np.exp(0.7 * (SLOPE * np.asarray(ACTIONS[0]) - 0.2)), 1.05)
     assert found["ess"] == pytest.approx(weights.sum() ** 2 / (weights**2).sum(), rel=1e-4)
+
+
+@pytest.mark.parametrize("baseline", ["support", "value"])
+def test_weights_are_of_q_in_its_unit(baseline):
+    """Twice the unit is half of β; V = 0.2 is in the unit already, and the same for all actions."""
+    settings = {"annealed": False, "weights": "loss-weights", "baseline": baseline, "max_weight": 1e6}
+    found = metrics(beta=1.4, scale=2.0, **settings)
+    assert found["q_weighted"] == pytest.approx(metrics(beta=0.7, **settings)["q_weighted"], rel=1e-5)
+
+
+def test_the_energy_of_a_proposal_is_that_of_what_is_played():
+    """Beyond ±1 actions are clipped: Q there is that of the bound, and does not pull."""
+    config = QIPOConfig(critic=CriticConfig(ensemble=1))
+    energy = played_energy(known_critic(SLOPE), jnp.zeros((1, 1)), jnp.ones(()), config)
+    outside, bounds = jnp.array([[[-1.7], [1.4]]]), jnp.array([[[-1.0], [1.0]]])
+    np.testing.assert_allclose(energy(outside), -SLOPE * bounds[..., 0], rtol=1e-6)
 
 
 def test_the_tilted_path_moves_support_actions_up_q():

@@ -11,7 +11,8 @@ from official_episodes import CAMERA, episodes
 
 from tiltflow.cli import data as verb
 from tiltflow.data import csv_log
-from tiltflow.data.columns import column_choice, stored_choice
+from tiltflow.data.column_file import stored_choice
+from tiltflow.data.columns import column_choice
 from tiltflow.data.interface import plain_interface, stored_interface
 from tiltflow.data.load import audit_path, load_dataset
 from tiltflow.data.transitions import Spec

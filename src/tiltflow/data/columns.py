@@ -1,11 +1,9 @@
 """Which column of a user's log is what: as the user says it, or as its name tells."""
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from tiltflow.errors import UserError, nearest
@@ -32,13 +30,10 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "success": ("success", "successes", "is_success", "next.success"),
 }  # fmt: skip
 ROLES = tuple(_NAMES)
-_VECTORS = ROLES[:3]
-_BOUNDS = ("action_low", "action_high")
+VECTORS = ROLES[:3]
+BOUNDS = ("action_low", "action_high")
 # Numbers that only say where a row stands.
-_BOOKKEEPING = ("index", "frame_index", "task_index", *_BOUNDS)
-
-FOLDER_CHOICE = "columns.toml"
-"""The file beside data that says which of their columns is what; NAME.columns.toml is for the file NAME."""
+_BOOKKEEPING = ("index", "frame_index", "task_index", *BOUNDS)
 
 
 class LogColumn(NamedTuple):
@@ -89,7 +84,7 @@ def column_choice(columns: str | None, reward: str | None, action_bounds: str | 
         role, equals, names = part.partition("=")
         if not equals:
             raise UserError(f"--columns {columns}: {part!r} is no ROLE=COLUMN, as in observations=obs.")
-        roles[_role(role.strip(), "--columns")] = tuple(filter(None, map(str.strip, names.split("+"))))
+        roles[column_role(role.strip(), "--columns")] = tuple(filter(None, map(str.strip, names.split("+"))))
     sides = (action_bounds or "").split()
     if action_bounds is not None and len(sides) != 2:
         raise UserError(
@@ -98,45 +93,8 @@ def column_choice(columns: str | None, reward: str | None, action_bounds: str | 
         )
     bounds = None
     if sides:
-        low, high = (_entries(side.split(","), "--action-bounds") for side in sides)
-        bounds = _checked_bounds(low, high, "--action-bounds")
-    return ColumnChoice(roles, reward, bounds)
-
-
-def choice_file(place: Path) -> Path:
-    """Where the choice of columns of a file or folder is written."""
-    return place / FOLDER_CHOICE if place.is_dir() else place.with_suffix(f".{FOLDER_CHOICE}")
-
-
-def stored_choice(place: Path) -> ColumnChoice:
-    """What a file beside the data says of them, in TOML; nothing where there is none.
-
-    Raises UserError naming the file and the key that is not one.
-    """
-    beside = (choice_file(place), place.parent / FOLDER_CHOICE)
-    file = next((file for file in beside if file.is_file()), None)
-    if file is None:
-        return ColumnChoice()
-    try:
-        with file.open("rb") as stream:
-            record = tomllib.load(stream)
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{file} cannot be read as TOML: {error}") from error
-    reward, low, high = (record.pop(key, None) for key in ("reward", *_BOUNDS))
-    if reward is not None and not isinstance(reward, str):
-        raise UserError(f"{file}, key 'reward': {reward!r} is no text.")
-    roles = {}
-    for key, value in record.items():
-        names = [value] if isinstance(value, str) else value
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise UserError(f"{file}, key {key!r}: {value!r} is neither a column nor a list of columns.")
-        roles[_role(key, str(file))] = tuple(names)
-    if (low is None) != (high is None):
-        raise UserError(f"{file} has one of {_BOUNDS[0]} and {_BOUNDS[1]}; it needs both or none.")
-    bounds = None
-    if low is not None:
-        low, high = (_entries(side if isinstance(side, list) else [side], str(file)) for side in (low, high))
-        bounds = _checked_bounds(low, high, str(file))
+        low, high = (read_entries(side.split(","), "--action-bounds") for side in sides)
+        bounds = checked_bounds(low, high, "--action-bounds")
     return ColumnChoice(roles, reward, bounds)
 
 
@@ -153,7 +111,7 @@ def resolve_columns(
             if not matching:
                 faults.append((role, f"{pattern!r} is not there.{nearest(pattern, there)} {holds(there)}"))
             names += [name for name in matching if name not in names]
-        if len(names) > 1 and role not in _VECTORS:
+        if len(names) > 1 and role not in VECTORS:
             faults.append((role, f"is one column, not {len(names)}: {', '.join(names)}."))
         found[role] = tuple(names)
     taken = {name for names in found.values() for name in names} | set(_BOOKKEEPING)
@@ -167,7 +125,7 @@ def resolve_columns(
             else:
                 found[role] = _guess(role, free)
             taken |= set(found[role])
-    for role in _VECTORS[:2]:
+    for role in VECTORS[:2]:
         if not found[role] and role not in {fault[0] for fault in faults}:
             faults.append((role, f"is missing. {holds(there)} Say which are: --columns {role}=COLUMN."))
     return found, faults
@@ -199,20 +157,6 @@ def guess_by_shape(choice: ColumnChoice, there: Mapping[str, LogColumn]) -> Colu
     return replace(choice, roles=roles)
 
 
-def choice_text(roles: Mapping[str, Sequence[str]], choice: ColumnChoice) -> str:
-    """The TOML of a choice, as `stored_choice` reads it."""
-    lines = ["# What the columns of these data are; see docs/data.md of tiltflow."]
-    for role, names in roles.items():
-        if names:
-            texts = ", ".join(map(_toml_text, names))
-            lines.append(f"{role} = [{texts}]" if role in _VECTORS else f"{role} = {texts}")
-    if choice.reward:
-        lines.append(f"reward = {_toml_text(choice.reward)}")
-    for key, side in zip(_BOUNDS, choice.bounds or (), strict=False):
-        lines.append(f"{key} = [{', '.join(map(repr, side))}]")
-    return "\n".join(lines) + "\n"
-
-
 def holds(there: Mapping[str, LogColumn]) -> str:
     """The sentence that names the columns of a log and their shapes."""
     shown = [f"{name} ({column})" for name, column in list(there.items())[:40]]
@@ -223,7 +167,7 @@ def holds(there: Mapping[str, LogColumn]) -> str:
 def _guess(role: str, there: Mapping[str, LogColumn]) -> tuple[str, ...]:
     """The columns that the first of the role's names fits: `obs` itself, or its parts obs/x, obs_0, obs.y."""
     for name in _NAMES[role]:
-        pattern = re.compile(rf"{re.escape(name)}([/._\[ -].*|\d+)?" if role in _VECTORS else re.escape(name))
+        pattern = re.compile(rf"{re.escape(name)}([/._\[ -].*|\d+)?" if role in VECTORS else re.escape(name))
         names = tuple(
             column
             for column, what in there.items()
@@ -234,7 +178,7 @@ def _guess(role: str, there: Mapping[str, LogColumn]) -> tuple[str, ...]:
     return ()
 
 
-def _role(name: str, where: str) -> str:
+def column_role(name: str, where: str) -> str:
     for role, names in _NAMES.items():
         if name == role or (name in names and role not in ("masks", "dones", "episode")):
             return role
@@ -243,14 +187,14 @@ def _role(name: str, where: str) -> str:
     )
 
 
-def _entries(values: Sequence[Any], where: str) -> _Entries:
+def read_entries(values: Sequence[Any], where: str) -> _Entries:
     try:
         return tuple(float(value) for value in values)
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}: {list(values)} are no numbers.") from error
 
 
-def _checked_bounds(low: _Entries, high: _Entries, where: str) -> tuple[_Entries, _Entries]:
+def checked_bounds(low: _Entries, high: _Entries, where: str) -> tuple[_Entries, _Entries]:
     size = max(len(low), len(high))
     low, high = (side * size if len(side) == 1 else side for side in (low, high))
     if len(low) != len(high):
@@ -258,8 +202,3 @@ def _checked_bounds(low: _Entries, high: _Entries, where: str) -> tuple[_Entries
     if not all(-float("inf") < one < other < float("inf") for one, other in zip(low, high, strict=True)):
         raise UserError(f"{where}: each lowest value must be a number below the highest: {low}, {high}.")
     return low, high
-
-
-def _toml_text(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'

@@ -3,14 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tiltflow.data.columns import (
-    ColumnChoice,
-    choice_file,
-    choice_text,
-    guess_by_shape,
-    resolve_columns,
-    stored_choice,
-)
+from tiltflow.data.column_file import choice_file, choice_text, stored_choice
+from tiltflow.data.columns import ColumnChoice, guess_by_shape, resolve_columns
 from tiltflow.data.locate import data_places, minari_inside
 from tiltflow.data.logs import open_log
 from tiltflow.errors import UserError

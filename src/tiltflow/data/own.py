@@ -11,7 +11,8 @@ from tiltflow.data.arrays import ARRAY_KEYS, read_array_file
 from tiltflow.data.assemble import Assembled, assemble
 from tiltflow.data.audit import Finding, audit_recording
 from tiltflow.data.bounds import bound_actions
-from tiltflow.data.columns import ColumnChoice, stored_choice
+from tiltflow.data.column_file import stored_choice
+from tiltflow.data.columns import ColumnChoice
 from tiltflow.data.formats import FileColumns, Recording, layout_of
 from tiltflow.data.interface import ActionBounds, PolicyInterface, Signal
 from tiltflow.data.locate import minari_inside

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tiltflow.data.arrays import write_npz
-from tiltflow.data.columns import ColumnChoice, choice_file, choice_text
+from tiltflow.data.column_file import choice_file, choice_text
+from tiltflow.data.columns import ColumnChoice
 from tiltflow.errors import UserError
 from tiltflow.files import write_text
 
