@@ -11,7 +11,7 @@ demo: .venv/installed
 	$(BIN)/tiltflow demo $(ARGS)
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/installed
 	$(BIN)/ruff check

@@ -48,8 +48,9 @@ class Environment:
         self._own = np.asarray(space.low, np.float64), np.asarray(space.high, np.float64)
         self.action_size = int(np.prod(space.shape))
         if bounds is not None and len(bounds[0]) != self.action_size:
+            name = getattr(environment.spec, "id", environment)
             raise UserError(
-                f"The data have actions of {len(bounds[0])} entries, {environment} of {self.action_size}."
+                f"The data have actions of {len(bounds[0])} entries, {name} of {self.action_size}."
             )
         self._low, self._high = self._own
         given = self._own if bounds is None else tuple(np.reshape(side, space.shape) for side in bounds)

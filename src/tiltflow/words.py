@@ -4,6 +4,15 @@ import math
 from collections.abc import Iterable, Sequence
 
 
+def no_estimate(share: float) -> str:
+    """What is said in the place of an estimate of which that share of the resamples is beyond all bounds."""
+    return (
+        f"no estimate: in {100 * share:.0f} % of the resamples Q goes beyond all that rewards can add up to. "
+        "The data do not say what the policy's actions lead to: it leaves them (train longer, or nearer to "
+        "the data), or the episodes are too few."
+    )
+
+
 def count(value: float) -> str:
     """A whole number with commas between thousands: 200,000."""
     return f"{value:,.0f}"

@@ -81,6 +81,13 @@ def test_a_termination_cuts_what_comes_and_a_time_limit_does_not():
         assert fitted_q_value(data, 0.9, features=20).value == pytest.approx(worth, rel=1e-3)
 
 
+def test_data_that_do_not_hold_a_policys_actions_do_not_determine_its_value():
+    data = recorded(np.random.default_rng(0), -1.0, 0.1)
+    assert fitted_q_value(data, 0.99, features=60).beyond == 0
+    far = recorded(np.random.default_rng(0), 40.0, 1.0)
+    assert fitted_q_value(far, 0.99, features=60).beyond > 0.05
+
+
 def test_resamples_are_the_same_for_every_policy():
     """So that the difference of two policies has a narrower interval than either."""
     rng = np.random.default_rng(0)

@@ -50,6 +50,7 @@ def _estimates(rng, seeds: int, dimensions: int, level: float) -> dict:
         "score": score,
         "replicates": [(value + rng.normal(size=100)).tolist() for value in score],
         "episodes": 40,
+        "beyond": [0.0] * seeds,
         "held_out": held_out,
     }
 

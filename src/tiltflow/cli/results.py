@@ -7,7 +7,7 @@ from typing import Any
 from tiltflow.files import read_json
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import CLONED, ESTIMATED
-from tiltflow.words import interval_text, plural, score_text
+from tiltflow.words import interval_text, no_estimate, plural, score_text
 
 
 def result_text(result: Mapping[str, Any]) -> str:
@@ -17,6 +17,8 @@ def result_text(result: Mapping[str, Any]) -> str:
     each = " each" if played and result["seeds"] > 1 else ""
     what = f"with {episodes}{each}" if played else f"on {result['episodes']} recorded episodes"
     score, interval = score_text(result["mean"], unit), interval_text(result["ci95"], unit)
+    if share := result.get("undetermined"):
+        return f"{result['algorithm']} on {result['task']}\n{no_estimate(share)}"
     return (
         f"{result['algorithm']} on {result['task']}\n"
         f"{result['metric']} {score} (95 % interval {interval}), mean of {seeds} {what}"

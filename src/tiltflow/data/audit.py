@@ -13,6 +13,7 @@ _Level = Literal["error", "warning", "note"]
 
 # Rounding in the recording policy; anything beyond is another action space.
 ACTION_TOLERANCE = 1e-3
+NOTHING_TO_LEARN = ": no critic can learn anything from them (imitation, bc-*, can)."
 FLAGS = ("terminations", "ends", "terminals", "timeouts")
 
 
@@ -106,7 +107,7 @@ def _audit_values(file: str, key: str, column: np.ndarray) -> list[Finding]:
         return _audit_actions(file, column)
     if key == "rewards" and column.min() == column.max():
         what = "all rewards are 0" if column[0] == 0 else f"all rewards are {column[0]:g}"
-        text = f"{what}: no critic can learn anything from them (imitation, bc-*, can)."
+        text = f"{what}{NOTHING_TO_LEARN}"
         return [Finding("warning", file, key, None, text)]
     return []
 

@@ -32,8 +32,8 @@ class Guess:
     file: Path
 
     def write(self) -> Path:
-        """Write the TOML beside the data. Raises UserError where another one is there."""
-        if self.file.exists() and self.file.read_text() != self.text:
+        """Write the TOML beside the data. Raises UserError where one that names the actions is there."""
+        if self.file.exists() and (there := self.file.read_text()) != self.text and "\nactions = " in there:
             raise UserError(
                 f"{self.file} is there already and says something else. Change it, or delete it first."
             )

@@ -9,7 +9,7 @@ import numpy as np
 
 from tiltflow.data.arrays import ARRAY_KEYS, read_array_file
 from tiltflow.data.assemble import Assembled, assemble
-from tiltflow.data.audit import Finding, audit_recording
+from tiltflow.data.audit import NOTHING_TO_LEARN, Finding, audit_recording
 from tiltflow.data.bounds import bound_actions
 from tiltflow.data.column_file import stored_choice
 from tiltflow.data.columns import ColumnChoice
@@ -147,12 +147,17 @@ def _audit(recordings: Sequence[Recording], known: Sequence[Finding], states: bo
         for finding in known
         if finding.level == "error" or finding.text == _NO_REWARDS
     }
-    return [
+    found = [
         finding
         for file, columns in recordings
         for finding in audit_recording(file, columns, layout_of(columns, states))
         if (finding.file, finding.key) not in told
     ]
+    # Equal rewards in some files are failed episodes; in all of them there is nothing to learn.
+    equal = [finding.text for finding in found if finding.text.endswith(NOTHING_TO_LEARN)]
+    if equal == equal[:1] * len(recordings):
+        return found
+    return [finding for finding in found if not finding.text.endswith(NOTHING_TO_LEARN)]
 
 
 def _differences(read: Sequence[_Read], bounds_given: bool) -> list[Finding]:

@@ -91,6 +91,9 @@ class PolicyValue(NamedTuple):
 
     value: float
     replicates: Float[np.ndarray, " b"]
+    beyond: float = 0.0
+    """Share of the replicates whose Q goes far beyond what rewards can add up to: by a twentieth of that
+    range, in the mean over first states. Where it is not small the data do not determine Q."""
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """The percentile interval."""
@@ -127,12 +130,20 @@ def fitted_q_value(
     lowest, highest = (float(end) for end in (r.rewards.min(), r.rewards.max()))
     lowest, highest = min(lowest, lowest * reach), max(highest, highest * reach)
 
+    excess = list[float]()
+
     def value(draws: Float[np.ndarray, " g"]) -> float:
         weights = np.linalg.solve(np.tensordot(draws, matrices, 1) + ridge, draws @ vectors)
-        return float(np.average(np.clip(first @ weights, lowest, highest), weights=draws[groups]))
+        values = first @ weights
+        inside = np.clip(values, lowest, highest)
+        excess.append(float(np.abs(values - inside).mean()))
+        return float(np.average(inside, weights=draws[groups]))
 
     found = bootstrapped(value, int(groups[-1]) + 1, replicates, seed)
-    return PolicyValue(float(np.median(found.replicates)), found.replicates) if replicates else found
+    if not replicates:
+        return found
+    beyond = float(np.mean(np.array(excess[1:]) > 0.05 * (highest - lowest)))
+    return PolicyValue(float(np.median(found.replicates)), found.replicates, beyond)
 
 
 def importance_value(

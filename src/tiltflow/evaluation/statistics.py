@@ -12,6 +12,8 @@ from tiltflow.evaluation.task_score import score
 from tiltflow.tasks import Task
 
 LAST_EVALUATIONS = 3
+UNDETERMINED = 0.05
+"""Share of an estimate's resamples beyond all bounds, from which on it is no estimate."""
 
 
 def iqm(values: Sequence[float] | Float[np.ndarray, " n"]) -> float:
@@ -118,7 +120,8 @@ def result_record(
     `evaluations` are lines of evaluations.jsonl. `seeds` is their number, `episodes` the number behind
     each seed's score, `evaluated_steps` the gradient steps at which they were played, `mean_return` their
     mean undiscounted return; of an estimate, the recorded episodes, and its mean. `mean`, `iqm` and `ci95`
-    (`score_interval`) are over seeds, and so is `std` (n − 1 in the denominator; null for one seed). Raises
+    (`score_interval`) are over seeds, and so is `std` (n − 1 in the denominator; null for one seed).
+    `undetermined` is there where an estimate is none: the share of its resamples beyond all bounds. Raises
     ValueError without evaluations.
     """
     if not evaluations:
@@ -130,6 +133,7 @@ def result_record(
         mean_return = float(np.mean([record["returns"] for record in last]))
     else:
         episodes, mean_return = last[-1]["episodes"], float(per_seed.mean())
+    undetermined = max(float(np.mean(record.get("beyond", 0.0))) for record in last)
     return {
         "algorithm": algorithm,
         "task": task.name,
@@ -147,4 +151,5 @@ def result_record(
         "steps": steps,
         "train_seconds": train_seconds,
         "steps_per_second": steps / train_seconds if train_seconds > 0 else None,
+        **({"undetermined": undetermined} if undetermined > UNDETERMINED else {}),
     }

@@ -44,12 +44,12 @@ class Estimator:
     """Estimates what the policies of a group would be worth, and how near to the data they are.
 
     A line of its evaluations holds, for each seed: "score", the value by fitted Q evaluation on all recorded
-    episodes, or without rewards minus the distance to held-out actions; its bootstrap "replicates"; and, of
-    the held-out episodes, under "held_out": matching_loss (of a flow, as a model of the held-out actions);
-    wasserstein and energy_distance (of each entry of an action: the policy's at held-out states against the
-    recorded ones); and at the last step, as (value, low, high): critic_value (the critic's Q of the policy at
-    first states, where it has the discount of the estimate and learned the recorded rewards) and
-    importance_value, with importance_episodes.
+    episodes, or without rewards minus the distance to held-out actions; its bootstrap "replicates", and the
+    share of them that is "beyond" all bounds; and, of the held-out episodes, under "held_out": matching_loss
+    (of a flow, as a model of the held-out actions); wasserstein and energy_distance (of each entry of an
+    action: the policy's at held-out states against the recorded ones); and at the last step, as (value, low,
+    high): critic_value (the critic's Q of the policy at first states, where it has the discount of the
+    estimate and learned the recorded rewards) and importance_value, with importance_episodes.
     """
 
     prepared: Prepared
@@ -84,6 +84,7 @@ class Estimator:
             "unit": task.unit,
             "score": [value.value for value in values],
             "replicates": [value.replicates.tolist() for value in values],
+            "beyond": [value.beyond for value in values],
             "episodes": len(first_rows(self._compared) if task.metric == CLONED else self._firsts),
             "held_out": {name: [record[name] for record in held_out] for name in held_out[0]},
             "seconds": time.perf_counter() - clock,

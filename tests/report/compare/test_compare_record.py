@@ -277,3 +277,16 @@ def test_estimates_are_compared_among_themselves_alone(run):
     assert cells["bc-flow"].result["per_seed"] == seeds
     assert cells["bc-flow"].interval[0] > cells["qipo-ot"].interval[1]
     assert "the metric" in refusal(better, own("played", env="Own-v0"), allow_different_data=True)
+
+
+def test_an_estimate_that_the_data_do_not_determine_is_left_out_and_named(run):
+    own = partial(run, task_name="file/own", algorithm="bc-flow")
+    sound, wild = own("sound"), own("wild", algorithm="qipo-ot")
+    lines = [line | {"beyond": [0.6] * 3} for line in read_json_lines(wild / "evaluations.jsonl")]
+    write_json_lines(wild / "evaluations.jsonl", lines)
+    (wild / "result.json").unlink()
+    (left,) = read_comparison([sound, wild]).left_out
+    assert left.algorithm == "qipo-ot"
+    assert "no estimate: in 60 % of the resamples" in left.why
+    with pytest.raises(UserError, match="None of these runs can be compared: qipo-ot has no estimate"):
+        read_comparison([wild])

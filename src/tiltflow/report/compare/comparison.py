@@ -22,6 +22,7 @@ from tiltflow.report.compare.comparable import (
 from tiltflow.report.compare.variants import Variant, name_variants
 from tiltflow.report.record import Curve, RunContent
 from tiltflow.tasks import Task
+from tiltflow.words import no_estimate
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,13 @@ def read_comparison(
     """Read the runs in `folders`, finished or not, and join the seeds of runs that differ in seeds alone.
 
     A run that is behind the others of its cell joins what is `left_out` already: unfinished beside finished
-    ones, or not yet evaluated where the one that is ahead was. Raises UserError where a folder is no run with
+    ones, or not yet evaluated where the one that is ahead was; so does one whose estimate is none. Raises
+    UserError where a folder is no run with
     evaluations, where runs on one task differ in metric, environment or (unless allowed) data, and where a
     seed would count twice.
     """
-    read = [(folder, read_evaluated_run(folder)) for folder in folders]
+    behind = list(left_out)
+    read = _estimated([(folder, read_evaluated_run(folder)) for folder in folders], behind)
     different = check_comparable(read, allow_different_data)
     variants = name_variants([run for _, run in read])
     groups: dict[tuple[str, str], list[tuple[Path, RunContent]]] = {}
@@ -114,9 +117,27 @@ def read_comparison(
     algorithms = list(dict.fromkeys(variant.algorithm for variant in variants))
     columns = sorted(dict.fromkeys(variants), key=lambda variant: algorithms.index(variant.algorithm))
     tasks = tuple(dict.fromkeys(run.task for _, run in read))
-    behind = list(left_out)
     cells = {place: _join(members, behind) for place, members in groups.items()}
     return Comparison(tasks, tuple(columns), cells, tuple(different), tuple(behind))
+
+
+def _estimated(
+    read: Sequence[tuple[Path, RunContent]], left_out: list[LeftOut]
+) -> list[tuple[Path, RunContent]]:
+    """The runs but those whose estimate is none. Raises UserError where no run is left."""
+    kept = []
+    for folder, run in read:
+        if share := (run.result or {}).get("undetermined"):
+            left_out.append(
+                LeftOut(run.algorithm, run.task.name, tuple(run.seed_numbers), no_estimate(share))
+            )
+        else:
+            kept.append((folder, run))
+    if not kept:
+        raise UserError(
+            f"None of these runs can be compared: {left_out[-1].algorithm} has {left_out[-1].why}"
+        )
+    return kept
 
 
 def _join(members: Sequence[tuple[Path, RunContent]], left_out: list[LeftOut]) -> ScoreCell:
