@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
-from scipy.stats import energy_distance, wasserstein_distance
 
 from tiltflow.critics import q_value
 from tiltflow.data.held_out import HeldOutEpisodes, episode_numbers, first_rows, whole_episodes
@@ -73,10 +72,9 @@ class Estimator:
         for index, key in enumerate(seed_keys(self.seeds, EVALUATE)):
             self._tell(index)
             of_seed = of_one_seed(state, self.seeds, index)
-            values.append(
-                self._closeness(of_seed, key) if task.metric == CLONED else self._fitted_q(of_seed, key)
-            )
-            held_out.append(self._held_out(of_seed, key, last=step == schedule.steps))
+            actions = self._actions(of_seed, key, self._compared.observations, 1)[0]
+            values.append(self._closeness(actions) if task.metric == CLONED else self._fitted_q(of_seed, key))
+            held_out.append(self._held_out(of_seed, actions, key, last=step == schedule.steps))
         return {
             "step": step,
             "stage": schedule.stage_before(step).name,
@@ -133,10 +131,11 @@ class Estimator:
         )
         return fitted_q_value(recorded, config.discount, features=config.features)
 
-    def _closeness(self, state: RunState, key: PRNGKeyArray) -> PolicyValue:
+    def _closeness(self, actions: Float[np.ndarray, "n a"]) -> PolicyValue:
         """−100·mean over entries of W₁(policy's actions, recorded actions)/2, resampled by episode."""
+        from scipy.stats import wasserstein_distance  # slow to import, and most trainings play
+
         few, of_row = self._compared, episode_numbers(self._compared)
-        actions = self._actions(state, key, few.observations, 1)[0]
 
         def value(draws: Float[np.ndarray, " e"]) -> float:
             weights = draws[of_row]
@@ -148,9 +147,12 @@ class Estimator:
 
         return bootstrapped(value, int(of_row[-1]) + 1)
 
-    def _held_out(self, state: RunState, key: PRNGKeyArray, last: bool) -> dict[str, Any]:
+    def _held_out(
+        self, state: RunState, actions: Float[np.ndarray, "n a"], key: PRNGKeyArray, last: bool
+    ) -> dict[str, Any]:
+        from scipy.stats import energy_distance, wasserstein_distance
+
         few = self._compared
-        actions = self._actions(state, key, few.observations, 1)[0]
         return {
             **self._matching_loss(state, few, key),
             "wasserstein": [
