@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 
 from tiltflow.data.arrays import read_array_file
-from tiltflow.data.audit import Finding, audit_recording, refuse_errors
+from tiltflow.data.audit import Finding, audit_recording, audit_transitions, refuse_errors
 from tiltflow.data.columns import ColumnChoice
-from tiltflow.data.formats import Recording, layout_of, to_transitions
+from tiltflow.data.formats import Recording, has_rewards, layout_of, to_transitions
 from tiltflow.data.held_out import HeldOutEpisodes
 from tiltflow.data.interface import PolicyInterface
 from tiltflow.data.locate import LOG_SUFFIXES, data_places, minari_inside, validation_of
 from tiltflow.data.minari_folder import minari_interface, read_minari
-from tiltflow.data.own import read_own
+from tiltflow.data.own import OwnData, read_own
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
-from tiltflow.tasks import Task
+from tiltflow.tasks import DEFAULT_HORIZON, Task
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def load_dataset(task: Task, path: Path | None, choice: ColumnChoice | None = No
     findings += source.complete(task, recordings)
     parts = [to_transitions(columns, source.states, task.horizon) for _, columns in recordings]
     train = join_parts(parts[: len(places)], equally="medium-expert" in task.dataset)
+    findings += _sound(recordings[0].file, train)
     validation = parts[-1] if held_out else None
     folder = minari_inside(places[0])
     interface = minari_interface(folder) if folder else None
@@ -72,13 +73,17 @@ def _load_own(task: Task, path: Path | None, choice: ColumnChoice | None) -> Dat
     own = read_own(places, choice)
     refuse_errors(own.findings)
     findings = own.findings + task.source.complete(task, own.recordings)
-    parts = [to_transitions(columns, False, task.horizon) for _, columns in own.recordings]
-    parts = [part for part in parts if len(part)]
-    if not parts:
-        raise UserError(f"The data {path or places[0]} hold no row that has a next one: no transition.")
-    train = join_parts(parts)
+    train = join_parts([to_transitions(columns, False, task.horizon) for _, columns in own.recordings])
     source = str(path or places[0])
+    findings += _sound(source, train)
     return Dataset(train, None, _checksum(train), source, tuple(findings), own.interface, own.rewarded)
+
+
+def _sound(source: str, train: Transitions) -> list[Finding]:
+    """The warnings of the rows that are trained on. Raises UserError where there are none."""
+    findings = audit_transitions(source, train)
+    refuse_errors(findings)
+    return findings
 
 
 def read_recording(place: Path, states: bool | None = None) -> tuple[Recording, list[Finding]]:
@@ -105,12 +110,25 @@ def audit_path(path: Path, choice: ColumnChoice | None = None) -> list[Finding]:
         return [Finding("error", str(path), None, None, text)]
     own = read_own(places, choice, states=None)
     if own.alike or not path.is_dir():
-        return own.findings
+        return own.findings + _audit_rows(path, own)
     text = (
         "its files differ in what they hold: checked one by one. They cannot be trained on as one data set."
     )
     alone = [finding for place in places for finding in read_own([place], choice, states=None).findings]
     return [*alone, Finding("warning", str(path), None, None, text)]
+
+
+def _audit_rows(path: Path, own: OwnData) -> list[Finding]:
+    """What is wrong with the rows that sound recordings become."""
+    if not own.recordings or any(finding.level == "error" for finding in own.findings):
+        return []
+    parts = []
+    for _, columns in own.recordings:
+        if layout_of(columns) == "states" and not has_rewards(columns):  # those of the task come with it
+            zeros = np.zeros(len(columns["actions"]), np.float32)
+            columns = {**columns, "rewards": zeros, "terminations": zeros}
+        parts.append(to_transitions(columns, None, DEFAULT_HORIZON))
+    return audit_transitions(str(path), join_parts(parts))
 
 
 def join_parts(parts: list[Transitions], equally: bool = False) -> Transitions:

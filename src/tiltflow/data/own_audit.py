@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tiltflow.data.audit import Finding
+from tiltflow.data.audit import Finding, entries_text
 from tiltflow.data.formats import FileColumns, Recording
 
 _FILLED = 0.1
@@ -50,13 +50,13 @@ def _audit_entries(recordings: Sequence[Recording]) -> list[Finding]:
         high = np.max([columns[key].max(axis=0) for _, columns in recordings], axis=0)
         constant = np.flatnonzero(low == high)
         if len(constant):
-            text = f"{_entries(constant)} never change{'s' if len(constant) == 1 else ''}."
+            text = f"{entries_text(constant)} never change{'s' if len(constant) == 1 else ''}."
             findings.append(Finding("warning", file, key, None, text))
         narrow = np.flatnonzero((high > low) & (high - low < 2 * _FILLED))
         if key == "actions" and len(narrow):
             share = 50 * float((high - low)[narrow].max())
             text = (
-                f"{_entries(narrow)} fill{'s' if len(narrow) == 1 else ''} {share:.2g} % of the range or "
+                f"{entries_text(narrow)} fill{'s' if len(narrow) == 1 else ''} {share:.2g} % of the range or "
                 "less: are the bounds those of these data? Give --action-bounds LOW HIGH."
             )
             findings.append(Finding("warning", file, key, None, text))
@@ -107,8 +107,3 @@ def _last_rows(columns: FileColumns) -> np.ndarray:
 
 def _digest(array: np.ndarray) -> bytes:
     return hashlib.sha256(array.tobytes()).digest()
-
-
-def _entries(numbers: np.ndarray) -> str:
-    shown = ", ".join(map(str, numbers[:10])) + (", …" if len(numbers) > 10 else "")
-    return f"{'entry' if len(numbers) == 1 else 'entries'} {shown}"
