@@ -7,10 +7,12 @@ the format of the run's, which are their join.
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from tiltflow.agents.registry import PRESETS
+from tiltflow.data.locate import listed_paths
 from tiltflow.errors import UserError
 from tiltflow.evaluation.lines import Line, join_logs, read_evaluations, read_log
 from tiltflow.files import (
@@ -109,11 +111,20 @@ class RunFolder:
     def read_config(self) -> TrainConfig:
         """The config of the run. Raises UserError where there is none, or none that this version reads."""
         self.refuse_no_run()
-        return from_dict(read_json(self.config_file), str(self.config_file))
+        config = from_dict(read_json(self.config_file), str(self.config_file))
+        if config.data is None or Path(config.data).exists():
+            return config
+        inside = self.path / Path(config.data).name  # a run that holds its data has been moved
+        return replace(config, data=str(inside)) if inside.exists() else config
 
     def write_config(self, config: TrainConfig) -> None:
-        """Write config.json."""
-        write_json(self.config_file, to_dict(config))
+        """Write config.json; its paths hold from whatever folder the run is continued."""
+        record = to_dict(config)
+        if config.data is not None:
+            record["data"] = ",".join(str(part.absolute()) for part in listed_paths(Path(config.data)))
+        if config.reuse is not None:
+            record["reuse"] = str(Path(config.reuse).absolute())
+        write_json(self.config_file, record)
 
     def read_environment(self) -> dict[str, Any]:
         """What the run ran on, and from which "data": their source, checksum, transitions and sizes.

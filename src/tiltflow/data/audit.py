@@ -109,7 +109,9 @@ def _audit_values(file: str, key: str, column: np.ndarray) -> list[Finding]:
     if (bad := np.abs(column) > np.finfo(np.float32).max).any():
         row = _first_row(bad)
         value = column[row][bad[row]].flat[0] if column.ndim > 1 else column[row]
-        return [Finding("error", file, key, row, f"is {value:g}, more than float32, which is kept, can hold.")]
+        return [
+            Finding("error", file, key, row, f"is {value:g}, more than float32, which is kept, can hold.")
+        ]
     if key in FLAGS and (bad := ~np.isin(column, (0, 1))).any():
         row = _first_row(bad)
         return [Finding("error", file, key, row, f"is {column[row]}, but only 0 and 1 mean anything here.")]

@@ -159,7 +159,9 @@ def guess_by_shape(choice: ColumnChoice, there: Mapping[str, LogColumn]) -> Colu
 
 def flag_names() -> list[str]:
     """What columns are called that say where episodes end."""
-    return [name for role in ("terminations", "truncations", "ends", "masks", "dones") for name in _NAMES[role]]
+    return [
+        name for role in ("terminations", "truncations", "ends", "masks", "dones") for name in _NAMES[role]
+    ]
 
 
 def holds(there: Mapping[str, LogColumn]) -> str:

@@ -83,8 +83,8 @@ def from_steps(columns: FileColumns, horizon: int) -> Transitions:
     `qlearning_dataset`: rows that end by a time limit have no successor and are dropped, and so is the
     last row of the file. Files without `timeouts` are cut every `horizon` steps after an end.
 
-    Departs from D4RL: *Paper*: a terminal row is dropped too where it is the last one or a time limit. *Here*:
-    it is kept. *Why*: the value of its successor does not count, and its reward may be the only one.
+    Departs from D4RL: *Paper*: a terminal row is dropped too where it is the last one or a time limit.
+    *Here*: it is kept. *Why*: the value of its successor does not count; its reward may be the only one.
     """
     terminals = columns["terminals"].astype(bool)
     timeouts = columns["timeouts"].astype(bool) if "timeouts" in columns else _timeouts(terminals, horizon)

@@ -135,6 +135,12 @@ def join_parts(parts: list[Transitions], equally: bool = False) -> Transitions:
     """All rows of the parts, or the first ones, equally many of each; a cut ends an episode."""
     if len(parts) == 1:
         return parts[0]
+    if len(sizes := {part.spec[:2] for part in parts}) > 1:
+        shown = "; ".join(f"{o} and {a}" for o, a in sorted(sizes))
+        raise UserError(
+            f"The files do not go together: they have observations and actions of {shown} entries. Give "
+            "--data files of one kind."
+        )
     if equally:
         parts = [part.take(slice(min(map(len, parts)))) for part in parts]
         parts = [replace(part, ends=np.append(part.ends[:-1], True)) for part in parts]

@@ -32,7 +32,7 @@ def locate_files(task: Task, path: Path | None) -> list[Path]:
     """
     if path is None or path.is_dir():
         return [_search(task, path)]
-    paths = [Path(part) for part in str(path).split(",")]
+    paths = listed_paths(path)
     for part in paths:
         if not part.is_file():
             raise UserError(f"There is no file {part}, which --data names for the task {task.name}.")
@@ -65,7 +65,12 @@ def data_places(path: Path) -> list[Path]:
         return _in_order(p for p in path.iterdir() if p.suffix.lower() in LOG_SUFFIXES and p.is_file())
     if not path.exists() and set("*?[") & set(str(path)):
         return _in_order(Path(name) for name in glob.glob(str(path), recursive=True))
-    return [Path(part) for part in str(path).split(",")]
+    return listed_paths(path)
+
+
+def listed_paths(path: Path) -> list[Path]:
+    """The file of that name, which may have a comma in it, or those of a list A,B,…."""
+    return [path] if path.exists() else [Path(part) for part in str(path).split(",")]
 
 
 def locate_own(task: Task, path: Path | None) -> list[Path]:

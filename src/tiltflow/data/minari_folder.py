@@ -93,7 +93,7 @@ def _episode_columns(dataset: Any, episode: Any) -> FileColumns:
     space, actions = dataset.action_space, np.asarray(episode.actions)
     if _has_bounds(space):
         # Whole numbers and halves overflow in their own type.
-        kind = np.float32 if space.dtype == np.float32 else np.float64
+        kind: Any = np.float32 if space.dtype == np.float32 else np.float64
         low, high = np.asarray(space.low, kind), np.asarray(space.high, kind)
         pinned = low == high
         actions = np.where(pinned, 0, (actions - (high + low) / 2) / np.where(pinned, 1, (high - low) / 2))

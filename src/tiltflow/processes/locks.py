@@ -2,12 +2,15 @@
 
 import fcntl
 import os
+import platform
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tiltflow.errors import UserError
-from tiltflow.files import unwritable
+from tiltflow.files import remove_abandoned, unwritable
 
 LOCK = ".lock"
 
@@ -21,15 +24,19 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o644)
+        handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         raise unwritable(folder, error) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(handle)
-        raise UserError(f"Another process is training {folder}. Wait for it, or stop it first.") from error
+        raise UserError(f"{_owner(folder)} is training {folder}. Wait for it, or stop it first.") from error
     try:
+        with suppress(OSError):  # whom a second process is told of; a full disk keeps nobody from training
+            os.ftruncate(handle, 0)
+            os.write(handle, f"{os.getpid()} on {platform.node()}".encode())
+        remove_abandoned(folder)
         yield
     finally:
         with suppress(OSError):
@@ -37,3 +44,13 @@ def locked(folder: Path) -> Iterator[None]:
                 (folder / LOCK).unlink()
                 folder.rmdir()
         os.close(handle)
+
+
+def _owner(folder: Path) -> str:
+    """Who holds the lock of a folder, as far as it says so, and for how long."""
+    try:
+        owner = re.fullmatch(r"\d+ on [\w.-]+", (folder / LOCK).read_text(encoding="utf-8"))
+        minutes = (time.time() - (folder / LOCK).stat().st_mtime) / 60
+    except (OSError, UnicodeDecodeError):
+        return "Another process"
+    return f"Another process ({owner[0]}, since {minutes:.0f} min)" if owner else "Another process"
