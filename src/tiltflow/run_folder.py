@@ -9,21 +9,21 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, final
 
 from tiltflow.agents.registry import PRESETS
 from tiltflow.data.locate import listed_paths
 from tiltflow.errors import UserError
-from tiltflow.evaluation.lines import Line, join_logs, read_evaluations, read_log
+from tiltflow.evaluation.lines import Line, join_logs, read_evaluations, read_log, read_metrics
 from tiltflow.files import (
     append_line,
     atomic_file,
     read_json,
     read_json_lines,
-    read_object,
     write_json,
     write_json_lines,
 )
+from tiltflow.json_records import read_record
 from tiltflow.processes.locks import LOCK
 from tiltflow.tasks import Task, find_task, without_rewards
 from tiltflow.train_config import TrainConfig, from_dict, to_dict
@@ -39,6 +39,26 @@ PATH_ARRAYS = ("positions", "goals", "seeds", "successes")
 def checkpoint_name(step: int) -> str:
     """The file name of the checkpoint after `step` gradient steps."""
     return f"step-{step:010d}.ckpt"
+
+
+class _TaskRecord(TypedDict):
+    task: str
+    env: NotRequired[str | None]
+
+
+class _DataRecord(TypedDict):
+    checksum: NotRequired[str]
+    source: NotRequired[str]
+    transitions: NotRequired[int]
+    observation_size: NotRequired[int]
+    action_size: NotRequired[int]
+    rewarded: NotRequired[bool]
+    held_out_episodes: NotRequired[list[int]]
+
+
+class _Environment(TypedDict):
+    data: _DataRecord
+    packages: NotRequired[dict[str, str]]
 
 
 @final
@@ -131,16 +151,11 @@ class RunFolder:
 
         Raises UserError where the file is missing or damaged.
         """
-        environment = read_object(self.environment_file, "data")
-        if not isinstance(environment["data"], dict):
-            raise UserError(
-                f"{self.environment_file} is damaged: 'data' holds no JSON object. Restore it from a copy."
-            )
-        return environment
+        return dict(read_record(self.environment_file, _Environment))
 
     def read_task(self) -> Task:
         """The task of the run. Raises UserError as the files that say it."""
-        config = read_object(self.config_file, "task")
+        config = read_record(self.config_file, _TaskRecord)
         task = find_task(config["task"], config.get("env"))
         data = self.read_environment()["data"] if self.environment_file.exists() else {}
         return task if data.get("rewarded", True) else without_rewards(task)
@@ -172,8 +187,8 @@ class RunFolder:
         return read_evaluations(self.evaluations_file, seeds)
 
     def metrics(self) -> list[Line]:
-        """The lines of metrics.jsonl. Raises UserError naming one that does not say of which step it is."""
-        return read_log(self.metrics_file)
+        """The lines of metrics.jsonl. Raises UserError naming one that is damaged."""
+        return read_metrics(self.metrics_file)
 
     def log_metrics(self, line: Line) -> None:
         """Add a line to metrics.jsonl, on the disk before any checkpoint that follows it."""
