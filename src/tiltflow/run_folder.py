@@ -224,10 +224,10 @@ class RunFolder:
 
     def write_actions(self, data: "np.ndarray", policy: "np.ndarray") -> None:
         """Write actions.npz."""
-        import numpy as np
+        from tiltflow.npz import save_npz
 
         with atomic_file(self.actions_file) as file:
-            np.savez(file, data=data, policy=policy)
+            save_npz(file, {"data": data, "policy": policy})
 
     def merge_actions(self, groups: list[list[int]]) -> None:
         """Write the run's actions from those of its groups of seeds."""
@@ -263,10 +263,10 @@ class RunFolder:
         self._write_arrays(self.film_file, arrays)
 
     def _write_arrays(self, path: Path, arrays: "dict[str, np.ndarray]") -> None:
-        import numpy as np
+        from tiltflow.npz import save_npz
 
         with atomic_file(path) as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            save_npz(file, arrays, packed=True)
 
     def clear(self) -> None:
         """Remove what is left of an attempt that came to no checkpoint: it may be of other settings."""
