@@ -2,12 +2,13 @@
 
     python benchmarks/faults.py OUT [--kills 100] [--seed 0] [--agents qipo-ot flowq qgpo fql] [--seeds 2]
 
-Every agent is trained once undisturbed on small random data with checkpoints every few steps. Then its training
-is begun, killed with SIGKILL after a random time, resumed, killed again, …, three times a run, and resumed to
-its end, until all runs together were killed so often. A kill falls in starting, compiling, a step, a refresh,
-an evaluation, a checkpoint or the joining of logs, as chance has it; what the run had logged by then is told.
-After each kill no process of it may live longer than ten seconds, and at the end the checkpoints, metrics and
-evaluations must be those of the undisturbed run, and no temporary file may be left. Exit code 1 otherwise.
+Every agent is trained once undisturbed on small random data with checkpoints every few steps. Then its
+training is begun, killed with SIGKILL after a random time, resumed, killed again, …, three times a run, and
+resumed to its end, until all runs together were killed so often. A kill falls in starting, compiling, a step,
+a refresh, an evaluation, a checkpoint or the joining of logs, as chance has it; what the run had logged by
+then is told. After each kill no process of it may live longer than ten seconds, and at the end the
+checkpoints, metrics and evaluations must be those of the undisturbed run, and no temporary file may be left.
+Exit code 1 otherwise.
 """
 
 import argparse

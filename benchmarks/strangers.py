@@ -142,8 +142,8 @@ def read_to_resume(folder: Path) -> None:
     run.evaluations(1)
 
 
-def kinds(place: Path, run: Path) -> dict[str, Kind]:
-    """A small file of every format in a folder of its own below `place`."""
+def kinds(place: Path, run: Path, *, minari: bool = True) -> dict[str, Kind]:
+    """A small file of every format in a folder of its own below `place`, and the files of a run."""
     import h5py
     import pyarrow
     from pyarrow import parquet
@@ -198,10 +198,8 @@ def kinds(place: Path, run: Path) -> dict[str, Kind]:
     for version in ("lerobot-v2", "lerobot-v3"):
         shutil.copytree(OFFICIAL / version, place / version)
         add(version, "meta/info.json", read_log_of, whole=True)
-    try:
+    if minari:
         _add_minari(place, add)
-    except ImportError:
-        print("without Minari: it is not installed")
     for name in ("config.json", "environment.json", "metrics.jsonl", "evaluations.jsonl", "result.json"):
         for reader in (read_page, read_to_resume):
             label = f"run {name} {reader.__name__}"
