@@ -91,7 +91,7 @@ def draw_rows(
 
 def draw_batches(
     key: PRNGKeyArray,
-    first_step: Int[Array, ""],
+    first_step: int | Int[Array, ""],
     num_steps: int,
     batch_size: int,
     rows: int | Int[Array, ""],

@@ -34,9 +34,9 @@ def drawn_rows(
 ) -> Int[np.ndarray, " m"]:
     """Numbers of the rows, of `total`, that some seed's batches draw under that refresh, in order.
 
-    `keys` are those of the stage's steps, one for each seed; so many steps as there is `room` for are drawn at
-    a time. All rows where nearly all are drawn, and a few more where fewer are drawn than a block has: every
-    block of every refresh is compiled as one shape.
+    `keys` are those of the stage's steps, one for each seed; as many steps as there is `room` for are drawn
+    at a time. All rows where nearly all are drawn, and a few more where fewer are drawn than a block has:
+    every block of every refresh is compiled as one shape.
     """
     steps, keys = steps_in_force(stage, refresh), keys.reshape(-1)
     if len(steps) * stage.batch_size * keys.size > WORTH_COUNTING * total:
