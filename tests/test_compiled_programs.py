@@ -1,4 +1,4 @@
-"""Compiled programs are kept in a folder of one's own, load to the same bits, and break nothing when damaged."""
+"""Compiled programs: kept in a folder of one's own, loaded to the same bits, compiled again where damaged."""
 
 import os
 import warnings

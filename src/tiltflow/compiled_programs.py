@@ -34,7 +34,8 @@ def keep_compiled_here() -> None:
     """The same for the JAX of a process that is not ours alone: its environment stays as it is."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None and (settings := _settings()):
+    told: str | None = getattr(jax.config, _FOLDER.lower())
+    if told is None and (settings := _settings()):
         jax.config.update(_FOLDER.lower(), settings[_FOLDER])
         jax.config.update(_LEAST_SECONDS.lower(), float(settings[_LEAST_SECONDS]))
 
@@ -70,8 +71,8 @@ def _own_folder(folder: Path) -> Path:
         raise UserError(f"{unwritable(folder, error)} {advice}") from error
     if found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise UserError(
-            f"Compiled programs are not kept in {folder}: another user owns it or may write to it, and what lies "
-            f"there is run. {advice}"
+            f"Compiled programs are not kept in {folder}: another user owns it or may write to it, and what "
+            f"lies there is run. {advice}"
         )
     return folder
 
