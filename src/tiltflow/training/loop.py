@@ -22,6 +22,7 @@ from tiltflow.training.precompute import drawn_rows, precompute_columns
 from tiltflow.training.progress import Observe
 from tiltflow.training.rows import DataRows
 from tiltflow.training.schedule import Position, Schedule
+from tiltflow.training.time_spent import TimeSpent
 
 SAMPLE_ROWS = 2048
 
@@ -36,6 +37,7 @@ class Loop:
     state: RunState
     observe: Observe
     stop: StopFlag
+    spent: TimeSpent = field(default_factory=TimeSpent)
     precomputed: dict[str, Array] = field(default_factory=dict)
     precomputed_for: tuple[int, int] | None = None
     _compiled: dict[tuple[str, int], Callable] = field(default_factory=dict)
@@ -48,10 +50,11 @@ class Loop:
         """
         stage = self.schedule.stages[here.stage]
         agent_state = self.state.agent
-        if self.schedule.refreshes(here):
-            agent_state = self.refresh(stage, here)
-        buffer = self._extended(stage, here, agent_state)
-        self._precompute(stage, here, agent_state)
+        with self.spent.on("refresh"):
+            if self.schedule.refreshes(here):
+                agent_state = self.refresh(stage, here)
+            buffer = self._extended(stage, here, agent_state)
+            self._precompute(stage, here, agent_state)
         key = self._stage_keys(here.stage, 0)
         room, first = self.schedule.longest_chunk(here.stage), here.stage_step
         run = self._once("steps", here.stage, lambda: self._steps(stage, room))
