@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiltflow.agents.registry import named_preset
+from tiltflow.compiled_programs import keep_compiled_here
 from tiltflow.data.column_file import choice_file
 from tiltflow.data.recorded_arrays import RecordedArrays
 from tiltflow.errors import UserError
@@ -53,6 +54,7 @@ class TrainedRun:
 
     def resume(self, *, quiet: bool = False) -> "TrainedRun":
         """Train on where the run was stopped, to the bits of one that was not. Raises what `train` does."""
+        keep_compiled_here()
         from tiltflow.training.run import resume
 
         with _shown(quiet) as observe:
@@ -84,6 +86,7 @@ def train_on(
     {"beta": 5.0, "flow.network.width": 512}; `options` are fields of `TrainConfig`: steps, seeds, seed,
     episodes, env, …. Raises UserError, TrainingDiverged and Interrupted as `tiltflow train` does.
     """
+    keep_compiled_here()
     from tiltflow.training.run import train
 
     recorded = data if isinstance(data, RecordedArrays) else None
