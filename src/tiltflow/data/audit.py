@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from tiltflow import words
 from tiltflow.data.formats import REQUIRED, FileColumns, Layout
 from tiltflow.errors import UserError
 
@@ -83,11 +84,10 @@ def _kind_fault(key: str, column: np.ndarray) -> str:
     """What is wrong with the type or the dimensions of a column; empty where nothing is."""
     if column.dtype.kind not in "biuf":
         return f"has the dtype {column.dtype}, which is not a number. Save it as float32."
-    if key == "actions" and column.dtype.kind != "f":
-        return f"has the dtype {column.dtype}: only continuous actions (float32 in [−1, 1]) can be used."
     dimensions = 1 if key in ("rewards", *FLAGS) else 2
     if column.ndim != dimensions:
-        return f"has the shape {column.shape}, but {dimensions} dimension(s) are expected."
+        expected = words.plural(dimensions, "dimension")
+        return f"has the shape {column.shape}, where an array of {expected} is expected."
     return ""
 
 
