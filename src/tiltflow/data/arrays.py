@@ -19,6 +19,7 @@ ARRAY_KEYS = (
 
 
 _VECTORS = {"observations", "actions", "next_observations"}
+_NUMBERS = {"rewards", "terminations", "ends", "terminals", "timeouts"}
 
 
 def in_floats(column: np.ndarray) -> np.ndarray:
@@ -29,8 +30,8 @@ def in_floats(column: np.ndarray) -> np.ndarray:
 def read_array_file(path: Path) -> tuple[dict[str, np.ndarray], list[Finding]]:
     """Read the known keys of an npz or HDF5 file (told apart by content) and what is wrong with the file.
 
-    Vectors are floats [N, d], also where the file has one number a row, whole numbers or booleans. Raises
-    UserError where there is no such file.
+    Vectors are floats [N, d], also where the file has one number a row, whole numbers or booleans; rewards
+    and flags [N, 1] are [N]. Raises UserError where there is no such file.
     """
     if not path.is_file():
         raise UserError(f"{path} is not a file. Give --data the path of an npz or HDF5 file.")
@@ -42,6 +43,8 @@ def read_array_file(path: Path) -> tuple[dict[str, np.ndarray], list[Finding]]:
         arrays, faults = read_hdf5(path, ARRAY_KEYS)
     else:
         arrays, faults = {}, [ArrayFault(None, "is neither an npz nor an HDF5 file.")]
+    for key in _NUMBERS & arrays.keys():
+        arrays[key] = arrays[key][:, 0] if arrays[key].shape[1:] == (1,) else arrays[key]
     for key in _VECTORS & arrays.keys():
         column = in_floats(arrays[key])
         arrays[key] = column[:, None] if column.ndim == 1 else column

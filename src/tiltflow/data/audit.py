@@ -98,7 +98,8 @@ def _audit_values(file: str, key: str, column: np.ndarray) -> list[Finding]:
     if bad.any():
         row = _first_row(bad)
         value = column[row][bad[row]].flat[0] if column.ndim > 1 else column[row]
-        text = f"is {value} ({int(bad.reshape(len(column), -1).any(axis=1).sum())} such rows)."
+        count = int(bad.reshape(len(column), -1).any(axis=1).sum())
+        text = f"is {value} ({words.plural(count, 'such row')})."
         return [Finding("error", file, key, row, text)]
     if key in FLAGS and (bad := ~np.isin(column, (0, 1))).any():
         row = _first_row(bad)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tiltflow import words
 from tiltflow.data.audit import ACTION_TOLERANCE, Finding
 from tiltflow.data.formats import FileColumns, Recording
 from tiltflow.data.interface import ActionBounds
@@ -56,7 +57,7 @@ def bound_actions(
             row, entry = map(int, np.argwhere(outside)[0])
             text = (
                 f"entry {entry} is {columns['actions'][row, entry]:.6g}, outside the bounds {source}, "
-                f"{low[entry]:.6g} to {high[entry]:.6g} ({int(outside.any(axis=1).sum())} such rows). Give "
+                f"{low[entry]:.6g} to {high[entry]:.6g} ({words.plural(int(outside.any(axis=1).sum()), 'such row')}). Give "
                 "wider --action-bounds, or clip the actions."
             )
             findings.append(Finding("error", file, "actions", row, text))

@@ -33,6 +33,11 @@ _NAMES: dict[str, tuple[str, ...]] = {
 ROLES = tuple(_NAMES)
 VECTORS = ROLES[:3]
 BOUNDS = ("action_low", "action_high")
+HOW_TO_REWARD = (
+    "Name their column with --columns rewards=COLUMN, or a goal with --reward (success, or a comparison such "
+    'as "distance<0.05")'
+)
+HOW_TO_END = "Say where episodes end (--columns ends=COLUMN or episode=COLUMN)"
 _SEEN = ("rewards", "time", "success")
 """What a policy may see as well: columns of these roles may be among the observations."""
 # Numbers that only say where a row stands.

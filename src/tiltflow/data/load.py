@@ -8,7 +8,7 @@ import numpy as np
 
 from tiltflow.data.arrays import read_array_file
 from tiltflow.data.audit import Finding, audit_recording, refuse_errors
-from tiltflow.data.columns import ColumnChoice
+from tiltflow.data.columns import HOW_TO_END, ColumnChoice
 from tiltflow.data.formats import Recording, layout_of, to_transitions
 from tiltflow.data.held_out import HeldOutEpisodes
 from tiltflow.data.interface import PolicyInterface
@@ -77,8 +77,8 @@ def _load_own(task: Task, path: Path | None, choice: ColumnChoice | None) -> Dat
     parts = [part for part in parts if len(part)]
     if not parts:
         raise UserError(
-            f"The data {path or places[0]} hold no row that has a next one: no transition. Say where "
-            "episodes end, or give next_observations."
+            f"The data {path or places[0]} hold no row that has a next one: no transition. {HOW_TO_END}, or "
+            "give next_observations."
         )
     train = join_parts(parts)
     source = str(path or places[0])

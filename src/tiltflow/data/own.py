@@ -12,7 +12,7 @@ from tiltflow.data.assemble import Assembled, assemble
 from tiltflow.data.audit import NOTHING_TO_LEARN, Finding, audit_recording
 from tiltflow.data.bounds import bound_actions
 from tiltflow.data.column_file import common_folder, stored_choice
-from tiltflow.data.columns import ColumnChoice
+from tiltflow.data.columns import HOW_TO_REWARD, ColumnChoice
 from tiltflow.data.formats import FileColumns, Recording, layout_of
 from tiltflow.data.interface import ActionBounds, PolicyInterface, Signal
 from tiltflow.data.locate import minari_inside
@@ -23,7 +23,7 @@ from tiltflow.errors import UserError
 
 _NO_REWARDS = (
     "there are none: bc-flow and bc-diffusion, which clone, can train; every other algorithm needs them. "
-    "Name their column with --columns rewards=COLUMN, or a goal with --reward, as in --reward success."
+    f"{HOW_TO_REWARD}."
 )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from tiltflow import words
 from tiltflow.data.audit import Finding
+from tiltflow.data.columns import HOW_TO_END
 from tiltflow.data.formats import FileColumns, Recording
 
 _FILLED = 0.1
@@ -51,7 +52,7 @@ def audit_number(recordings: Sequence[Recording]) -> list[Finding]:
         return []
     text = (
         "is one episode: none can be held out, so a run on it cannot be scored without a simulator (--env). "
-        "Say where episodes end (--columns ends=COLUMN or episode=COLUMN), or add episodes."
+        f"{HOW_TO_END}, or add episodes."
     )
     return [Finding("warning", recordings[0].file, None, None, text)]
 
@@ -104,8 +105,8 @@ def _audit_lengths(recordings: Sequence[Recording]) -> list[Finding]:
         text = f"{count} of one row, which has no next one: left out."
         return [Finding("warning", file, None, int(rows[0]), text)]
     text = (
-        "every episode is one row, which has no next one: nothing can be learned from it. Say where episodes "
-        "end (--columns ends=COLUMN or episode=COLUMN), or give next_observations."
+        "every episode is one row, which has no next one: nothing can be learned from it. "
+        f"{HOW_TO_END}, or give next_observations."
     )
     return [Finding("error", file, None, None, text)]
 
@@ -163,7 +164,7 @@ def _audit_time(file: str, time: np.ndarray, ends: np.ndarray) -> list[Finding]:
         return []
     row = int(jumps[0])
     text = (
-        f"jumps by {steps[row]:.4g} to the next row, where {usual:.4g} is usual ({len(jumps)} such rows): an "
+        f"jumps by {steps[row]:.4g} to the next row, where {usual:.4g} is usual ({words.plural(len(jumps), 'such row')}): an "
         "episode may end there, or rows be missing."
     )
     return [Finding("warning", file, "time", row, text)]
