@@ -162,9 +162,9 @@ def _audit_time(file: str, time: np.ndarray, ends: np.ndarray) -> list[Finding]:
     jumps = np.flatnonzero(inside & ((steps <= 0) | (steps > _JUMP * usual)))
     if not len(jumps):
         return []
-    row = int(jumps[0])
+    row, count = int(jumps[0]), words.plural(len(jumps), "such row")
     text = (
-        f"jumps by {steps[row]:.4g} to the next row, where {usual:.4g} is usual ({words.plural(len(jumps), 'such row')}): an "
+        f"jumps by {steps[row]:.4g} to the next row, where {usual:.4g} is usual ({count}): an "
         "episode may end there, or rows be missing."
     )
     return [Finding("warning", file, "time", row, text)]
