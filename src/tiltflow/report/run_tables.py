@@ -3,7 +3,6 @@
 from typing import Any
 
 from tiltflow import words
-from tiltflow.data.interface import entry_names
 from tiltflow.report.distributions import action_entries
 from tiltflow.report.glossary import find_metric, held_out_terms, known_terms
 from tiltflow.report.record import RunContent
@@ -100,10 +99,16 @@ def configuration(run: RunContent) -> dict[str, dict[str, str]]:
 
 
 def provenance(run: RunContent) -> dict[str, dict[str, str]]:
-    """Every key of environment.json, in groups; columns by the names of their entries."""
+    """Every key of environment.json, in groups; columns with the names of their entries, or their number."""
     record = run.environment
     if run.interface:
-        names = {key: entry_names(getattr(run.interface, key)) for key in ("observations", "actions")}
+        names = {
+            key: [
+                f"{name} ({', '.join(entries)})" if entries else f"{name} [{size}]" if size > 1 else name
+                for name, size, entries in getattr(run.interface, key)
+            ]
+            for key in ("observations", "actions")
+        }
         data = record["data"]
         record = {**record, "data": {**data, "interface": {**data["interface"], **names}}}
     return groups(record, "machine")
