@@ -49,7 +49,8 @@ def work_off(
                     continue
                 run, event = queue[happening[0]], happening[1]
                 board.advance(run, event, time.monotonic())
-                if event["event"] in ("launched", "exited"):
+                if event["event"] in ("launched", "lost", "exited"):
+                    board.processes = executor.width
                     write_records(suite, board.records, out)
                 if event["event"] == "exited" and board.records[run].state == "finished":
                     write_summary(suite_scores(out), out)
