@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import tyro
 
 from tiltflow import words
-from tiltflow.agents.registry import ALGORITHMS, PRESETS
+from tiltflow.agents.registry import ALGORITHMS, PRESET_WORDS, PRESETS
 from tiltflow.benchmark.plan import Plan, parse_network
 from tiltflow.benchmark.records import DONE, RUN_LOG, RunRecord, check_unchanged, read_records, write_records
 from tiltflow.benchmark.suites import SUITES, Suite, find_suite
@@ -45,9 +45,9 @@ class Benchmark(ExecutorOptions, ColumnOptions):
     """Algorithms; without it every one that `tiltflow train` knows."""
     tasks: Annotated[tuple[str, ...], _NAMES] = ()
     """Tasks of the suite; without it all of them."""
-    preset: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(PRESETS) + "}")] = PRESETS[0]
-    """Hyper-parameters of every agent: ours, or published, the settings that a source gives (qipo-ot,
-    qipo-diff and diffusion-ql alone have them); in a folder of its own."""
+    preset: Annotated[str, tyro.conf.arg(metavar=PRESET_WORDS)] = PRESETS[0]
+    """Hyper-parameters of every agent: ours; published, the settings that a source gives (qipo-ot, qipo-diff
+    and diffusion-ql alone have them); or of one agent a file of `tiltflow tune`; in a folder of its own."""
     vary: Annotated[
         tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=VALUE[,VALUE …]")
     ] = ()

@@ -13,6 +13,8 @@ from tiltflow.processes.local import available_cores
 from tiltflow.processes.remote import Cluster
 from tiltflow.processes.stopping import REQUESTS, StopFlag, listening
 
+_MOST_WORDS = 300
+
 
 @final
 class RayCluster(Cluster):
@@ -74,7 +76,7 @@ class RayCluster(Cluster):
         try:
             self._ray.get(task)
         except self._ray.exceptions.RayError as error:
-            return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            return f"{type(error).__name__} {' '.join(str(error).split())[:_MOST_WORDS]}"
         return "it ended without a word."
 
     def events(self) -> list[tuple[int, int, Event]]:
@@ -87,11 +89,11 @@ class RayCluster(Cluster):
         for task in self._tasks:
             self._ray.cancel(task, force=False)
 
-    def close(self) -> None:
-        """As `Cluster.close` says."""
+    def kill(self) -> None:
+        """As `Cluster.kill` says."""
         for task in self._tasks:
             self._ray.cancel(task, force=True)
-        self._ray.shutdown()
+        self._tasks.clear()
 
 
 def _do_in_task(task: Errand, queue: Any) -> None:

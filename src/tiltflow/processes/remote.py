@@ -39,7 +39,7 @@ class Cluster(ABC):
         """Ask every errand to stop after a checkpoint, and begin none that waits."""
 
     @abstractmethod
-    def close(self) -> None:
+    def kill(self) -> None:
         """Kill what is still there."""
 
 
@@ -99,7 +99,7 @@ class RemoteExecutor(Executor):
                     yield None
                     time.sleep(_POLL_SECONDS)
         finally:
-            self._cluster.close()
+            self._cluster.kill()
 
 
 def _lost_event(job: Job, why: str) -> Event:
