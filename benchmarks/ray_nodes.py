@@ -1,11 +1,11 @@
-"""A suite on two nodes of Ray, both on this machine: are its bits those at home, whatever is killed meanwhile?
+"""A suite on two nodes of Ray, both on this machine: are its bits those at home, whatever is killed?
 
-    python benchmarks/ray_nodes.py OUT                  the suite at home, on Ray, and on Ray while being killed
+    python benchmarks/ray_nodes.py OUT                  the suite at home, on Ray, and while being killed
     python benchmarks/ray_nodes.py OUT --only overhead  one longer run at home and on Ray, one after the other
 
-Two raylets of one core each are started (`ray start`), and stopped at the end. In the suite that is disturbed a
-training process gets SIGKILL, then the worker of Ray above another one, then the second raylet, each after its
-run has a checkpoint; and the command gets Ctrl-C and is called again. Needs the extra `ray`.
+Two raylets of one core each are started (`ray start`), and stopped at the end. In the suite that is disturbed
+a training process gets SIGKILL, then the worker of Ray above another one, then the second raylet, each after
+its run has a checkpoint; and the command gets Ctrl-C and is called again. Needs the extra `ray`.
 """
 
 import argparse
@@ -36,7 +36,9 @@ def command(out: Path, data: Path, arguments: argparse.Namespace, *more: str) ->
 def node(*words: str) -> Iterator[subprocess.Popen]:
     """A node of Ray with one core; its processes are gone at the end."""
     start = [RAY, "start", *words, "--num-cpus", "1", "--disable-usage-stats", "--block"]
-    process = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         yield process
     finally:
@@ -51,7 +53,11 @@ def node(*words: str) -> Iterator[subprocess.Popen]:
 @contextmanager
 def two_nodes() -> Iterator[tuple[subprocess.Popen, subprocess.Popen]]:
     with node("--head", "--port", str(PORT), "--include-dashboard", "false") as head:
-        wait(lambda: subprocess.run(["bash", "-c", f"echo > /dev/tcp/127.0.0.1/{PORT}"], stderr=-3).returncode == 0)
+        wait(
+            lambda: (
+                subprocess.run(["bash", "-c", f"echo > /dev/tcp/127.0.0.1/{PORT}"], stderr=-3).returncode == 0
+            )
+        )
         time.sleep(5)
         with node("--address", f"127.0.0.1:{PORT}") as second:
             time.sleep(10)
@@ -71,7 +77,9 @@ def below(pid: int) -> list[int]:
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            parents.setdefault(int((entry / "stat").read_text().rpartition(")")[2].split()[1]), []).append(int(entry.name))
+            parents.setdefault(int((entry / "stat").read_text().rpartition(")")[2].split()[1]), []).append(
+                int(entry.name)
+            )
         except OSError:
             continue
     found, new = [], [pid]
@@ -135,8 +143,12 @@ def suite(name: str, arguments: argparse.Namespace, *more: str, during=lambda pr
         process = subprocess.Popen(words, env=environment, stdout=log, stderr=log)
         happened = during(process, out)
         code = process.wait()
-    runs = {str(path.parent.relative_to(out)): digest(path.parent) for path in sorted(out.rglob("result.json"))}
-    states = {entry["folder"]: entry["state"] for entry in json.loads((out / "benchmark.json").read_text())["runs"]}
+    runs = {
+        str(path.parent.relative_to(out)): digest(path.parent) for path in sorted(out.rglob("result.json"))
+    }
+    states = {
+        entry["folder"]: entry["state"] for entry in json.loads((out / "benchmark.json").read_text())["runs"]
+    }
     found = {"exit code": code, "seconds": round(time.monotonic() - began, 1), "bits": runs, "states": states}
     print(name, {key: value for key, value in found.items() if key != "bits"}, flush=True)
     return found | {"killed": happened}

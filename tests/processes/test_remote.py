@@ -1,6 +1,7 @@
 """Jobs on a cluster: begun again where they are lost, stopped with a checkpoint, told of as at home.
 
-Ray is not among the packages of the tests: where it is installed, a cluster of one node does the same jobs.
+Ray and submitit are not among the packages of the tests: where they are installed, a cluster of one node, and
+submitit's own stand-in for Slurm, do the same jobs.
 """
 
 import os
@@ -56,11 +57,15 @@ def _variables_restored(monkeypatch):
     monkeypatch.setenv(PATIENCE, "0")
 
 
-@pytest.fixture(params=["threads", "ray"])
+@pytest.fixture(params=["threads", "ray", "slurm"])
 def executor(request, monkeypatch, tmp_path):
     if request.param == "threads":
         monkeypatch.setattr(os, "chdir", lambda folder: None)
         yield RemoteExecutor(Threads())
+        return
+    if request.param == "slurm":
+        pytest.importorskip("submitit")
+        yield Wanted("slurm", slurm={"cluster": "local"}).open(tmp_path)
         return
     ray = pytest.importorskip("ray")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -119,7 +124,9 @@ def test_a_job_that_is_lost_again_and_again_has_failed(executor, job):
 
 
 def test_who_is_asked_to_stop_ends_after_a_checkpoint(executor, job):
-    (told,) = run_on(executor, job("wait"), on=lambda i, event, stop: event["event"] == "ready" and stop.ask())
+    (told,) = run_on(
+        executor, job("wait"), on=lambda i, event, stop: event["event"] == "ready" and stop.ask()
+    )
     assert kinds(told) == ["launched", "ready", "exited"]
     assert told[-1]["failed"] == {"kind": "Interrupted", "text": "kept step 7"}
 

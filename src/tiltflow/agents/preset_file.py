@@ -16,8 +16,13 @@ def is_preset_file(name: str) -> bool:
 
 
 def write_preset_file(path: Path, preset: Preset) -> None:
-    """Write the algorithm, the task, the settings that differ from the algorithm's defaults, and their source."""
-    record = {"algorithm": preset.algorithm, "task": preset.tasks, "source": preset.source, "steps": preset.steps}
+    """Write the algorithm, the task, the settings that differ from its defaults, and their source."""
+    record = {
+        "algorithm": preset.algorithm,
+        "task": preset.tasks,
+        "source": preset.source,
+        "steps": preset.steps,
+    }
     write_json(path, {**record, "settings": dict(preset.rows)})
 
 
@@ -30,8 +35,12 @@ def read_preset_file(path: Path, algorithm: str, default: Any) -> Preset:
     if record["algorithm"] != algorithm:
         raise UserError(f"The preset {path} is of {record['algorithm']}, not of {algorithm}.")
     steps = record.get("steps")
-    if not isinstance(record["settings"], dict) or not (steps is None or (isinstance(steps, int) and steps > 0)):
-        raise UserError(f"{path} is damaged: 'settings' must be a JSON object, 'steps' a whole number or null.")
+    if not isinstance(record["settings"], dict) or not (
+        steps is None or (isinstance(steps, int) and steps > 0)
+    ):
+        raise UserError(
+            f"{path} is damaged: 'settings' must be a JSON object, 'steps' a whole number or null."
+        )
     preset = Preset(algorithm, "", default, record["settings"], str(record["source"]), steps)
     try:
         _ = preset.config

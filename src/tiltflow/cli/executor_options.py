@@ -32,6 +32,8 @@ class ExecutorOptions:
         if self.executor not in ("local", "slurm"):
             raise UserError(f"--slurm and --executor {self.executor}: give one of them.")
         pairs = [pair.partition("=") for pair in self.slurm]
-        if bad := [pair for pair, (key, _, value) in zip(self.slurm, pairs, strict=True) if not key or not value]:
+        if bad := [
+            pair for pair, (key, _, value) in zip(self.slurm, pairs, strict=True) if not key or not value
+        ]:
             raise UserError(f"--slurm {bad[0]}: write KEY=VALUE, as in slurm_partition=gpu.")
         return Wanted("slurm", self.processes, self.gpus, {key: value for key, _, value in pairs})

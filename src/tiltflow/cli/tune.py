@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -35,10 +35,10 @@ _DESCRIPTION = """Try many configurations of an algorithm on a task; the best on
 
 tiltflow tune ALGORITHM --task TASK --space SPACE.toml --budget N [--set.KEY VALUE …]
 
-ALGORITHM and every option that is not listed here are those of `tiltflow train`: what all configurations have
-in common, with --seeds so many seeds of each. DIR (--out) gets tune.html, the page of the sweep, best.json for
-`--preset`, tune.json, and a run folder trial-N/seed-S for every run. Called again, the command goes on; a
-greater --budget adds configurations."""
+ALGORITHM and every option that is not listed here are those of `tiltflow train`: what all configurations
+have in common, with --seeds so many seeds of each. The folder of --out gets tune.html, the page of the sweep,
+best.json for `--preset`, tune.json, and a run folder trial-N/seed-S for every run. Called again, the command
+goes on; a greater --budget adds configurations."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Tuning(ExecutorOptions):
     """What they are judged by: the estimate of the return from recorded episodes; the matching loss on
     held-out ones; or the return that is played, which then is no test any more. Without it the estimate, for
     cloning the loss."""
-    search: tyro.conf.OmitArgPrefixes[SearchConfig] = SearchConfig()
+    search: tyro.conf.OmitArgPrefixes[SearchConfig] = field(default_factory=SearchConfig)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,9 @@ class Tune:
         try:
             trials = self._work(executor, runs)
         except (KeyboardInterrupt, Interrupted) as stop:
-            raise Interrupted(f"Stopped. What is done is kept in {self.out}: the same command continues.") from stop
+            raise Interrupted(
+                f"Stopped. What is done is kept in {self.out}: the same command continues."
+            ) from stop
         self._conclude(trials, write_sweep(self.sweep, trials, runs, self.out))
 
     def _work(self, executor, runs) -> list[Trial]:
@@ -122,7 +124,10 @@ def _print_trials(order: list[Trial]) -> None:
     rows = [
         (
             str(trial.number),
-            *(str(value) if not isinstance(value, float) else words.number(value) for value in trial.settings.values()),
+            *(
+                str(value) if not isinstance(value, float) else words.number(value)
+                for value in trial.settings.values()
+            ),
             "" if trial.criterion is None else words.number(trial.criterion),
             trial.state if trial.state != "pruned" else f"stopped at step {trial.steps[-1]:,}",
         )

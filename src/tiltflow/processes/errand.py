@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiltflow.errors import UserError
-from tiltflow.processes.executor import Event, Job, Send, failure
+from tiltflow.processes.executor import Job, Send, failure
 from tiltflow.processes.local import LocalExecutor, available_cores
 from tiltflow.processes.locks import PATIENCE
 from tiltflow.processes.stopping import StopFlag
@@ -50,7 +50,7 @@ def errand(index: int, attempt: int, job: Job) -> Errand:
 
 
 def do_errand(task: Errand, send: Send, stop: StopFlag) -> None:
-    """Do it on this machine, and send its events, of which "launched" names the machine."""
+    """Do it on this machine, and send its events."""
     try:
         _settle(task)
     except UserError as error:
@@ -58,19 +58,17 @@ def do_errand(task: Errand, send: Send, stop: StopFlag) -> None:
             send({**event, "result": None})
         return
     due = 0.0
-    with _leased_cores(task.job.cores) as cores:
-        with closing(LocalExecutor(task.job.cores, cores).submit([task.job], stop)) as told:
-            for _, event in filter(None, told):
-                now = time.monotonic()
-                if event["event"] == "activity":
-                    if now < due:
-                        continue
-                    due = now + _ACTIVITY_SECONDS
-                send(_with_host(event) if event["event"] == "launched" else event)
-
-
-def _with_host(event: Event) -> Event:
-    return {**event, "host": socket.gethostname()}
+    with (
+        _leased_cores(task.job.cores) as cores,
+        closing(LocalExecutor(task.job.cores, cores).submit([task.job], stop)) as told,
+    ):
+        for _, event in filter(None, told):
+            now = time.monotonic()
+            if event["event"] == "activity":
+                if now < due:
+                    continue
+                due = now + _ACTIVITY_SECONDS
+            send(event)
 
 
 def _settle(task: Errand) -> None:
@@ -79,8 +77,8 @@ def _settle(task: Errand) -> None:
     for folder in (task.folder, task.folder / task.job.log.parent):
         if not folder.is_dir():
             raise UserError(
-                f"The machine {socket.gethostname()} has no folder {folder}: call the command in a folder that "
-                "all machines see under the same name, and name such a folder with --out."
+                f"The machine {socket.gethostname()} has no folder {folder}: call the command in a folder "
+                "that all machines see under the same name, and name such a folder with --out."
             )
     os.chdir(task.folder)
 

@@ -9,7 +9,7 @@ from tiltflow.processes.executor import Executor
 
 EXECUTORS = {
     "local": "processes of this machine",
-    "ray": "tasks of a cluster of Ray: of the one on this machine, or at ray://HOST:10001",
+    "ray": "tasks of a cluster of Ray: at ray://HOST:10001, that of RAY_ADDRESS, or a new one here",
     "slurm": "an array job of Slurm",
 }
 
@@ -37,7 +37,9 @@ class Wanted:
         if self.at_most is not None and self.at_most < 1:
             raise UserError(f"processes = {self.at_most}: it must be at least 1.")
         if self.gpus < 0:
-            raise UserError(f"gpus = {self.gpus}: it must be a share of a GPU or a number of them, 0 or more.")
+            raise UserError(
+                f"gpus = {self.gpus}: it must be a share of a GPU or a number of them, 0 or more."
+            )
         if self.gpus and kind != "ray":
             raise UserError("--gpus: for --executor ray alone. Slurm has --slurm gpus_per_node=1.")
 

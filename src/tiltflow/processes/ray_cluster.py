@@ -13,12 +13,10 @@ from tiltflow.processes.local import available_cores
 from tiltflow.processes.remote import Cluster
 from tiltflow.processes.stopping import REQUESTS, StopFlag, listening
 
-_MOST_WORDS = 300
-
 
 @final
 class RayCluster(Cluster):
-    """The cluster at an address ("ray://HOST:10001"); without one that of this machine, or a new one on it.
+    """The cluster at an address ("ray://HOST:10001"), or that of RAY_ADDRESS; else a new one on this machine.
 
     Each errand has `gpus` of a GPU. Raises UserError where Ray is missing or nobody answers.
     """
@@ -34,6 +32,7 @@ class RayCluster(Cluster):
         here = NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
         self._queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
         self._tasks: dict[Any, Errand] = {}
+        self._last: list[tuple[int, int, Event]] = []
         # What is lost is begun again by the executor, which tells of it.
         self._remote = self._ray.remote(num_gpus=gpus, max_retries=0)(_do_in_task)
 
@@ -41,15 +40,19 @@ class RayCluster(Cluster):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         quiet = {"log_to_driver": False, "logging_level": "error"}
         handlers = {number: signal.getsignal(number) for number in REQUESTS}
+        address = address or os.environ.get("RAY_ADDRESS", "")
         try:
-            self._ray.init(address or "auto", **quiet)
-        except ConnectionError as error:
             if address:
-                raise UserError(
-                    f"No cluster of Ray answers at {address} ({error}). Give the address of its head as "
-                    "ray://HOST:10001, or call the command on a machine of the cluster with --executor ray."
-                ) from error
-            self._ray.init(num_cpus=len(available_cores()), include_dashboard=False, **quiet)
+                self._ray.init(address, **quiet)
+            else:
+                # Not "auto": the last cluster of this machine may be gone, which takes Ray minutes to see.
+                cores = len(available_cores())
+                self._ray.init("local", num_cpus=cores, include_dashboard=False, **quiet)
+        except (ConnectionError, self._ray.exceptions.RayError) as error:
+            raise UserError(
+                f"No cluster of Ray answers at {address or 'this machine'} ({error}). Give the address of "
+                "its head: --executor ray://HOST:10001 or, on a machine of the cluster, RAY_ADDRESS=HOST:6379."
+            ) from error
         for number, handler in handlers.items():  # Ray takes SIGTERM for itself
             signal.signal(number, handler)
 
@@ -70,19 +73,21 @@ class RayCluster(Cluster):
         if not self._tasks:
             return []
         done, _ = self._ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=0)
-        return [(self._tasks.pop(task), self._last_words(task)) for task in done]
+        over = [(self._tasks.pop(ended), ended) for ended in done]
+        return [(task, self._last_words(task, ended)) for task, ended in over]
 
-    def _last_words(self, task: Any) -> str:
+    def _last_words(self, task: Errand, ended: Any) -> str:
         try:
-            self._ray.get(task)
+            self._last.append((task.index, task.attempt, self._ray.get(ended)))
         except self._ray.exceptions.RayError as error:
-            return f"{type(error).__name__} {' '.join(str(error).split())[:_MOST_WORDS]}"
-        return "it ended without a word."
+            return f"{type(error).__name__}: {' '.join(str(error).split()).partition('. ')[0]}."
+        return ""
 
     def events(self) -> list[tuple[int, int, Event]]:
         """As `Cluster.events` says."""
         count = self._queue.qsize()
-        return self._queue.get_nowait_batch(count) if count else []
+        told, self._last = (self._queue.get_nowait_batch(count) if count else []) + self._last, []
+        return told
 
     def stop(self) -> None:
         """As `Cluster.stop` says."""
@@ -96,8 +101,17 @@ class RayCluster(Cluster):
         self._tasks.clear()
 
 
-def _do_in_task(task: Errand, queue: Any) -> None:
-    """A task of Ray. Cancelled, it gets what Ctrl-C sends."""
-    stop = StopFlag()
+def _do_in_task(task: Errand, queue: Any) -> Event:
+    """A task of Ray; gives the last event of the errand. Cancelled, it gets what Ctrl-C sends."""
+    stop, last = StopFlag(), {}
+
+    def send(event: Event) -> None:
+        # Nobody waits for the queue: Ray gives the core of a task that waits to another one.
+        if event["event"] == "exited":
+            last.update(event)
+        else:
+            queue.actor.put_nowait.remote((task.index, task.attempt, event))
+
     with listening(stop.ask):
-        do_errand(task, lambda event: queue.put((task.index, task.attempt, event)), stop)
+        do_errand(task, send, stop)
+    return last

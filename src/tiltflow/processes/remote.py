@@ -1,4 +1,7 @@
-"""Following jobs on the machines of a cluster, and beginning again what is lost there. Standard library only."""
+"""Following jobs on the machines of a cluster, and beginning again what is lost there.
+
+Standard library only.
+"""
 
 import time
 from abc import ABC, abstractmethod
@@ -79,7 +82,9 @@ class RemoteExecutor(Executor):
                 ended = self._cluster.ended()
                 told = self._cluster.events()
                 # Whoever has ended without having said so was lost.
-                told += [(task.index, task.attempt, _lost_event(jobs[task.index], why)) for task, why in ended]
+                told += [
+                    (task.index, task.attempt, _lost_event(jobs[task.index], why)) for task, why in ended
+                ]
                 for index, attempt, event in told:
                     if index not in going or attempt != attempts[index]:
                         continue  # of an attempt that is over

@@ -44,7 +44,9 @@ def _context(record: dict[str, Any], trials: _Trials) -> dict[str, Any]:
         "best": trials[0],
         "keys": keys,
         "rows": [_row(trial, keys) for trial in trials],
-        "counts": {state: sum(t["state"] == state for t in trials) for state in ("finished", "pruned", "failed")},
+        "counts": {
+            state: sum(t["state"] == state for t in trials) for state in ("finished", "pruned", "failed")
+        },
         "curves": _curves(record, trials, criterion),
         "panels": [_panel(record, trials, key, place, criterion) for place, key in enumerate(keys)],
         "axes": [(key, axis_text(axis)) for key, axis in record["space"].items()],
@@ -87,7 +89,9 @@ def _curves(record: dict[str, Any], trials: _Trials, criterion: str) -> Chart | 
             steps, values = zip(*pairs, strict=True)
             best, stopped = trial is trials[0], trial["state"] != "finished"
             colour = INK.light if best else MUTED.light
-            axes.plot(steps, values, color=colour, linewidth=2.4 if best else 0.9, linestyle="-" if best else "--")
+            axes.plot(
+                steps, values, color=colour, linewidth=2.4 if best else 0.9, linestyle="-" if best else "--"
+            )
             axes.plot(
                 steps[-1], values[-1], "*" if best else "x" if stopped else "o", color=colour,
                 markersize=12 if best else 6, clip_on=False,
@@ -95,9 +99,11 @@ def _curves(record: dict[str, Any], trials: _Trials, criterion: str) -> Chart | 
         steps_axis(axes, 0, max(step for trial in shown for step in trial["steps"]))
         axes.set_ylabel(criterion)
 
-    told = f"Line chart of the {criterion} over gradient steps, a line for each of {len(shown)} configurations."
+    told = (
+        f"Line chart of the {criterion} over gradient steps, a line for each of {len(shown)} configurations."
+    )
     note = (
-        f"Solid, star: trial {trials[0]['number']}, the best. Dashed: the others; dot: finished, cross: stopped early."
+        f"Solid, star: trial {trials[0]['number']}, the best. Dashed: others. Dot: finished. Cross: stopped."
     )
     return Chart(
         "Criterion over training",

@@ -1,8 +1,8 @@
 """Which configurations are tried, and which of them go on: Optuna's samplers and its successive halving.
 
-Trials are proposed in batches, and a batch goes from one rung of evaluations to the next together; its results
-are told in the order of its trials. So the trials are a function of the space, the seed and the size of a
-batch, whatever runs them and however often the sweep was stopped.
+Trials are proposed in batches, and a batch goes from one rung of evaluations to the next together; its
+results are told in the order of its trials. So the trials are a function of the space, the seed and the size
+of a batch, whatever runs them and however often the sweep was stopped.
 
 Departs from ASHA (Li et al. 2020, arXiv 1810.05934):
 - *Paper*: workers ask whenever they are free. *Here*: a batch waits for its slowest. *Why*: otherwise chance

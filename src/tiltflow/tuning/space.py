@@ -1,8 +1,8 @@
 """SPACE.toml: the settings that a sweep varies, each with its choices or its range. Standard library only.
 
-    critic.aggregate = ["min", "mean"]           one of these
-    beta = { log-uniform = [0.3, 30] }           log-uniform over the range; or uniform
-    critic.ensemble = { int = [2, 10] }          whole numbers, both ends among them; or log-int
+critic.aggregate = ["min", "mean"]           one of these
+beta = { log-uniform = [0.3, 30] }           log-uniform over the range; or uniform
+critic.ensemble = { int = [2, 10] }          whole numbers, both ends among them; or log-int
 """
 
 import tomllib
@@ -14,7 +14,12 @@ from typing import Any
 from tiltflow.errors import UserError, nearest
 from tiltflow.settings import RefusedSetting, flat, override
 
-_KINDS = {"uniform": (False, False), "log-uniform": (False, True), "int": (True, False), "log-int": (True, True)}
+_KINDS = {
+    "uniform": (False, False),
+    "log-uniform": (False, True),
+    "int": (True, False),
+    "log-int": (True, True),
+}
 """(whole, log) of each range."""
 
 
@@ -67,7 +72,9 @@ def read_space(path: Path, config: Any) -> Space:
             except UserError:
                 continue  # it may suit other values of the space
     if not space:
-        raise UserError(f'The space {path} is empty: write KEY = [CHOICE, …] or KEY = {{ uniform = [LOW, HIGH] }}.')
+        raise UserError(
+            f"The space {path} is empty: write KEY = [CHOICE, …] or KEY = {{ uniform = [LOW, HIGH] }}."
+        )
     return space
 
 
@@ -84,7 +91,9 @@ def _axis(where: str, value: Any) -> Choices | Range:
     if isinstance(value, list):
         values = tuple(None if choice == "None" else choice for choice in value)
         if not values or any(isinstance(choice, dict | list) for choice in values):
-            raise UserError(f"{where} = {value}: a list names its choices, one at least: words, numbers, true, false.")
+            raise UserError(
+                f"{where} = {value}: a list names its choices, one at least: words, numbers, true, false."
+            )
         if len(set(map(repr, values))) < len(values):
             raise UserError(f"{where} = {value}: a choice is named twice. Name each once.")
         return Choices(values)
@@ -93,7 +102,7 @@ def _axis(where: str, value: Any) -> Choices | Range:
             f"{where} = {value}: write a list of choices, or one of "
             f"{', '.join(f'{{ {kind} = [LOW, HIGH] }}' for kind in _KINDS)}."
         )
-    (kind, ends), = value.items()
+    ((kind, ends),) = value.items()
     whole, log = _KINDS[kind]
     numbers = (int,) if whole else (int, float)
     fits = isinstance(ends, list) and len(ends) == 2

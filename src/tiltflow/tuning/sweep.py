@@ -40,7 +40,7 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The training that a trial departs from, of all seeds; the space; the criterion; and how it is searched."""
+    """The training that trials depart from, of all seeds; the space; the criterion; how it is searched."""
 
     config: TrainConfig
     space: Space
@@ -117,8 +117,8 @@ def read_runs(sweep: Sweep, out: Path) -> dict[str, Any]:
     before = {key: record.get(key) for key in sweep.record()}
     if found := {key: pair for key, pair in diff(before, sweep.record()).items() if key not in _FREE}:
         raise UserError(
-            f"{out} holds a sweep of other settings: {diff_text(found)} (begun ≠ wanted). Give the same options "
-            "as then, of which --budget alone may grow, or another folder with --out."
+            f"{out} holds a sweep of other settings: {diff_text(found)} (begun ≠ wanted). Give the same "
+            "options as then, of which --budget alone may grow, or another folder with --out."
         )
     return record["runs"]
 
@@ -136,7 +136,9 @@ def ranked(trials: list[Trial], maximise: bool) -> list[Trial]:
     order = {"finished": 0, "running": 1, "pruned": 1, "failed": 2}
 
     def place(trial: Trial) -> tuple[float, float, int]:
-        value = trial.criterion if trial.criterion is not None else float("-inf") if maximise else float("inf")
+        value = (
+            trial.criterion if trial.criterion is not None else float("-inf") if maximise else float("inf")
+        )
         return order[trial.state], -value if maximise else value, trial.number
 
     return sorted(trials, key=place)
@@ -148,8 +150,8 @@ def best_preset(sweep: Sweep, trial: Trial) -> Preset:
     default = ALGORITHMS.find(config.algorithm).config
     rows = {key: after for key, (_, after) in diff(default, override(config.agent, trial.settings)).items()}
     source = (
-        f"tuned {tuned_on(sweep.objective)} of {config.task}: the best of {sweep.search.budget} configurations, "
-        f"{config.seeds} seed(s), {config.steps} steps"
+        f"tuned {tuned_on(sweep.objective)} of {config.task}: the best of {sweep.search.budget} "
+        f"configurations, {config.seeds} seed(s), {config.steps} steps"
     )
     return Preset(config.algorithm, config.task, default, rows, source, config.steps)
 

@@ -54,7 +54,9 @@ def _value(line: Line, objective: Objective, algorithm: str) -> float | None:
     if objective == "loss":
         losses = line["held_out"].get("matching_loss")
         if losses is None:
-            raise UserError(f"The policy of {algorithm} is no flow: it has no matching loss. Use --objective estimate.")
+            raise UserError(
+                f"The policy of {algorithm} is no flow: it has no matching loss. Use --objective estimate."
+            )
         return losses[0]
     from tiltflow.evaluation.statistics import UNDETERMINED
 

@@ -56,7 +56,11 @@ class TrialRuns:
     def _run(self, wanted: dict[str, tuple[Trial, int]], until: int | None) -> None:
         numbers = sorted({trial.number for trial, _ in wanted.values()})
         goal = "the end" if until is None else f"evaluation {until}"
-        what = f"trials {numbers[0]} to {numbers[-1]}, to {goal}" if len(numbers) > 1 else f"trial {numbers[0]}, to {goal}"
+        what = (
+            f"trials {numbers[0]} to {numbers[-1]}, to {goal}"
+            if len(numbers) > 1
+            else f"trial {numbers[0]}, to {goal}"
+        )
         folders, done = list(wanted), 0
         jobs = [self._job(folder, *place, until) for folder, place in wanted.items()]
         self.advance(what, 0, len(jobs), "")
