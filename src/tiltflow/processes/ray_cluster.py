@@ -50,8 +50,8 @@ class RayCluster(Cluster):
                 self._ray.init("local", num_cpus=cores, include_dashboard=False, **quiet)
         except (ConnectionError, self._ray.exceptions.RayError) as error:
             raise UserError(
-                f"No cluster of Ray answers at {address or 'this machine'} ({error}). Give the address of "
-                "its head: --executor ray://HOST:10001 or, on a machine of the cluster, RAY_ADDRESS=HOST:6379."
+                f"No cluster of Ray answers at {address or 'this machine'} ({error}). Give that of its "
+                "head: --executor ray://HOST:10001 or, on a machine of the cluster, RAY_ADDRESS=HOST:6379."
             ) from error
         for number, handler in handlers.items():  # Ray takes SIGTERM for itself
             signal.signal(number, handler)
