@@ -229,9 +229,9 @@ class Unruly(gymnasium.Env):
 )
 def test_what_an_environment_of_the_user_does_wrong_is_said_of_it(does, text):
     environment = Environment(Unruly(**does), 10, draws_globally=False)
+    call = (lambda: environment.reset(0)) if "reset" in does else lambda: environment.step(np.zeros(1))
     with pytest.raises(UserError, match=f"The environment Unruly-v0 .*{text}"):
-        environment.reset(0)
-        environment.step(np.zeros(1))
+        call()
 
 
 def test_bounds_of_an_environment_that_stand_for_none_are_refused():

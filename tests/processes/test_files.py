@@ -32,11 +32,8 @@ def test_what_a_dead_writer_has_left_goes_and_what_a_living_one_writes_stays(tmp
 
 
 def test_who_holds_a_lock_is_said(tmp_path):
-    with (
-        locked(tmp_path),
-        pytest.raises(UserError, match=rf"{os.getpid()} on {platform.node()}, since 0 min"),
-        locked(tmp_path),
-    ):
+    owner = rf"{os.getpid()} on {platform.node()}, since 0 min"
+    with locked(tmp_path), pytest.raises(UserError, match=owner), locked(tmp_path):
         pass
     with locked(tmp_path):  # and then it is free
         pass

@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from tiltflow import words
+from tiltflow.data.columns import HOW_TO_END
 from tiltflow.data.formats import REQUIRED, FileColumns, Layout
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
@@ -89,11 +91,10 @@ def _kind_fault(key: str, column: np.ndarray) -> str:
     """What is wrong with the type or the dimensions of a column; empty where nothing is."""
     if column.dtype.kind not in "biuf":
         return f"has the dtype {column.dtype}, which is not a number. Save it as float32."
-    if key == "actions" and column.dtype.kind != "f":
-        return f"has the dtype {column.dtype}: only continuous actions (float32 in [−1, 1]) can be used."
     dimensions = 1 if key in ("rewards", *FLAGS) else 2
     if column.ndim != dimensions:
-        return f"has the shape {column.shape}, but {dimensions} dimension(s) are expected."
+        expected = words.plural(dimensions, "dimension")
+        return f"has the shape {column.shape}, where an array of {expected} is expected."
     return ""
 
 
@@ -104,7 +105,8 @@ def _audit_values(file: str, key: str, column: np.ndarray) -> list[Finding]:
     if bad.any():
         row = _first_row(bad)
         value = column[row][bad[row]].flat[0] if column.ndim > 1 else column[row]
-        text = f"is {value} ({int(bad.reshape(len(column), -1).any(axis=1).sum())} such rows)."
+        count = int(bad.reshape(len(column), -1).any(axis=1).sum())
+        text = f"is {value} ({words.plural(count, 'such row')})."
         return [Finding("error", file, key, row, text)]
     if (bad := np.abs(column) > np.finfo(np.float32).max).any():
         row = _first_row(bad)
@@ -144,7 +146,7 @@ def _audit_precision(file: str, key: str, column: np.ndarray) -> list[Finding]:
 def audit_transitions(file: str, data: Transitions) -> list[Finding]:
     """What is wrong with the rows that are trained on, whatever the file holds beside them."""
     if not len(data):
-        text = "holds no row that has a next one: no transition. Episodes of one row need next_observations."
+        text = f"holds no row that has a next one: no transition. {HOW_TO_END}, or give next_observations."
         return [Finding("error", file, None, None, text)]
     mean = data.observations.mean(axis=0, dtype=np.float64).astype(np.float32)
     spread = data.observations.std(axis=0, dtype=np.float64).astype(np.float32)

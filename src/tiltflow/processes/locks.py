@@ -13,6 +13,9 @@ from tiltflow.errors import UserError
 from tiltflow.files import remove_abandoned, unwritable
 
 LOCK = ".lock"
+PATIENCE = "TILTFLOW_PATIENCE"
+"""The environment variable with the seconds that a process waits for a lock: one that takes the place of a
+process that was lost, on another machine perhaps, and that may take a while to die."""
 
 
 @contextmanager
@@ -27,11 +30,12 @@ def locked(folder: Path) -> Iterator[None]:
         handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         raise unwritable(folder, error) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise UserError(f"{_owner(folder)} is training {folder}. Wait for it, or stop it first.") from error
+    late = time.monotonic() + float(os.environ.get(PATIENCE, 0))
+    while not _taken(handle):
+        if time.monotonic() > late:
+            os.close(handle)
+            raise UserError(f"{_owner(folder)} is training {folder}. Wait for it, or stop it first.")
+        time.sleep(0.2)
     try:
         with suppress(OSError):  # whom a second process is told of; a full disk keeps nobody from training
             os.ftruncate(handle, 0)
@@ -54,3 +58,11 @@ def _owner(folder: Path) -> str:
     except (OSError, UnicodeDecodeError):
         return "Another process"
     return f"Another process ({owner[0]}, since {minutes:.0f} min)" if owner else "Another process"
+
+
+def _taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
