@@ -32,7 +32,7 @@ def audit_logs(recordings: Sequence[Recording], times: Sequence[np.ndarray | Non
 
 def audit_own_units(recordings: Sequence[Recording]) -> list[Finding]:
     """Warn of actions, in the data's units, that may be labels or that the observations have as well."""
-    sound = [one for one in recordings if _are_vectors(one.columns)]
+    sound = [one for one in recordings if _are_vectors(one.columns) and one.columns["actions"].size]
     if not sound:
         return []
     findings = _audit_copies(sound)
