@@ -13,6 +13,7 @@ from tiltflow.cli import data as verb
 from tiltflow.data import csv_log
 from tiltflow.data.column_file import stored_choice
 from tiltflow.data.columns import column_choice
+from tiltflow.data.describe import describe_path
 from tiltflow.data.interface import plain_interface, stored_interface
 from tiltflow.data.load import audit_path, load_dataset
 from tiltflow.data.transitions import Spec
@@ -75,6 +76,8 @@ def test_a_folder_of_csv_files_is_one_episode_each_in_the_users_units(folder):
     assert [signal.name for signal in dataset.interface.observations] == ["joint_0", "joint_1", "joint_2"]
     assert dataset.interface.bounds == ((-2.0, -2.0), (2.0, 2.0))
     assert not texts(dataset.findings)
+    described = [dict(lines) for _, lines in describe_path(folder, column_choice(NAMES, None, "-2 2"))]
+    assert [one["action bounds"] for one in described] == ["-2 to 2 in the data, here −1 to 1"]
     by_pattern = load(folder / "episode_*.csv", NAMES, bounds="-2 2")
     assert by_pattern.checksum == dataset.checksum
 
@@ -314,7 +317,7 @@ def test_describe_guesses_by_names_and_shapes_and_says_what_it_cannot(tmp_path, 
     verb.parse(["describe", str(tmp_path / "a.npz")]).run()
     text = capsys.readouterr().out
     assert 'observations = ["x"]\nactions = ["u"]' in text
-    for open_question in ("no rewards", "where episodes end", "no bounds"):
+    for open_question in ("no rewards", "where episodes end", "no bounds", "Say it with --columns"):
         assert open_question in text
     with pytest.raises(
         UserError, match=r"'actions': is missing. It holds x \(9×5 float64\), u \(9×2 float64\)"
