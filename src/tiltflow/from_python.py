@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tiltflow.agents.registry import named_preset
+from tiltflow.compiled_programs import keep_compiled_here
 from tiltflow.data.column_file import choice_file
 from tiltflow.data.recorded_arrays import RecordedArrays
 from tiltflow.errors import UserError, nearest
@@ -62,6 +63,7 @@ class TrainedRun:
         `data` is where the data lie by now; more `steps` than the run has lengthen it. Raises what `train`
         does.
         """
+        keep_compiled_here()
         from tiltflow.training.run import resume
 
         with python_errors(), _shown(quiet) as observe:
@@ -97,6 +99,7 @@ def train_on(
     episodes, env, columns, reward, action_bounds, …. Raises UserError, TrainingDiverged and Interrupted as
     `tiltflow train` does.
     """
+    keep_compiled_here()
     from tiltflow.training.prepare import prepare
     from tiltflow.training.run import refuse_other_data, train
 

@@ -41,9 +41,12 @@ class Board:
                 self.records[run] = replace(self.records[run], state="running", reason=None)
                 self.views[run], self.began[run] = View(), now
                 self.tried.add(run)
-            case "exited":
+            case "exited" | "lost":
                 del self.views[run]
                 seconds = self.records[run].seconds + now - self.began.pop(run)
+                if event["event"] == "lost":
+                    self.tried.discard(run)
+                    event = {"failed": failure(Interrupted(event["text"]))}
                 ended = _ended(self.records[run], event, run.folder / RUN_LOG)
                 self.records[run] = replace(ended, seconds=seconds)
             case _:

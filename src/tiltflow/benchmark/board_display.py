@@ -39,6 +39,8 @@ def show_board(board: Board, out: Path, console: Console | None = None) -> Itera
         if run is not None and event is not None and event["event"] == "exited":
             failed = board.records[run].state == "failed"
             write(f"{ended_line(board, run, out)}; {overall(board)}", "red" if failed else "")
+        elif run is not None and event is not None and event["event"] == "lost":
+            write(f"lost, to be continued: {run}: {event['text']}", "yellow")
         elif not console.is_terminal and time.monotonic() - written > _QUIET_SECONDS:
             write("; ".join([overall(board), *(f"{run}: {now(view)}" for run, view in board.views.items())]))
 

@@ -78,6 +78,8 @@ class RunContent:
     actions: Actions | None
     paths: MazePaths | None
     film: FilmStrip | None
+    spent: dict[str, float]
+    """Seconds of the training by what they were spent on, where that is known."""
 
     @property
     def algorithm(self) -> str:
@@ -213,6 +215,7 @@ def read_run(folder: Path) -> RunContent:
         actions=_read_actions(run),
         paths=read_paths(run),
         film=read_film(run),
+        spent=run.read_time(),
     )
 
 

@@ -40,6 +40,7 @@ def facts(run: RunContent) -> dict[str, str]:
         ),
         "gradient steps": words.count(result["steps"]),
         "training time": words.duration(result["train_seconds"]),
+        **({"where time went": words.spent_text(run.spent)} if run.spent else {}),
     }
 
 
