@@ -40,7 +40,7 @@ FLOORS = (
     ("report",),
     ("training", "figures2d"),
     ("benchmark", "serving"),
-    ("cli", "from_python", "__main__"),
+    ("cli", "from_python", "python_words", "__main__"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -262,7 +262,7 @@ class RunFolder:
 
 def default_out(config: TrainConfig, preset: str = PRESETS[0]) -> Path:
     """The folder of a run that names none: runs/ALGORITHM[-PRESET]-TASK-SEEDS."""
-    name = config.algorithm if preset == PRESETS[0] else f"{config.algorithm}-{preset}"
+    name = config.algorithm if preset == PRESETS[0] else f"{config.algorithm}-{Path(preset).stem}"
     last = config.seed + config.seeds - 1
     seeds = f"seed{config.seed}" if config.seeds == 1 else f"seeds{config.seed}-{last}"
     return Path("runs") / f"{name}-{config.task.replace('/', '-')}-{seeds}"

@@ -37,6 +37,7 @@ VERBS = {
     "train": Verb("tiltflow.cli.train", "train an algorithm on a task, or resume a run"),
     "evaluate": Verb("tiltflow.cli.evaluate", "play a run's policies again and print the score"),
     "benchmark": Verb("tiltflow.cli.benchmark", "a suite of tasks with every agent and seed, resumable"),
+    "tune": Verb("tiltflow.cli.tune", "try many configurations; the best one becomes a preset"),
     "compare": Verb("tiltflow.cli.compare", "many runs in one table and on one page, with intervals"),
     "export": Verb("tiltflow.cli.export", "write a run's policies as files that need JAX alone, or ONNX"),
     "serve": Verb("tiltflow.cli.serve", "answer a robot's observations with actions, over a WebSocket"),

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from tiltflow.agents.presets import Preset
-from tiltflow.agents.registry import ALGORITHMS, PRESETS, named_preset
+from tiltflow.agents.registry import ALGORITHMS, PRESET_WORDS, PRESETS, named_preset
 from tiltflow.cli.column_options import join_action_bounds
 from tiltflow.cli.results import describe_run
 from tiltflow.cli.unread import refuse_unread
@@ -23,8 +23,8 @@ from tiltflow.train_config import TrainConfig
 _PROGRAM = "tiltflow train"
 _OUT_HELP = "Run folder, new or empty; without it runs/ALGORITHM[-PRESET]-TASK-SEEDS."
 _PRESET_HELP = (
-    "Where the defaults come from: ours, or published, the settings that a source gives (qipo-ot, qipo-diff, "
-    "diffusion-ql)."
+    "Where the defaults come from: ours; published, the settings that a source gives (qipo-ot, qipo-diff, "
+    "diffusion-ql); or the file that `tiltflow tune` has written."
 )
 _STEPS_HELP = "Gradient steps in all stages together."
 _EVALUATIONS_HELP = (
@@ -170,7 +170,7 @@ def _form(algorithm: str, preset: Preset, name: str) -> Any:
         ("agent", _argument(type(agent), name="set"), agent),
         ("steps", _argument(Count, help=_STEPS_HELP), steps),
         ("evaluations", _argument(Count, help=_EVALUATIONS_HELP), evaluations),
-        ("preset", _argument(str, metavar="{" + ",".join(PRESETS) + "}", help=_PRESET_HELP), name),
+        ("preset", _argument(str, metavar=PRESET_WORDS, help=_PRESET_HELP), name),
         *_FOR_ALL,
     )
 
@@ -183,7 +183,7 @@ def _overview_form() -> Any:
             _argument(tyro.conf.Positional[str], metavar="ALGORITHM", help=", ".join(ALGORITHMS.known())),
         ),
         ("agent", _hidden(object), None),
-        ("preset", _argument(str, metavar="{" + ",".join(PRESETS) + "}", help=_PRESET_HELP), PRESETS[0]),
+        ("preset", _argument(str, metavar=PRESET_WORDS, help=_PRESET_HELP), PRESETS[0]),
         *_FOR_ALL,
         ("resume", _argument(Path | None, metavar="RUN", help=_RESUME_HELP), None),
     )

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from tiltflow.data.load import Dataset
+from tiltflow.data.locate import data_places
 from tiltflow.errors import ExplainedError, Interrupted, TrainingDiverged, UserError
 from tiltflow.evaluation.statistics import result_record
 from tiltflow.files import read_json_lines, write_json
@@ -94,11 +95,10 @@ def resume(
     if config is None:
         check_trusted(stored, run)
     config = config or stored
-    if data is not None:
-        config = replace(config, data=str(data))
+    config = replace(config, data=str(data)) if data is not None else _with_data_found(config, run)
     prepared, dataset = prepare(config)
     with locked(folder):
-        _refuse_other_data(run, dataset)
+        refuse_other_data(run, dataset)
         for seeds in seed_groups(config, run):
             refuse_unsound(prepared, run, seeds)
         if steps is not None:
@@ -115,7 +115,25 @@ def resume(
     return folder
 
 
-def _refuse_other_data(run: RunFolder, dataset: Dataset) -> None:
+def _with_data_found(config: TrainConfig, run: RunFolder) -> TrainConfig:
+    """The config with data that are where it says, or else in the run folder itself, by their name.
+
+    Raises UserError saying how to name data that are at neither place.
+    """
+    if config.data is None or any(place.exists() for place in data_places(Path(config.data))):
+        return config
+    inside = run.path / Path(config.data).name
+    if inside.is_file():
+        return replace(config, data=str(inside))
+    seen = "" if Path(config.data).is_absolute() else f", seen from {Path.cwd()}"
+    raise UserError(
+        f"{run.config_file}, key 'data' = {config.data!r}: nothing is there{seen}. Say where the data lie by "
+        f"now: tiltflow train --resume {run.path} --data PATH"
+    )
+
+
+def refuse_other_data(run: RunFolder, dataset: Dataset) -> None:
+    """Raise UserError where the run was trained on other data."""
     if not run.environment_file.exists():  # the run was stopped before it began
         return
     checksum = run.read_environment()["data"].get("checksum")
