@@ -57,7 +57,7 @@ class Loop:
             self._precompute(stage, here, agent_state)
         key = self._stage_keys(here.stage, 0)
         room, first = self.schedule.longest_chunk(here.stage), here.stage_step
-        run = self._once("steps", here.stage, lambda: self._steps(stage, room))
+        run = self._once("steps", here.stage, lambda: self._steps(here.stage))
         agent_state, metrics = run(
             agent_state,
             self.rows.resident,
@@ -98,8 +98,9 @@ class Loop:
         """`function` for the whole group: vmapped over several seeds, as it is for one."""
         return jax.vmap(function, in_axes=axes) if len(self.seeds) > 1 else function
 
-    def _steps(self, stage: Stage, room: int) -> Callable:
-        """Up to `room` compiled steps. Their input is not donated: it stays where they diverge."""
+    def _steps(self, index: int) -> Callable:
+        """The compiled steps of a stage's chunks. Their input is not donated: it stays where they diverge."""
+        stage = self.schedule.stages[index]
 
         def chunk(
             state: Any,
@@ -119,7 +120,8 @@ class Loop:
                 first,
                 num_steps=length,
                 batch_size=stage.batch_size,
-                room=room,
+                room=self.schedule.longest_chunk(index),
+                part=self.schedule.common_part(index),
                 rows=self.rows.count,
                 gathered=gathered,
                 buffer=buffer,
