@@ -14,7 +14,7 @@ from tiltflow.train_config import to_dict
 from tiltflow.tuning.sweep import Sweep, Trial, write_sweep
 from tiltflow.tuning.trial_job import train_trial
 
-Advance = Callable[[str, int, int, str], None]
+AdvanceRuns = Callable[[str, int, int, str], None]
 """(what goes on, runs done, runs in all, a note)"""
 
 
@@ -27,7 +27,7 @@ class TrialRuns:
     runs: dict[str, Any]
     executor: Executor
     stop: StopFlag
-    advance: Advance
+    advance: AdvanceRuns
     trials: list[Trial]
     """All so far, the first of which that has the same settings as another one trains for both."""
 
