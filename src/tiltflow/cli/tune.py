@@ -141,7 +141,7 @@ def _print_trials(order: list[Trial]) -> None:
                 str(value) if not isinstance(value, float) else words.number(value)
                 for value in trial.settings.values()
             ),
-            "" if trial.criterion is None else words.number(trial.criterion),
+            "" if trial.criterion is None else f"{trial.criterion:.4g}",
             trial.state if trial.state != "pruned" else f"stopped at step {trial.steps[-1]:,}",
         )
         for trial in order[:_SHOWN]
