@@ -108,6 +108,7 @@ def held_out_config(config: TrainConfig, objective: Objective) -> TrainConfig:
 def read_runs(sweep: Sweep, out: Path) -> dict[str, Any]:
     """What the runs of the sweep in this folder have come to, by their folders; nothing where none is.
 
+    What failed for a reason that can be mended is not among them: it is tried again.
     Raises UserError where the folder holds a sweep of other settings; the budget may be another one.
     """
     file = out / TUNE_FILE
@@ -120,7 +121,7 @@ def read_runs(sweep: Sweep, out: Path) -> dict[str, Any]:
             f"{out} holds a sweep of other settings: {diff_text(found)} (begun ≠ wanted). Give the same "
             "options as then, of which --budget alone may grow, or another folder with --out."
         )
-    return record["runs"]
+    return {folder: run for folder, run in record["runs"].items() if not run.get("mendable")}
 
 
 def write_sweep(sweep: Sweep, trials: list[Trial], runs: Mapping[str, Any], out: Path) -> dict[str, Any]:
