@@ -14,6 +14,7 @@ from tiltflow.tasks import NO_ENVIRONMENT, find_task
 from tiltflow.train_config import TrainConfig, to_dict
 from tiltflow.tuning.space import Space
 from tiltflow.tuning.trial_job import Objective
+from tiltflow.words import plural
 
 TUNE_FILE = "tune.json"
 BEST_FILE = "best.json"
@@ -152,7 +153,7 @@ def best_preset(sweep: Sweep, trial: Trial) -> Preset:
     rows = {key: after for key, (_, after) in diff(default, override(config.agent, trial.settings)).items()}
     source = (
         f"tuned {tuned_on(sweep.objective)} of {config.task}: the best of {sweep.search.budget} "
-        f"configurations, {config.seeds} seed(s), {config.steps} steps"
+        f"configurations, {plural(config.seeds, 'seed')}, {plural(config.steps, 'step')}"
     )
     return Preset(config.algorithm, config.task, default, rows, source, config.steps)
 
