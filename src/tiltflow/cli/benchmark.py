@@ -57,10 +57,11 @@ class Benchmark(ExecutorOptions, ColumnOptions):
     """Seeds of each task and agent: the first one of everything is run before the second of anything."""
     seed: int = TrainConfig.seed
     """First seed."""
-    steps: int = TrainConfig.steps
-    """Gradient steps of each run, in all stages together."""
-    evaluations: int = TrainConfig.evaluations
-    """Evaluations of each run's policy; the score is the mean of the last three."""
+    steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Gradient steps of each run, in all stages together; without it 200,000, or those of the preset."""
+    evaluations: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Evaluations of each run's policy; the score is the mean of the last three. Without it 10, or those of
+    the preset, with whose steps the last three are at the final β."""
     episodes: int = TrainConfig.episodes
     """Episodes of each evaluation."""
     data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
@@ -152,7 +153,8 @@ class Benchmark(ExecutorOptions, ColumnOptions):
         with locked(self.out), stop_on_signals() as stop:
             records = read_records(plan, self.out)
             write_records(suite.name, records, self.out)
-            board = Board(records, plan.steps, executor.width)
+            steps = {run: plan.config(run).steps for run in records}
+            board = Board(records, steps, executor.width)
             missing = self._check(suite, plan)
             if missing and plan.data is not None:
                 with progress_bar("episodes") as advance:
@@ -198,17 +200,21 @@ class Benchmark(ExecutorOptions, ColumnOptions):
 
 def _print_plan(plan: Plan, records: dict[PlannedRun, RunRecord]) -> None:
     """A line for each task, agent and variant: its seeds' states, and the gradient steps that are left."""
-    lines: dict[tuple[str, str], list[RunRecord]] = {}
+    steps = {run: plan.config(run).steps for run in records}
+    lines: dict[tuple[str, str], list[tuple[PlannedRun, RunRecord]]] = {}
     for run, record in records.items():
-        lines.setdefault((run.task, run.label), []).append(record)
+        lines.setdefault((run.task, run.label), []).append((run, record))
     rows = []
     for place, mine in lines.items():
-        states = Counter(record.state for record in mine)
-        left = sum(plan.steps - record.step for record in mine if record.state not in DONE)
+        states = Counter(record.state for _, record in mine)
+        left = sum(steps[run] - record.step for run, record in mine if record.state not in DONE)
         rows.append((*place, ", ".join(f"{n} {state}" for state, n in states.items()), f"{left:,}"))
     print_table(("task", "agent", "seeds", "steps left"), rows)
     done = sum(record.state in DONE for record in records.values())
-    print(f"\n{len(records)} runs of {plan.steps:,} steps: {done} finished, {len(records) - done} left")
+    each = words.listing([f"{count:,}" for count in sorted(set(steps.values()))])
+    print(
+        f"\n{words.plural(len(records), 'run')} of {each} steps: {done} finished, {len(records) - done} left"
+    )
 
 
 def _print_scores(results: Sequence[dict[str, Any]]) -> None:

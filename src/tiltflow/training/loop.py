@@ -22,6 +22,7 @@ from tiltflow.training.precompute import drawn_rows, precompute_columns
 from tiltflow.training.progress import Observe
 from tiltflow.training.rows import DataRows
 from tiltflow.training.schedule import Position, Schedule
+from tiltflow.training.time_spent import TimeSpent
 
 SAMPLE_ROWS = 2048
 
@@ -36,9 +37,10 @@ class Loop:
     state: RunState
     observe: Observe
     stop: StopFlag
+    spent: TimeSpent = field(default_factory=TimeSpent)
     precomputed: dict[str, Array] = field(default_factory=dict)
     precomputed_for: tuple[int, int] | None = None
-    _compiled: dict[tuple[int, int], Callable] = field(default_factory=dict)
+    _compiled: dict[tuple[str, int], Callable] = field(default_factory=dict)
 
     def run_chunk(self, here: Position, length: int) -> dict[str, np.ndarray]:
         """Run one chunk; returns each metric as [seeds, steps].
@@ -48,28 +50,28 @@ class Loop:
         """
         stage = self.schedule.stages[here.stage]
         agent_state = self.state.agent
-        if self.schedule.refreshes(here):
-            agent_state = self.refresh(stage, here)
-        buffer = self._extended(stage, here, agent_state)
-        self._precompute(stage, here, agent_state)
+        with self.spent.on("refresh"):
+            if self.schedule.refreshes(here):
+                agent_state = self.refresh(stage, here)
+            buffer = self._extended(stage, here, agent_state)
+            self._precompute(stage, here, agent_state)
         key = self._stage_keys(here.stage, 0)
-        each = self.schedule.call_length(here.stage, length)
-        run, parts = self._compile(here.stage, each), []
-        for first in range(here.stage_step, here.stage_step + length, each):
-            gathered = self.rows.batches(key, first, each, stage.batch_size, buffer)
-            agent_state, metrics = run(
-                agent_state,
-                self.rows.resident,
-                gathered,
-                self.precomputed,
-                buffer,
-                key,
-                jnp.int32(first),
-            )
-            parts.append(
-                {name: np.asarray(value).reshape(len(self.seeds), -1) for name, value in metrics.items()}
-            )
-        values = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+        room, first = self.schedule.longest_chunk(here.stage), here.stage_step
+        run = self._once("steps", here.stage, lambda: self._steps(stage, room))
+        agent_state, metrics = run(
+            agent_state,
+            self.rows.resident,
+            self.rows.batches(key, first, room, stage.batch_size, buffer),
+            self.precomputed,
+            buffer,
+            key,
+            jnp.int32(first),
+            jnp.int32(length),
+        )
+        values = {
+            name: np.asarray(of_steps).reshape(len(self.seeds), room)[:, :length]
+            for name, of_steps in metrics.items()
+        }
         self._check(values, stage, here)
         self.state = self.state._replace(agent=agent_state, buffer=buffer)
         return values
@@ -96,35 +98,34 @@ class Loop:
         """`function` for the whole group: vmapped over several seeds, as it is for one."""
         return jax.vmap(function, in_axes=axes) if len(self.seeds) > 1 else function
 
-    def _compile(self, index: int, length: int) -> Callable:
-        """So many compiled steps of a stage. Their input is not donated: it stays where they diverge."""
-        if (index, length) not in self._compiled:
-            stage = self.schedule.stages[index]
+    def _steps(self, stage: Stage, room: int) -> Callable:
+        """Up to `room` compiled steps. Their input is not donated: it stays where they diverge."""
 
-            def chunk(
-                state: Any,
-                columns: Columns,
-                gathered: Columns,
-                precomputed: Columns,
-                buffer: Buffer | None,
-                key: PRNGKeyArray,
-                first: Array,
-            ):
-                return run_steps(
-                    stage.update,
-                    state,
-                    {**columns, **precomputed},
-                    key,
-                    first,
-                    num_steps=length,
-                    batch_size=stage.batch_size,
-                    rows=self.rows.count,
-                    gathered=gathered,
-                    buffer=buffer,
-                )
+        def chunk(
+            state: Any,
+            columns: Columns,
+            gathered: Columns,
+            precomputed: Columns,
+            buffer: Buffer | None,
+            key: PRNGKeyArray,
+            first: Array,
+            length: Array,
+        ):
+            return run_steps(
+                stage.update,
+                state,
+                {**columns, **precomputed},
+                key,
+                first,
+                num_steps=length,
+                batch_size=stage.batch_size,
+                room=room,
+                rows=self.rows.count,
+                gathered=gathered,
+                buffer=buffer,
+            )
 
-            self._compiled[index, length] = jax.jit(self._lift(chunk, (0, None, 0, 0, 0, 0, None)))
-        return self._compiled[index, length]
+        return jax.jit(self._lift(chunk, (0, None, 0, 0, 0, 0, None, None)))
 
     def refresh(self, stage: Stage, here: Position) -> Any:
         """The agent's state after the refresh with which the chunk that begins here begins."""
@@ -144,7 +145,8 @@ class Loop:
             return
         precompute = self._once("precompute", here.stage, lambda: jax.jit(self._lift(function, (0, None, 0))))
         keys = self._stage_keys(here.stage, 0)
-        rows = drawn_rows(keys, stage, wanted[1], self.rows.count)
+        room = self.schedule.longest_chunk(here.stage)
+        rows = drawn_rows(keys, stage, wanted[1], self.rows.count, room)
 
         def done(share: float) -> None:
             self._activity(stage.precompute_reason, share)
@@ -162,10 +164,9 @@ class Loop:
         self.precomputed_for = wanted
 
     def _once(self, what: str, index: int, make: Callable[[], Callable]) -> Callable:
-        key: Any = (what, index)
-        if key not in self._compiled:
-            self._compiled[key] = make()
-        return self._compiled[key]
+        if (what, index) not in self._compiled:
+            self._compiled[what, index] = make()
+        return self._compiled[what, index]
 
     def _activity(self, text: str, fraction: float) -> None:
         self.observe({"event": "activity", "seeds": self.seeds, "text": text, "fraction": fraction})

@@ -75,15 +75,16 @@ class HostRows(DataRows):
         if buffer is not None:
             filled = jax.vmap(lambda one: one.filled) if keys.ndim else lambda one: one.filled
             totals = totals + filled(buffer)
-        numbers = _numbers(keys.reshape(-1), totals.reshape(-1), jnp.int32(first), steps, batch_size)
+        numbers = draw_numbers(keys.reshape(-1), totals.reshape(-1), first, steps, batch_size)
         own = np.minimum(np.asarray(numbers), self.count - 1)
         return self.take(own.reshape(*keys.shape, steps, batch_size))
 
 
 @partial(jax.jit, static_argnums=(3, 4))
-def _numbers(
-    keys: PRNGKeyArray, totals: Int[Array, " seeds"], first: Int[Array, ""], steps: int, batch_size: int
+def draw_numbers(
+    keys: PRNGKeyArray, totals: Int[Array, " seeds"], first: int, steps: int, batch_size: int
 ) -> Int[Array, "seeds steps b"]:
+    """The row numbers that the batches of so many steps from `first` on have, of `totals` rows."""
     return jax.vmap(lambda key, rows: draw_batches(key, first, steps, batch_size, rows)[0])(keys, totals)
 
 
