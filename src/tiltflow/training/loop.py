@@ -15,13 +15,15 @@ from jaxtyping import Array, PRNGKeyArray
 
 from tiltflow.agents.base import Stage
 from tiltflow.errors import TrainingDiverged
-from tiltflow.optimize import Buffer, Columns, run_steps
+from tiltflow.optimize import Buffer, Columns, Update, run_steps
 from tiltflow.processes.stopping import StopFlag
+from tiltflow.training.devices import Devices
 from tiltflow.training.policy import STAGE, RunState, seed_keys
 from tiltflow.training.precompute import drawn_rows, precompute_columns
 from tiltflow.training.progress import Observe
 from tiltflow.training.rows import DataRows
 from tiltflow.training.schedule import Position, Schedule
+from tiltflow.training.used_columns import used_columns, with_blanks
 
 SAMPLE_ROWS = 2048
 
@@ -36,9 +38,14 @@ class Loop:
     state: RunState
     observe: Observe
     stop: StopFlag
+    devices: Devices = None  # type: ignore[assignment]
+    """Those that JAX chooses by itself, by default."""
     precomputed: dict[str, Array] = field(default_factory=dict)
     precomputed_for: tuple[int, int] | None = None
     _compiled: dict[tuple[int, int], Callable] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.devices = self.devices or Devices(len(self.seeds) > 1)
 
     def run_chunk(self, here: Position, length: int) -> dict[str, np.ndarray]:
         """Run one chunk; returns each metric as [seeds, steps].
@@ -47,20 +54,23 @@ class Loop:
         at the edge.
         """
         stage = self.schedule.stages[here.stage]
-        agent_state = self.state.agent
+        agent_state = self.devices.state(self.state.agent)
         if self.schedule.refreshes(here):
             agent_state = self.refresh(stage, here)
         buffer = self._extended(stage, here, agent_state)
         self._precompute(stage, here, agent_state)
         key = self._stage_keys(here.stage, 0)
         each = self.schedule.call_length(here.stage, length)
-        run, parts = self._compile(here.stage, each), []
-        for first in range(here.stage_step, here.stage_step + length, each):
-            gathered = self.rows.batches(key, first, each, stage.batch_size, buffer)
+        each = self.rows.steps_at_once(each, stage.batch_size * len(self.seeds))
+        end, (used, _), parts = here.stage_step + length, self._batches_of(here.stage), []
+        for first in range(here.stage_step, end, each):
+            steps = min(each, end - first)
+            run = self._compile(here.stage, steps)
+            gathered = self.rows.batches(key, first, steps, stage.batch_size, buffer, used)
             agent_state, metrics = run(
                 agent_state,
                 self.rows.resident,
-                gathered,
+                self.devices.batches(gathered),
                 self.precomputed,
                 buffer,
                 key,
@@ -76,30 +86,48 @@ class Loop:
 
     def _extended(self, stage: Stage, here: Position, agent_state: Any) -> Buffer | None:
         """The rows added so far, with those that the chunk which begins here begins with."""
-        rows_of, buffer = stage.extend, self.state.buffer
+        rows_of, buffer = stage.extend, self.devices.state(self.state.buffer)
         if rows_of is None or buffer is None:
             return buffer
 
         def extend(state: Any, buffer: Buffer, key: PRNGKeyArray) -> Buffer:
             return buffer.add(rows_of(state, key))
 
-        compiled = self._once("extend", here.stage, lambda: jax.jit(self._lift(extend, (0, 0, 0))))
+        compiled = self._once("extend", here.stage, lambda: self.devices.compiled(extend, (0, 0, 0)))
         return compiled(agent_state, buffer, self._stage_keys(here.stage, 3, here.stage_step))
 
     def _stage_keys(self, stage: int, *path: int) -> PRNGKeyArray:
         keys = seed_keys(self.seeds, STAGE)
         for number in (stage, *path):
             keys = jax.vmap(lambda key, n=number: jax.random.fold_in(key, n))(keys)
-        return keys if len(self.seeds) > 1 else keys[0]
+        return self.devices.state(keys if len(self.seeds) > 1 else keys[0])
 
-    def _lift(self, function: Callable, axes: tuple[Any, ...]) -> Callable:
-        """`function` for the whole group: vmapped over several seeds, as it is for one."""
-        return jax.vmap(function, in_axes=axes) if len(self.seeds) > 1 else function
+    def _batches_of(self, index: int) -> tuple[frozenset[str] | None, Update]:
+        """The columns that are to be gathered for a stage, and its update of batches of them.
+
+        None where all are on the device.
+        """
+        stage = self.schedule.stages[index]
+
+        def find() -> tuple[frozenset[str], Update]:
+            state = jax.eval_shape(self._of_first_seed, self.state.agent)
+            rows = self.rows.take(np.zeros(stage.batch_size, int))
+            used = used_columns(stage, state, rows)
+            return used, with_blanks(stage.update, rows, used)
+
+        return (None, stage.update) if self.rows.resident else self._once("batches", index, find)
+
+    def _of_first_seed(self, tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf[0], tree) if len(self.seeds) > 1 else tree
 
     def _compile(self, index: int, length: int) -> Callable:
         """So many compiled steps of a stage. Their input is not donated: it stays where they diverge."""
         if (index, length) not in self._compiled:
             stage = self.schedule.stages[index]
+            _, of_batch = self._batches_of(index)
+
+            def update(state: Any, batch: Columns, key: PRNGKeyArray) -> Any:
+                return of_batch(state, self.devices.batch(batch), key)
 
             def chunk(
                 state: Any,
@@ -111,7 +139,7 @@ class Loop:
                 first: Array,
             ):
                 return run_steps(
-                    stage.update,
+                    update,
                     state,
                     {**columns, **precomputed},
                     key,
@@ -123,26 +151,31 @@ class Loop:
                     buffer=buffer,
                 )
 
-            self._compiled[index, length] = jax.jit(self._lift(chunk, (0, None, 0, 0, 0, 0, None)))
+            self._compiled[index, length] = self.devices.compiled(chunk, (0, None, 0, 0, 0, 0, None))
         return self._compiled[index, length]
 
     def refresh(self, stage: Stage, here: Position) -> Any:
         """The agent's state after the refresh with which the chunk that begins here begins."""
         key = self._stage_keys(here.stage, 1, self.schedule.refresh_number(here))
-        sample = self.rows.take(np.random.default_rng(0).integers(0, self.rows.count, SAMPLE_ROWS))
-        refresh = self._once("refresh", here.stage, lambda: jax.jit(self._lift(stage.refresh, (0, None, 0))))
-        return refresh(self.state.agent, sample, key)
+        numbers = np.random.default_rng(0).integers(0, self.rows.count, SAMPLE_ROWS)
+        sample = self.devices.rows(self.rows.take(numbers))
+        refresh = self._once(
+            "refresh", here.stage, lambda: self.devices.compiled(stage.refresh, (0, None, 0))
+        )
+        return refresh(self.devices.state(self.state.agent), sample, key)
 
     def _precompute(self, stage: Stage, here: Position, agent_state: Any) -> None:
         """The columns that follow from the state at the last refresh, unless they are there already."""
         wanted = (here.stage, self.schedule.refresh_number(here))
         if self.precomputed_for == wanted:
             return
-        self.precomputed_for, self.precomputed = None, {}
+        self.precomputed_for, self.precomputed = None, self.rows.hold(np.empty(0, int), (), 0)
         function = stage.precompute
         if function is None:
             return
-        precompute = self._once("precompute", here.stage, lambda: jax.jit(self._lift(function, (0, None, 0))))
+        precompute = self._once(
+            "precompute", here.stage, lambda: self.devices.compiled(function, (0, None, 0))
+        )
         keys = self._stage_keys(here.stage, 0)
         rows = drawn_rows(keys, stage, wanted[1], self.rows.count)
 
@@ -161,7 +194,7 @@ class Loop:
         )
         self.precomputed_for = wanted
 
-    def _once(self, what: str, index: int, make: Callable[[], Callable]) -> Callable:
+    def _once(self, what: str, index: int, make: Callable[[], Any]) -> Any:
         key: Any = (what, index)
         if key not in self._compiled:
             self._compiled[key] = make()

@@ -1,0 +1,66 @@
+"""Where the rows of a data set are kept while its files are read: in memory, or on the disk."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import final
+
+import numpy as np
+
+from tiltflow.data.formats import FileColumns
+from tiltflow.data.transitions import Transitions
+
+Part = Callable[[], Transitions]
+"""Makes the transitions of a file of its columns."""
+
+
+class RowStore(ABC):
+    """What a load does with the columns of each file, and with the transitions of all."""
+
+    piecewise: bool
+    """Whether logs of many files are read file by file."""
+
+    @abstractmethod
+    def expect(self, files: int) -> None:
+        """So many more files are going to be read."""
+
+    @abstractmethod
+    def keep(self, columns: FileColumns) -> FileColumns:
+        """The columns of a file that has been read, for as long as the load takes."""
+
+    @abstractmethod
+    def join(self, parts: Sequence[Part], equally: bool = False) -> Transitions:
+        """All rows of the parts, or the first ones, equally many of each; a cut ends an episode."""
+
+
+@final
+class InMemory(RowStore):
+    """Everything in memory."""
+
+    piecewise = False
+
+    def expect(self, files: int) -> None:
+        """Nobody is told."""
+
+    def keep(self, columns: FileColumns) -> FileColumns:
+        """As they are."""
+        return columns
+
+    def join(self, parts: Sequence[Part], equally: bool = False) -> Transitions:
+        """As `RowStore.join`."""
+        made = [part() for part in parts]
+        if len(made) == 1:
+            return made[0]
+        if equally:
+            made = [first_rows_of(part, min(map(len, made))) for part in made]
+        columns = [part.columns() for part in made]
+        return Transitions(**{key: np.concatenate([column[key] for column in columns]) for key in columns[0]})
+
+
+IN_MEMORY = InMemory()
+
+
+def first_rows_of(part: Transitions, count: int) -> Transitions:
+    """So many rows; the last one ends an episode."""
+    part = part.take(slice(count))
+    return replace(part, ends=np.append(part.ends[:-1], True))
