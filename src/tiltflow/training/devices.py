@@ -60,12 +60,34 @@ class Devices:
         part = NamedSharding(self.mesh, PartitionSpec(_BATCH))
         return {name: jax.lax.with_sharding_constraint(column, part) for name, column in columns.items()}
 
-    def compiled(self, function: Callable, axes: tuple[Any, ...]) -> Callable:
-        """`function` of one seed for the group: vmapped over several, its results where states lie."""
-        axis = None if self.mesh is None else _SEEDS
-        vmapped = jax.vmap(function, in_axes=axes, spmd_axis_name=axis)
-        lifted = vmapped if self.several_seeds else function
-        return jax.jit(lifted) if self.mesh is None else jax.jit(lifted, out_shardings=self.of_state)
+    def compiled(self, function: Callable, axes: tuple[int | None, ...]) -> Callable:
+        """`function` of one seed for the group: vmapped over several, its results where states lie.
+
+        `axes` has 0 for each argument that has an axis of the seeds, None for the others.
+        """
+        if self.mesh is None:
+            return jax.jit(jax.vmap(function, in_axes=axes) if self.several_seeds else function)
+        if self.mesh.shape[_BATCH] == 1:
+            return jax.jit(self._on_each(function, axes))
+        vmapped = jax.vmap(function, in_axes=axes, spmd_axis_name=_SEEDS)
+        return jax.jit(vmapped if self.several_seeds else function, out_shardings=self.of_state)
+
+    def _on_each(self, function: Callable, axes: tuple[int | None, ...]) -> Callable:
+        """On each device the program that one device would run for its seeds alone."""
+
+        def local(*arguments: Any) -> Any:
+            own = [axis == 0 and jax.tree.leaves(tree) for axis, tree in zip(axes, arguments, strict=True)]
+            if next(filter(None, own))[0].shape[0] > 1:
+                return jax.vmap(function, in_axes=axes)(*arguments)
+            first = [
+                jax.tree.map(lambda leaf: leaf[0], tree) if axis == 0 else tree
+                for axis, tree in zip(axes, arguments, strict=True)
+            ]
+            return jax.tree.map(lambda leaf: leaf[None], function(*first))
+
+        of_seeds, of_all = PartitionSpec(_SEEDS), PartitionSpec()
+        places = tuple(of_seeds if axis == 0 else of_all for axis in axes)
+        return jax.shard_map(local, mesh=self.mesh, in_specs=places, out_specs=of_seeds, check_vma=False)
 
     def _sharding(self, *axes: str | None) -> NamedSharding | None:
         return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec(*axes))
