@@ -63,7 +63,7 @@ class Devices:
     def compiled(self, function: Callable, axes: tuple[int | None, ...]) -> Callable:
         """`function` of one seed for the group: vmapped over several, its results where states lie.
 
-        `axes` has 0 for each argument that has an axis of the seeds, None for the others.
+        `axes` has 0 for each argument that has an axis of the seeds, as the first has, None for the others.
         """
         if self.mesh is None:
             return jax.jit(jax.vmap(function, in_axes=axes) if self.several_seeds else function)
@@ -76,14 +76,13 @@ class Devices:
         """On each device the program that one device would run for its seeds alone."""
 
         def local(*arguments: Any) -> Any:
-            own = [axis == 0 and jax.tree.leaves(tree) for axis, tree in zip(axes, arguments, strict=True)]
-            if next(filter(None, own))[0].shape[0] > 1:
+            if jax.tree.leaves(arguments[0])[0].shape[0] > 1:
                 return jax.vmap(function, in_axes=axes)(*arguments)
-            first = [
+            alone = [
                 jax.tree.map(lambda leaf: leaf[0], tree) if axis == 0 else tree
                 for axis, tree in zip(axes, arguments, strict=True)
             ]
-            return jax.tree.map(lambda leaf: leaf[None], function(*first))
+            return jax.tree.map(lambda leaf: leaf[None], function(*alone))
 
         of_seeds, of_all = PartitionSpec(_SEEDS), PartitionSpec()
         places = tuple(of_seeds if axis == 0 else of_all for axis in axes)

@@ -75,14 +75,15 @@ class Request:
         """The rows that are drawn."""
         with _on_the_cpu():
             keys = jax.random.wrap_key_data(jnp.asarray(self.keys.reshape(-1, self.keys.shape[-1])))
-            drawn = _draw(keys, self.totals.reshape(-1), jnp.int32(self.first), self.steps, self.batch_size)
+            drawn = draw_numbers(keys, self.totals.reshape(-1), self.first, self.steps, self.batch_size)
             return np.asarray(drawn).reshape(*self.totals.shape, self.steps, self.batch_size)
 
 
 @partial(jax.jit, static_argnums=(3, 4))
-def _draw(
-    keys: PRNGKeyArray, totals: Int[Array, " seeds"], first: Int[Array, ""], steps: int, batch_size: int
+def draw_numbers(
+    keys: PRNGKeyArray, totals: Int[Array, " seeds"], first: int, steps: int, batch_size: int
 ) -> Int[Array, "seeds steps b"]:
+    """The row numbers that the batches of so many steps from `first` on have, of `totals` rows."""
     return jax.vmap(lambda key, rows: draw_batches(key, first, steps, batch_size, rows)[0])(keys, totals)
 
 
@@ -126,19 +127,15 @@ class Gatherer:
         self._waiting: tuple[Request, Future] | None = None
 
     def steps_at_once(self, steps: int, rows_of_step: int) -> int:
-        """The most steps in `AHEAD_BYTES`; fewer, where so all parts of `steps` are equal."""
+        """As many of so many steps as fit into `AHEAD_BYTES`; fewer, where then all parts are equal."""
         held = 0
         if self._held is not None:
-            values = [
-                column[:1, :1] if self._held.axis else column[:1] for column in self._held.columns.values()
-            ]
-            held = sum(value.nbytes for value in values)
+            columns, first = self._held.columns.values(), (slice(1),) * (self._held.axis + 1)
+            held = sum(column[first].nbytes for column in columns)
         most = max(1, AHEAD_BYTES // (rows_of_step * (self._row_bytes + held)))
         parts = -(-steps // most)
-        equal = next(
-            (count for count in range(parts, min(2 * parts, steps) + 1) if steps % count == 0), parts
-        )
-        return -(-steps // equal)
+        even = (count for count in range(parts, min(2 * parts, steps) + 1) if steps % count == 0)
+        return -(-steps // next(even, parts))
 
     def hold(
         self, rows: Int[np.ndarray, " m"], blocks: Iterable[tuple[Any, Mapping[str, Any]]], axis: int

@@ -42,7 +42,7 @@ class Loop:
     """Those that JAX chooses by itself, by default."""
     precomputed: dict[str, Array] = field(default_factory=dict)
     precomputed_for: tuple[int, int] | None = None
-    _compiled: dict[tuple[int, int], Callable] = field(default_factory=dict)
+    _compiled: dict[tuple[str, int], Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.devices = self.devices or Devices(len(self.seeds) > 1)
@@ -60,25 +60,25 @@ class Loop:
         buffer = self._extended(stage, here, agent_state)
         self._precompute(stage, here, agent_state)
         key = self._stage_keys(here.stage, 0)
-        each = self.schedule.call_length(here.stage, length)
-        each = self.rows.steps_at_once(each, stage.batch_size * len(self.seeds))
-        end, (used, _), parts = here.stage_step + length, self._batches_of(here.stage), []
-        for first in range(here.stage_step, end, each):
-            steps = min(each, end - first)
-            run = self._compile(here.stage, steps)
-            gathered = self.rows.batches(key, first, steps, stage.batch_size, buffer, used)
+        longest = self.schedule.longest_chunk(here.stage)
+        room = self.rows.steps_at_once(longest, stage.batch_size * len(self.seeds))
+        used, update = self._batches_of(here.stage)
+        run = self._once(f"{room} steps", here.stage, lambda: self._steps(stage, update, room))
+        end, parts = here.stage_step + length, []
+        for first in range(here.stage_step, end, room):
+            steps = min(room, end - first)
             agent_state, metrics = run(
                 agent_state,
                 self.rows.resident,
-                self.devices.batches(gathered),
+                self.devices.batches(self.rows.batches(key, first, room, stage.batch_size, buffer, used)),
                 self.precomputed,
                 buffer,
                 key,
                 jnp.int32(first),
+                jnp.int32(steps),
             )
-            parts.append(
-                {name: np.asarray(value).reshape(len(self.seeds), -1) for name, value in metrics.items()}
-            )
+            values = {name: np.asarray(v).reshape(len(self.seeds), room) for name, v in metrics.items()}
+            parts.append({name: of_steps[:, :steps] for name, of_steps in values.items()})
         values = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
         self._check(values, stage, here)
         self.state = self.state._replace(agent=agent_state, buffer=buffer)
@@ -120,39 +120,37 @@ class Loop:
     def _of_first_seed(self, tree: Any) -> Any:
         return jax.tree.map(lambda leaf: leaf[0], tree) if len(self.seeds) > 1 else tree
 
-    def _compile(self, index: int, length: int) -> Callable:
-        """So many compiled steps of a stage. Their input is not donated: it stays where they diverge."""
-        if (index, length) not in self._compiled:
-            stage = self.schedule.stages[index]
-            _, of_batch = self._batches_of(index)
+    def _steps(self, stage: Stage, of_batch: Update, room: int) -> Callable:
+        """Up to `room` compiled steps. Their input is not donated: it stays where they diverge."""
 
-            def update(state: Any, batch: Columns, key: PRNGKeyArray) -> Any:
-                return of_batch(state, self.devices.batch(batch), key)
+        def update(state: Any, batch: Columns, key: PRNGKeyArray) -> Any:
+            return of_batch(state, self.devices.batch(batch), key)
 
-            def chunk(
-                state: Any,
-                columns: Columns,
-                gathered: Columns,
-                precomputed: Columns,
-                buffer: Buffer | None,
-                key: PRNGKeyArray,
-                first: Array,
-            ):
-                return run_steps(
-                    update,
-                    state,
-                    {**columns, **precomputed},
-                    key,
-                    first,
-                    num_steps=length,
-                    batch_size=stage.batch_size,
-                    rows=self.rows.count,
-                    gathered=gathered,
-                    buffer=buffer,
-                )
+        def chunk(
+            state: Any,
+            columns: Columns,
+            gathered: Columns,
+            precomputed: Columns,
+            buffer: Buffer | None,
+            key: PRNGKeyArray,
+            first: Array,
+            length: Array,
+        ):
+            return run_steps(
+                update,
+                state,
+                {**columns, **precomputed},
+                key,
+                first,
+                num_steps=length,
+                batch_size=stage.batch_size,
+                room=room,
+                rows=self.rows.count,
+                gathered=gathered,
+                buffer=buffer,
+            )
 
-            self._compiled[index, length] = self.devices.compiled(chunk, (0, None, 0, 0, 0, 0, None))
-        return self._compiled[index, length]
+        return self.devices.compiled(chunk, (0, None, 0, 0, 0, 0, None, None))
 
     def refresh(self, stage: Stage, here: Position) -> Any:
         """The agent's state after the refresh with which the chunk that begins here begins."""
@@ -177,7 +175,8 @@ class Loop:
             "precompute", here.stage, lambda: self.devices.compiled(function, (0, None, 0))
         )
         keys = self._stage_keys(here.stage, 0)
-        rows = drawn_rows(keys, stage, wanted[1], self.rows.count)
+        room = self.schedule.longest_chunk(here.stage)
+        rows = drawn_rows(keys, stage, wanted[1], self.rows.count, room)
 
         def done(share: float) -> None:
             self._activity(stage.precompute_reason, share)
@@ -195,10 +194,9 @@ class Loop:
         self.precomputed_for = wanted
 
     def _once(self, what: str, index: int, make: Callable[[], Any]) -> Any:
-        key: Any = (what, index)
-        if key not in self._compiled:
-            self._compiled[key] = make()
-        return self._compiled[key]
+        if (what, index) not in self._compiled:
+            self._compiled[what, index] = make()
+        return self._compiled[what, index]
 
     def _activity(self, text: str, fraction: float) -> None:
         self.observe({"event": "activity", "seeds": self.seeds, "text": text, "fraction": fraction})

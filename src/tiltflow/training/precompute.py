@@ -7,13 +7,12 @@ precomputed, for support actions cost as much as the gradient steps that use the
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from tiltflow.agents.base import Stage
-from tiltflow.optimize import draw_batches
+from tiltflow.training.gather import draw_numbers
 from tiltflow.training.rows import DataRows
 
 BLOCK_ROWS = 4096
@@ -29,26 +28,26 @@ def steps_in_force(stage: Stage, refresh: int) -> range:
     return range(refresh * every, min(stage.steps, (refresh + 1) * every))
 
 
-def drawn_rows(keys: PRNGKeyArray, stage: Stage, refresh: int, total: int) -> Int[np.ndarray, " m"]:
+def drawn_rows(
+    keys: PRNGKeyArray, stage: Stage, refresh: int, total: int, room: int
+) -> Int[np.ndarray, " m"]:
     """Numbers of the rows, of `total`, that some seed's batches draw under that refresh, in order.
 
-    `keys` are those of the stage's steps, one for each seed. All rows where nearly all are drawn, and a few
-    more where fewer are drawn than a block has: every block of every refresh is compiled as one shape.
+    `keys` are those of the stage's steps, one for each seed; as many steps as there is `room` for are drawn
+    at a time. All rows where nearly all are drawn, and a few more where fewer are drawn than a block has:
+    every block of every refresh is compiled as one shape.
     """
-    steps = steps_in_force(stage, refresh)
+    steps, keys = steps_in_force(stage, refresh), keys.reshape(-1)
     if len(steps) * stage.batch_size * keys.size > WORTH_COUNTING * total:
         return np.arange(total)
 
-    drawn = np.zeros(total, bool)
-    for key in keys.reshape(-1):
-        numbers, _ = _batches(key, jnp.int32(steps.start), len(steps), stage.batch_size, total)
-        drawn[np.asarray(numbers)] = True
+    drawn, totals = np.zeros(total, bool), jnp.full(keys.shape, total)
+    for first in range(steps.start, steps.stop, room):
+        numbers = draw_numbers(keys, totals, first, room, stage.batch_size)
+        drawn[np.asarray(numbers)[:, : steps.stop - first]] = True
     lacking = max(min(BLOCK_ROWS, total) - np.count_nonzero(drawn), 0)
     drawn[np.flatnonzero(~drawn)[:lacking]] = True
     return np.flatnonzero(drawn)
-
-
-_batches = jax.jit(draw_batches, static_argnums=(2, 3, 4))
 
 
 def precompute_columns(

@@ -1,7 +1,6 @@
 """Where a run stands, and the edges at which it may stop: between chunks, never inside one."""
 
 import itertools
-import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,9 +8,6 @@ from functools import cached_property
 
 from tiltflow.agents.base import Stage
 from tiltflow.train_config import TrainConfig
-
-_MOST_CALLS = 16
-"""Compiled calls that a chunk is divided into at most."""
 
 
 @dataclass(frozen=True)
@@ -85,23 +81,16 @@ class Schedule:
             yield self.position(start), end - start
             start = end
 
-    def call_length(self, index: int, length: int) -> int:
-        """Steps of one compiled call in a chunk of that length of stage number `index`.
-
-        Each length is compiled anew: where a part of them divides all, one program serves the stage. Very
-        short calls would cost more than that saves.
-        """
-        lengths = self._lengths[index]
-        common = math.gcd(*lengths)
-        return common if _MOST_CALLS * common >= max(lengths) else length
+    def longest_chunk(self, index: int) -> int:
+        """Steps of the longest chunk of stage number `index`, for which its steps are compiled."""
+        return self._longest[index]
 
     @cached_property
-    def _lengths(self) -> dict[int, set[int]]:
-        """The lengths of the chunks of each stage."""
-        found: dict[int, set[int]] = {index: set() for index in range(len(self.stages))}
+    def _longest(self) -> dict[int, int]:
+        longest = dict.fromkeys(range(len(self.stages)), 0)
         for here, length in self.chunks(0):
-            found[here.stage].add(length)
-        return found
+            longest[here.stage] = max(longest[here.stage], length)
+        return longest
 
     def refresh_number(self, here: Position) -> int:
         """Number of the refresh whose columns are in force in the chunk that begins here."""
