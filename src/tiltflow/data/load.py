@@ -83,7 +83,7 @@ def load_dataset(
     folder = minari_inside(places[0])
     interface = minari_interface(folder) if folder else None
     named = ",".join(map(str, places))
-    return Dataset(train, validation, _checksum(train), named, tuple(findings), interface)
+    return Dataset(train, validation, rows_checksum(train), named, tuple(findings), interface)
 
 
 def _load_own(task: Task, path: Path | None, choice: ColumnChoice | None, store: RowStore) -> Dataset:
@@ -97,7 +97,7 @@ def _load_own(task: Task, path: Path | None, choice: ColumnChoice | None, store:
     if not len(train):
         raise UserError(f"The data {path or places[0]} hold no row that has a next one: no transition.")
     source = str(path or places[0])
-    return Dataset(train, None, _checksum(train), source, tuple(findings), own.interface, own.rewarded)
+    return Dataset(train, None, rows_checksum(train), source, tuple(findings), own.interface, own.rewarded)
 
 
 def _load_mapped(task: Task, folder: Path, choice: ColumnChoice | None) -> Dataset:
@@ -154,7 +154,8 @@ def audit_path(path: Path, choice: ColumnChoice | None = None) -> list[Finding]:
     return [*alone, Finding("warning", str(path), None, None, text)]
 
 
-def _checksum(train: Transitions) -> str:
+def rows_checksum(train: Transitions) -> str:
+    """SHA-256 of the columns, one after the other."""
     digest = hashlib.sha256()
     for column in train.columns().values():
         hash_column(digest, column)

@@ -6,7 +6,7 @@ and so do its transitions: the memory that is needed is some times that of the l
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ import numpy as np
 
 from tiltflow.data.columns import ColumnChoice
 from tiltflow.data.formats import FileColumns
-from tiltflow.data.load import Dataset, load_dataset
+from tiltflow.data.load import Dataset, load_dataset, rows_checksum
 from tiltflow.data.mapped_folder import (
     MAPPED_FORMAT,
     RECORD,
@@ -45,16 +45,32 @@ def shard(
     """
     if mapped_inside(path):
         raise UserError(f"{path} is converted already. Train on it with --data {path}.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists and is not an empty folder. Choose another one.")
     with _written(out) as folder, TemporaryDirectory(dir=folder) as scratch:
         store = _OnDisk(folder, Path(scratch), told)
         dataset = load_dataset(task, path, choice, store)
-        write_record(folder, task, dataset)
+        _write_record(folder, task, dataset)
     return load_dataset(task, out)
 
 
-def write_record(folder: Path, task: Task, dataset: Dataset) -> None:
+def shard_parts(task: Task, out: Path, parts: Iterable[Transitions], source: str) -> Dataset:
+    """Write sound transitions, which are made part by part, to the new folder `out`; returns them, mapped.
+
+    Each part ends an episode. Raises UserError as `shard` does.
+    """
+    with _written(out) as folder:
+        write_columns(folder, parts)
+        rows = _mapped(folder)
+        _write_record(folder, task, Dataset(rows, None, rows_checksum(rows), source, ()))
+    return load_dataset(task, out)
+
+
+def _mapped(folder: Path) -> Transitions:
+    """The columns of a folder that has no data.json yet."""
+    files = {path.stem: path for path in folder.glob("*.npy")}
+    return Transitions(**{name: np.load(path, mmap_mode="r") for name, path in files.items()})
+
+
+def _write_record(folder: Path, task: Task, dataset: Dataset) -> None:
     """Write data.json of a folder that holds the columns of a data set already."""
     rows = dataset.train
     moments = observation_moments(rows.observations)
@@ -82,6 +98,8 @@ def write_record(folder: Path, task: Task, dataset: Dataset) -> None:
 @contextmanager
 def _written(out: Path) -> Iterator[Path]:
     """A folder beside `out` that takes its place in the end, and is removed where there is an error."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists and is not an empty folder. Choose another one.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", ignore_cleanup_errors=True) as beside:
@@ -125,9 +143,8 @@ class _OnDisk(RowStore):
                 self._told("writing", number + 1, len(parts))
 
         write_columns(self._folder, made())
-        files = {path.stem: path for path in self._folder.glob("*.npy")}
         try:
-            return Transitions(**{name: np.load(path, mmap_mode="r") for name, path in files.items()})
+            return _mapped(self._folder)
         except ValueError:  # an empty file cannot be mapped
             return parts[0]()
 
