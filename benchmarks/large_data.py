@@ -5,8 +5,8 @@
 Writes two synthetic data sets (48 observations, 8 actions: 422 bytes a transition) to FOLDER, as `tiltflow
 data shard` would, and deletes them at the end. On the small one it trains by turns with --data-on device and
 host, each in a process of its own, and compares steps/s and the bits of the final checkpoint; then on the
-large one, with --data-on host. Steps/s are the median of all chunks but the first, which compiles: by the wall
-clock, and by the CPU time of all threads, which other work on the machine disturbs less. Memory is RssAnon of
+large one, with --data-on host. Steps/s are the median of all chunks but the first, which compiles: by the
+wall clock, and by the CPU time of all threads, which other work disturbs less. Memory is RssAnon of
 /proc/self/status, at its peak: what the process has for itself. Pages of mapped files, which the kernel takes
 back when it needs room, are RssFile. With --cold the kernel is asked to forget the files first.
 """

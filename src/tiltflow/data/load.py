@@ -13,6 +13,7 @@ from tiltflow.data.held_out import HeldOutEpisodes
 from tiltflow.data.interface import PolicyInterface, stored_interface
 from tiltflow.data.locate import LOG_SUFFIXES, data_places, minari_inside, validation_of
 from tiltflow.data.mapped_folder import (
+    RECORD,
     hash_column,
     map_columns,
     mapped_inside,
@@ -113,7 +114,8 @@ def _load_mapped(task: Task, folder: Path, choice: ColumnChoice | None) -> Datas
             f"{folder} holds the data of {record['task']}, not of {task.name}. Convert those: tiltflow data "
             f"shard PATH OUT --task {task.name}."
         )
-    interface = stored_interface(record, train.spec, str(folder / "data.json"))
+    told = record.get("interface")
+    interface = stored_interface(record, train.spec, str(folder / RECORD)) if told else None
     findings, moments = tuple(stored_findings(record)), stored_moments(record["moments"])
     return Dataset(
         train, None, record["checksum"], str(folder), findings, interface, record["rewarded"], moments=moments
