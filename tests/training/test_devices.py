@@ -19,9 +19,10 @@ from tiltflow.processes.stopping import StopFlag
 from tiltflow.run_folder import RunFolder
 from tiltflow.train_config import TrainConfig
 from tiltflow.training import checkpoints
-from tiltflow.training.devices import Devices, sharded
+from tiltflow.training.devices import Devices, devices_of, sharded
 from tiltflow.training.loop import Loop
 from tiltflow.training.policy import identity_scaler, init_state, of_one_seed
+from tiltflow.training.prepare import prepare
 from tiltflow.training.rows import DeviceRows, HostRows, row_columns
 from tiltflow.training.schedule import Schedule
 
@@ -43,19 +44,19 @@ def distance(one, other):
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     return max(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in pairs)
 
-def devices_of(state):
+def places(state):
     leaves = [leaf for leaf in jax.tree.leaves(state.agent) if leaf.ndim > 1]
     return [len({shard.device for shard in leaf.addressable_shards if shard.index[0].start in (None, 0)})
             for leaf in leaves], [leaf.addressable_shards[0].data.shape[0] for leaf in leaves]
 
 eight = list(range(8))
 grid = sharded(8, AGENT.stages)
-over_eight, on_host = trained(eight, grid), trained(eight, grid, host=True)
+over_eight = trained(eight, grid)
 alone = trained([3], Devices(False))
 path = checkpoints.save(RunFolder(Path(sys.argv[1])), over_eight, {"step": 4, "run": {}}, keep=1)
 restored, _ = checkpoints.restore(path, init_state(AGENT, SCALER, eight), {})
 one, one_here = trained([3], sharded(1, AGENT.stages)), trained([3], sharded(1, AGENT.stages), host=True)
-two, vmapped = trained([0, 1], sharded(2, AGENT.stages)), trained([0, 1], Devices(True))
+two = trained([2, 3], sharded(2, AGENT.stages))
 
 def refused(seeds, batch):
     try:
@@ -72,17 +73,22 @@ def text(seeds, grid):
     return run.lower(*arguments).compile().as_text()
 
 MESSAGES = r"all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter"
+config = TrainConfig("bc-flow", "file/x", CONFIG, seeds=8, parallel="shard", steps=4)
+np.savez(Path(sys.argv[1]) / "x.npz", **DATA.columns())
+prepared, _ = prepare(replace(config, data=str(Path(sys.argv[1]) / "x.npz")))
+grids = [devices_of(prepared, seeds).mesh for seeds in (eight, [0])]
+
 of_batches = text([3], sharded(1, AGENT.stages))
 print(json.dumps({
     "devices": len(jax.devices()),
-    "over_eight": devices_of(over_eight),
+    "over_eight": places(over_eight),
     "alone": distance(of_one_seed(over_eight, eight, 3).agent, alone.agent),
-    "host": distance(on_host.agent, over_eight.agent),
     "restored": distance(restored.agent, over_eight.agent),
     "batches": [distance(one.agent, alone.agent), distance(one_here.agent, one.agent)],
-    "pairs": [distance(two.agent, vmapped.agent), *map(list, devices_of(two))],
+    "pairs": [distance(of_one_seed(two, [2, 3], 1).agent, alone.agent), *map(list, places(two))],
     "talk_of_seeds": re.findall(MESSAGES, text(eight, grid)),
     "talk_of_batches": sorted(set(re.findall(MESSAGES, of_batches))),
+    "grids": [dict(grids[0].shape), grids[1]],
     "refused": [refused(3, 256), refused(2, 18)],
     "own_rows": "f32[2,2]" in of_batches,
 }))
@@ -98,8 +104,9 @@ def test_eight_devices_train_eight_seeds_to_the_bits_of_one_and_share_the_batche
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["devices"] == 8
+    assert told["grids"] == [{"seeds": 8, "batch": 1}, None]
     assert set(told["over_eight"][0]) == set(told["over_eight"][1]) == {1}  # one seed on each
-    assert told["alone"] == told["host"] == told["restored"] == 0
+    assert told["alone"] == told["restored"] == 0
     assert told["talk_of_seeds"] == []
     # A seed's gradients are summed over eight parts of a batch: in another order, which is all that differs.
     assert "all-reduce" in told["talk_of_batches"]

@@ -70,12 +70,12 @@ def load_dataset(
     places = source.locate(task, path)
     held_out = validation_of(places[0]) if source.states else None
     findings, recordings = list[Finding](), list[Recording]()
-    store.expect(len(places) + bool(held_out))
-    for place in [*places, held_out]:
-        if place is not None:
-            (file, columns), found = read_recording(place, source.states)
-            recordings.append(Recording(file, store.keep(columns)))
-            findings += found
+    files = [*places, *([held_out] if held_out else [])]
+    store.expect(files)
+    for place in files:
+        (file, columns), found = read_recording(place, source.states)
+        recordings.append(Recording(file, store.keep(columns)))
+        findings += found
     refuse_errors(findings)
     findings += source.complete(task, recordings)
     parts = [partial(to_transitions, columns, source.states, task.horizon) for _, columns in recordings]

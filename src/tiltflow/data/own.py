@@ -64,7 +64,7 @@ def read_own(
     """
     choices = [(given or ColumnChoice()).over(stored_choice(place)) for place in places]
     read = list[_Read]()
-    store.expect(len(places))
+    store.expect(places)
     for place, choice in zip(places, choices, strict=True):
         for one in _read(place, choice, store):
             read.append(replace(one, found=replace(one.found, columns=store.keep(one.found.columns))))
@@ -103,7 +103,7 @@ def _read(place: Path, choice: ColumnChoice, store: RowStore) -> Iterator[_Read]
         yield _read_log(place, choice, log)
         return
     pieces = log.pieces()
-    store.expect(len(pieces) - 1)
+    store.expect([Path(name) for name, _ in pieces[1:]])
     for name, piece in pieces:
         yield replace(_read_log(place, choice, piece), file=name)
 

@@ -3,12 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import final
 
 import numpy as np
 
 from tiltflow.data.formats import FileColumns
 from tiltflow.data.transitions import Transitions
+from tiltflow.errors import UserError
+from tiltflow.sizes import memory, text
 
 Part = Callable[[], Transitions]
 """Makes the transitions of a file of its columns."""
@@ -21,8 +24,8 @@ class RowStore(ABC):
     """Whether logs of many files are read file by file."""
 
     @abstractmethod
-    def expect(self, files: int) -> None:
-        """So many more files are going to be read."""
+    def expect(self, places: Sequence[Path]) -> None:
+        """These files are going to be read, too."""
 
     @abstractmethod
     def keep(self, columns: FileColumns) -> FileColumns:
@@ -39,8 +42,15 @@ class InMemory(RowStore):
 
     piecewise = False
 
-    def expect(self, files: int) -> None:
-        """Nobody is told."""
+    def expect(self, places: Sequence[Path]) -> None:
+        """Raises UserError where they are larger than the memory."""
+        size = sum(place.stat().st_size for place in places if place.is_file())
+        if size > memory():
+            raise UserError(
+                f"The {len(places)} files from {places[0]} on are {text(size)}, more than the "
+                f"{text(memory())} of memory that this machine has. Convert them, file by file, with `tiltflow data shard PATH "
+                "OUT`, and give --data OUT."
+            )
 
     def keep(self, columns: FileColumns) -> FileColumns:
         """As they are."""

@@ -31,12 +31,16 @@ from tiltflow.errors import UserError
 from tiltflow.files import unwritable, write_json
 from tiltflow.tasks import Task
 
-Told = Callable[[str, int, int], None]
+_Told = Callable[[str, int, int], None]
 """(what is done, done, in all)"""
 
 
 def shard(
-    task: Task, path: Path | None, out: Path, choice: ColumnChoice | None = None, told: Told = lambda *_: None
+    task: Task,
+    path: Path | None,
+    out: Path,
+    choice: ColumnChoice | None = None,
+    told: _Told = lambda *_: None,
 ) -> Dataset:
     """Convert the data of a task into the new folder `out`; returns them, mapped.
 
@@ -117,13 +121,13 @@ class _OnDisk(RowStore):
 
     piecewise = True
 
-    def __init__(self, folder: Path, scratch: Path, told: Told):
+    def __init__(self, folder: Path, scratch: Path, told: _Told):
         self._folder, self._scratch, self._told = folder, scratch, told
         self._expected, self._kept = 0, 0
 
-    def expect(self, files: int) -> None:
+    def expect(self, places: Sequence[Path]) -> None:
         """For the progress."""
-        self._expected += files
+        self._expected += len(places)
 
     def keep(self, columns: FileColumns) -> FileColumns:
         """In files: whatever is set later, too."""

@@ -6,7 +6,6 @@ there are fewer seeds than devices, lie parts of each batch: gradients are summe
 The data are on each device; where they are on the host, each device gets its parts of the batches alone.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -21,6 +20,7 @@ from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
 from tiltflow.optimize import Columns
 from tiltflow.processes.local import available_cores
+from tiltflow.sizes import memory
 from tiltflow.train_config import TrainConfig
 from tiltflow.training.prepare import Prepared
 
@@ -110,16 +110,16 @@ def on_host(config: TrainConfig, rows: Transitions) -> bool:
     """Whether a group of seeds leaves its data on the host: as chosen, or where the device is small."""
     if config.data_on != "auto":
         return config.data_on == "host"
-    return rows.nbytes > _SHARE * _memory(config)
+    return rows.nbytes > _SHARE * _share_of_memory(config)
 
 
-def _memory(config: TrainConfig) -> float:
+def _share_of_memory(config: TrainConfig) -> float:
     """Bytes of memory that a group of seeds has for itself on its device."""
     device = jax.devices()[0]
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("bytes_limit", inf)
     processes = 1 if config.parallel in ("vmap", "shard") else min(config.seeds, len(available_cores()))
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / processes
+    return memory() / processes
 
 
 def sharded(seeds: int, stages: Sequence[Stage]) -> Devices:

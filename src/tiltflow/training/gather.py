@@ -4,11 +4,13 @@ Row numbers are drawn on the CPU, by the same keys and to the same bits as on an
 on computing. What is gathered next is guessed: the steps that follow, of the same keys.
 """
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, TypeVar
@@ -19,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from tiltflow.data.transitions import ChosenRows, Transitions
+from tiltflow.files import unwritable
 from tiltflow.optimize import draw_batches
 
 AHEAD_BYTES = 32 * 2**20
@@ -155,8 +158,14 @@ class Gatherer:
     def _file(self, shape: tuple[int, ...], kind: Any) -> np.ndarray:
         if self._scratch is None:
             return np.empty(shape, kind)
-        with TemporaryFile(dir=self._scratch) as file:  # it has no name, and goes with the last map of it
-            return np.memmap(file, kind, "w+", shape=shape)
+        try:
+            with TemporaryFile(dir=self._scratch) as file:  # it has no name, and goes with the last map of it
+                # A map of a file that the disk has no room for would end the process where it is written.
+                room = os.posix_fallocate if hasattr(os, "posix_fallocate") else _lengthen
+                room(file.fileno(), 0, prod(shape) * np.dtype(kind).itemsize)
+                return np.memmap(file, kind, "r+", shape=shape)
+        except OSError as error:
+            raise unwritable(self._scratch, error) from error
 
     def gather(
         self, numbers: Int[np.ndarray, "*batch"], used: Collection[str] | None = None
@@ -200,6 +209,11 @@ class Gatherer:
     ) -> T:
         numbers = np.minimum(request.numbers(), len(self._data) - 1)
         return finish(self.gather(numbers, request.used) | (held.gather(numbers) if held else {}))
+
+
+def _lengthen(file: int, _: int, size: int) -> None:
+    """In the place of `posix_fallocate`, which macOS lacks."""
+    os.ftruncate(file, size)
 
 
 def _room(column: Any, rows: int) -> np.ndarray:
