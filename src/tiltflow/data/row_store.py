@@ -47,9 +47,9 @@ class InMemory(RowStore):
         size = sum(place.stat().st_size for place in places if place.is_file())
         if size > memory():
             raise UserError(
-                f"The {len(places)} files from {places[0]} on are {text(size)}, more than the "
-                f"{text(memory())} of memory that this machine has. Convert them, file by file, with `tiltflow data shard PATH "
-                "OUT`, and give --data OUT."
+                f"The {len(places)} files from {places[0]} on are {text(size)}, and this machine has "
+                f"{text(memory())} of memory. Convert them, file by file, with `tiltflow data shard PATH OUT`, and "
+                "give --data OUT."
             )
 
     def keep(self, columns: FileColumns) -> FileColumns:
