@@ -20,7 +20,7 @@ SOURCE = ROOT / "src" / "tiltflow"
 
 FLOORS = (
     ("errors", "settings", "files", "packages", "trust", "sizes", "npz", "words", "plugins"),
-    ("model_settings", "processes", "benchmark_file"),
+    ("model_settings", "compiled_programs", "processes", "benchmark_file"),
     ("paths", "networks", "solvers", "tilting", "optimize"),
     (
         "flow",
@@ -40,7 +40,7 @@ FLOORS = (
     ("report",),
     ("training", "figures2d"),
     ("benchmark", "serving"),
-    ("cli", "from_python", "__main__"),
+    ("cli", "from_python", "python_words", "__main__"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

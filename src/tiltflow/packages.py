@@ -25,6 +25,9 @@ EXTRAS = {
     "msgpack": "serve",
     "jax2onnx": "onnx",
     "onnxruntime": "onnx",
+    "ray": "ray",
+    "submitit": "slurm",
+    "optuna": "tune",
 }
 
 

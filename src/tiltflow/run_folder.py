@@ -7,6 +7,7 @@ the format of the run's, which are their join.
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -51,6 +52,7 @@ class RunFolder:
         self.report_file = path / "report.html"
         self.metrics_file = path / "metrics.jsonl"
         self.evaluations_file = path / "evaluations.jsonl"
+        self.time_file = path / "time.json"
         self.actions_file = path / "actions.npz"
         self.episodes_file = path / "episodes.npz"
         self.film_file = path / "film.npz"
@@ -190,6 +192,14 @@ class RunFolder:
         ):
             write_json_lines(ours, join_logs([read_json_lines(path) for path in theirs]))
 
+    def read_time(self) -> dict[str, float]:
+        """Seconds of the training by what they were spent on; empty where that is not known."""
+        return read_object(self.time_file) if self.time_file.exists() else {}
+
+    def write_time(self, seconds: Mapping[str, float]) -> None:
+        """Write time.json."""
+        write_json(self.time_file, {name: round(value, 3) for name, value in seconds.items()})
+
     def read_actions(self) -> "dict[str, np.ndarray]":
         """Actions at the same states: `data` [n, a], and `policy` [seeds, n, a]."""
         from tiltflow.npz import load_npz
@@ -245,13 +255,14 @@ class RunFolder:
     def clear(self) -> None:
         """Remove what is left of an attempt that came to no checkpoint: it may be of other settings."""
         shutil.rmtree(self.path / "seeds", ignore_errors=True)
-        for file in (self.config_file, self.environment_file, self.metrics_file, self.evaluations_file):
+        logs = (self.metrics_file, self.evaluations_file, self.time_file)
+        for file in (self.config_file, self.environment_file, *logs):
             file.unlink(missing_ok=True)
 
 
 def default_out(config: TrainConfig, preset: str = PRESETS[0]) -> Path:
     """The folder of a run that names none: runs/ALGORITHM[-PRESET]-TASK-SEEDS."""
-    name = config.algorithm if preset == PRESETS[0] else f"{config.algorithm}-{preset}"
+    name = config.algorithm if preset == PRESETS[0] else f"{config.algorithm}-{Path(preset).stem}"
     last = config.seed + config.seeds - 1
     seeds = f"seed{config.seed}" if config.seeds == 1 else f"seeds{config.seed}-{last}"
     return Path("runs") / f"{name}-{config.task.replace('/', '-')}-{seeds}"

@@ -1,5 +1,7 @@
 """What became of a run, and the estimate of the time left."""
 
+from collections import defaultdict
+
 import pytest
 
 from tiltflow.benchmark.board import Board
@@ -7,11 +9,12 @@ from tiltflow.benchmark.records import RunRecord
 from tiltflow.benchmark_file import PlannedRun
 
 RUNS = [PlannedRun(task, agent, 0) for task in ("a", "b") for agent in ("slow", "fast")]
+STEPS = defaultdict[PlannedRun, int](lambda: 100)
 RESULT = {"steps": 100, "mean": 50.0, "metric": "success", "unit": "%"}
 
 
 def board(processes=1, **records):
-    return Board({run: records.get(f"{run.agent}_{run.task}", RunRecord()) for run in RUNS}, 100, processes)
+    return Board({run: records.get(f"{run.agent}_{run.task}", RunRecord()) for run in RUNS}, STEPS, processes)
 
 
 def play(board, run, *events, start=0.0, seconds=10.0, failed=None, result=None):
@@ -43,7 +46,7 @@ def test_a_run_on_the_same_task_says_more_than_one_on_another():
         PlannedRun("a", "slow", 9): RunRecord("finished", 100, 1.0),
         PlannedRun("b", "slow", 9): RunRecord("finished", 100, 7.0),
     }
-    assert Board({**done, **twice}, 100, 1).seconds_left(0.0) == pytest.approx(14.0)
+    assert Board({**done, **twice}, STEPS, 1).seconds_left(0.0) == pytest.approx(14.0)
 
 
 def test_what_has_a_checkpoint_takes_the_rest_of_the_time():

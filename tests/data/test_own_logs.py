@@ -90,13 +90,84 @@ def test_csv_reads_the_same_with_numpy_alone(folder, monkeypatch):
     assert "row 2: is nan (28 such rows)" in "".join(with_arrow)
 
 
+@pytest.mark.parametrize("package", ["pyarrow", "numpy"])
+def test_semicolons_and_decimal_commas_are_read_as_numbers(folder, package, monkeypatch, capsys):
+    expected = load(folder, NAMES).checksum
+    if package == "numpy":
+        monkeypatch.setattr(csv_log, "find_spec", lambda package: None)
+    for file in folder.iterdir():
+        file.write_text(file.read_text().replace(",", ";").replace(".", ","))
+    assert load(folder, NAMES).checksum == expected
+    verb.parse(["describe", str(folder), "--columns", NAMES]).run()
+    assert "joint_0   number with a decimal comma  observations" in capsys.readouterr().out
+    (folder / "episode_3.csv").write_text((folder / "episode_3.csv").read_text() + "0,5;1;1.5;1;1;1\n")
+    with pytest.raises(UserError, match=r"episode_3\.csv, key .*'1.5', not numbers alone"):
+        load(folder, NAMES)
+
+
+def test_folders_below_are_named_by_a_pattern_and_share_what_is_said_of_columns(
+    tmp_path, monkeypatch, capsys
+):
+    for number in range(4):
+        (tmp_path / f"logs/day_{number}").mkdir(parents=True)
+        write_csv(tmp_path / f"logs/day_{number}" / "run.csv", rows(30, seed=number))
+    (tmp_path / "logs/day_0/notes.json").write_text("{}")
+    for refused in (
+        lambda: load(tmp_path / "logs"),
+        lambda: verb.parse(["describe", f"{tmp_path}/logs"]).run(),
+    ):
+        with pytest.raises(
+            UserError, match=r'4 files in folders below .* are not read; ".*/logs/\*\*/\*" names'
+        ):
+            refused()
+    monkeypatch.chdir(tmp_path)
+    verb.parse(["describe", "logs/**/*", "--columns", NAMES, "--action-bounds", "-2", "2", "--write"]).run()
+    assert f"written: {tmp_path}/logs/columns.toml" in capsys.readouterr().out
+    dataset = load(Path("logs/**"))
+    assert len(dataset.train) == 4 * 29
+    assert dataset.interface.bounds == ((-2.0, -2.0), (2.0, 2.0))
+    assert load(Path("logs/*/run.csv")).checksum == dataset.checksum
+    write_csv(tmp_path / "logs/new.csv", rows(30, seed=9))
+    assert any("4 files in folders below logs" in text for text in texts(load(Path("logs")).findings, "note"))
+
+
+def test_a_column_has_one_role(folder):
+    for columns, reward in (
+        ("observations=joint_0,actions=joint_0", None),
+        ("observations=joint_*,actions=torque_*+joint_2", None),
+        ("observations=joint_*,actions=torque_*,rewards=torque_0", None),
+        ("observations=joint_*,actions=torque_*", "torque_0"),
+        ("observations=joint_*,actions=torque_*,terminations=score,truncations=score", None),
+    ):
+        with pytest.raises(UserError, match=r"'(joint_0|joint_2|torque_0|score)' is said to be the \w+ too"):
+            load(folder, columns, reward)
+    (folder / "columns.toml").write_text('observations = ["joint_0"]\nactions = ["joint_0"]\n')
+    with pytest.raises(UserError, match="'joint_0' is said to be the observations too"):
+        load(folder)
+    with pytest.raises(UserError, match="'joint_0' is said to be the observations too"):
+        verb.parse(["describe", str(folder)]).run()
+    (folder / "columns.toml").unlink()
+    load(folder, "observations=joint_*,actions=torque_*,rewards=joint_0,time=joint_1")  # a state may be these
+
+
+def test_actions_that_the_observations_have_under_another_name_are_warned_of(folder):
+    for number in range(11):
+        episode = rows(30, seed=number)
+        write_csv(folder / f"episode_{number}.csv", episode, command=episode["torques"][:, 1])
+    (said,) = texts(load(folder, f"{NAMES},observations=joint_*+command", bounds="-2 2").findings)
+    assert said.startswith("entry 1 is entry 3 of the observations in every row")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("1,2\n3,4\n", "line 1, must name the columns"),
         ("a,a\n3,4\n", "two columns have the same name"),
-        ("obs_0,action_0\n1,pick\n", r"'actions': is missing.*action_0 \(text\)"),
-        ("obs_0,action_0\n1,2\n1,pick\n", "cannot be read as numbers"),
+        ("obs_0,action_0\n1,pick\n", "'action_0' holds 'pick', not numbers alone"),
+        ("obs_0,action_0\n1,2\n1,pick\n", "'action_0' holds 'pick', not numbers alone"),
+        ("obs_0,action_0\n" + 100 * "1,2\n" + "1,pick\n", "cannot be read as numbers"),
+        ('obs_0,action_0\n"1,5",2\n', "'obs_0' holds '1,5'.* Decimal commas are read between semicolons"),
+        ("obs_0,action_0\n1,5,2,0\n", "line 2, has 4 cells between commas, but line 1 names 2 columns"),
         ("obs_0,action_0\n", "no rows|is missing"),
         ("obs_0;action_0\n1;2\n1\n", "cannot be read as numbers"),
     ],
@@ -386,9 +457,10 @@ def test_parquet_vectors_and_its_faults(tmp_path):
     (tmp_path / "a.parquet").write_bytes(whole[:-60])
     with pytest.raises(UserError, match=r"a\.parquet.*(cut off or damaged)"):
         load(tmp_path / "a.parquet")
-    parquet.write_table(pyarrow.table({"obs": np.zeros(4 * 10**7, np.int8)}), tmp_path / "a.parquet")
+    large = dict.fromkeys(("obs", "act"), np.zeros(2 * 10**7, np.int8))
+    parquet.write_table(pyarrow.table(large), tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"declares 320\.0 MB and is a file of"):
-        load(tmp_path / "a.parquet", "actions=obs,observations=obs")
+        load(tmp_path / "a.parquet", "actions=act,observations=obs")
 
 
 def test_groups_that_lead_out_of_an_hdf5_file_or_hold_each_other_are_not_followed(tmp_path):

@@ -32,6 +32,7 @@ def work_off(
     A run that fails, or that the system kills, stops no other.
     """
     queue = [run for run in plan.runs() if board.records[run].state not in DONE]
+    summary_due = 0.0
     work = f"{__name__}:{train_run.__name__}"
     jobs = [
         Job(
@@ -49,14 +50,20 @@ def work_off(
                     continue
                 run, event = queue[happening[0]], happening[1]
                 board.advance(run, event, time.monotonic())
-                if event["event"] in ("launched", "exited"):
+                if event["event"] in ("launched", "lost", "exited"):
+                    board.processes = executor.width
                     write_records(suite, board.records, out)
-                if event["event"] == "exited" and board.records[run].state == "finished":
+                began = time.monotonic()
+                finished = event["event"] == "exited" and board.records[run].state == "finished"
+                if finished and began >= summary_due:  # it reads every run: a twentieth of the time at most
                     write_summary(suite_scores(out), out)
+                    summary_due = began + 20 * (time.monotonic() - began)
                 show(run, event)
     finally:
         board.leave(time.monotonic())
         write_records(suite, board.records, out)
+        if summary_due:
+            write_summary(suite_scores(out), out)
 
 
 def train_run(send: Send, config: dict[str, Any], folder: str) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from tiltflow import words
 from tiltflow.cli.bars import progress_bar
 from tiltflow.cli.column_options import ColumnOptions, join_action_bounds
 from tiltflow.cli.tables import print_table
@@ -117,9 +118,9 @@ class DataAudit(ColumnOptions):
             print(f"{finding.level}: {finding}")
         errors = sum(finding.level == "error" for finding in findings)
         if errors:
-            raise UserError(f"{self.path} cannot be used: {errors} error(s) found.")
+            raise UserError(f"{self.path} cannot be used: {words.plural(errors, 'error')} found.")
         warnings = sum(finding.level == "warning" for finding in findings)
-        print(f"{self.path}: no errors, {warnings} warning(s).")
+        print(f"{self.path}: no errors, {words.plural(warnings, 'warning')}.")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from tiltflow import __version__
 from tiltflow.cli.failures import exit_code, paragraph
+from tiltflow.compiled_programs import keep_compiled
 from tiltflow.errors import UserError, nearest
 from tiltflow.plugins import plugged
 from tiltflow.processes.stopping import stopping_at_once
@@ -36,6 +37,7 @@ VERBS = {
     "train": Verb("tiltflow.cli.train", "train an algorithm on a task, or resume a run"),
     "evaluate": Verb("tiltflow.cli.evaluate", "play a run's policies again and print the score"),
     "benchmark": Verb("tiltflow.cli.benchmark", "a suite of tasks with every agent and seed, resumable"),
+    "tune": Verb("tiltflow.cli.tune", "try many configurations; the best one becomes a preset"),
     "compare": Verb("tiltflow.cli.compare", "many runs in one table and on one page, with intervals"),
     "export": Verb("tiltflow.cli.export", "write a run's policies as files that need JAX alone, or ONNX"),
     "serve": Verb("tiltflow.cli.serve", "answer a robot's observations with actions, over a WebSocket"),
@@ -56,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug, trust = "--debug" in arguments, "--trust" in arguments
     try:
         arguments, plugins = _take_plugins([word for word in arguments if word not in ("--debug", "--trust")])
+        if arguments[:1] and arguments[0] in VERBS and not {"-h", "--help"} & set(arguments):
+            keep_compiled()
         with stopping_at_once(), trusting() if trust else nullcontext(), plugged(*plugins):
             _dispatch(arguments)
         sys.stdout.flush()

@@ -18,10 +18,20 @@ ARRAY_KEYS = (
 )  # fmt: skip
 
 
+_VECTORS = {"observations", "actions", "next_observations"}
+_NUMBERS = {"rewards", "terminations", "ends", "terminals", "timeouts"}
+
+
+def in_floats(column: np.ndarray) -> np.ndarray:
+    """Whole numbers and booleans as float32; others as they are."""
+    return column.astype(np.float32) if column.dtype.kind in "biu" else column
+
+
 def read_array_file(path: Path) -> tuple[dict[str, np.ndarray], list[Finding]]:
     """Read the known keys of an npz or HDF5 file (told apart by content) and what is wrong with the file.
 
-    Raises UserError where there is no such file.
+    Vectors are floats [N, d], also where the file has one number a row, whole numbers or booleans; rewards
+    and flags [N, 1] are [N]. Raises UserError where there is no such file.
     """
     if not path.is_file():
         raise UserError(f"{path} is not a file. Give --data the path of an npz or HDF5 file.")
@@ -33,6 +43,11 @@ def read_array_file(path: Path) -> tuple[dict[str, np.ndarray], list[Finding]]:
         arrays, faults = read_hdf5(path, ARRAY_KEYS)
     else:
         arrays, faults = {}, [ArrayFault(None, "is neither an npz nor an HDF5 file.")]
+    for key in _NUMBERS & arrays.keys():
+        arrays[key] = arrays[key][:, 0] if arrays[key].shape[1:] == (1,) else arrays[key]
+    for key in _VECTORS & arrays.keys():
+        column = in_floats(arrays[key])
+        arrays[key] = column[:, None] if column.ndim == 1 else column
     return arrays, [Finding("error", str(path), key, None, text) for key, text in faults]
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from tiltflow import words
 from tiltflow.data.formats import REQUIRED, FileColumns, Layout
 from tiltflow.errors import UserError
 
@@ -83,11 +84,10 @@ def _kind_fault(key: str, column: np.ndarray) -> str:
     """What is wrong with the type or the dimensions of a column; empty where nothing is."""
     if column.dtype.kind not in "biuf":
         return f"has the dtype {column.dtype}, which is not a number. Save it as float32."
-    if key == "actions" and column.dtype.kind != "f":
-        return f"has the dtype {column.dtype}: only continuous actions (float32 in [−1, 1]) can be used."
     dimensions = 1 if key in ("rewards", *FLAGS) else 2
     if column.ndim != dimensions:
-        return f"has the shape {column.shape}, but {dimensions} dimension(s) are expected."
+        expected = words.plural(dimensions, "dimension")
+        return f"has the shape {column.shape}, where an array of {expected} is expected."
     return ""
 
 
@@ -98,7 +98,8 @@ def _audit_values(file: str, key: str, column: np.ndarray) -> list[Finding]:
     if bad.any():
         row = _first_row(bad)
         value = column[row][bad[row]].flat[0] if column.ndim > 1 else column[row]
-        text = f"is {value} ({int(bad.reshape(len(column), -1).any(axis=1).sum())} such rows)."
+        count = int(bad.reshape(len(column), -1).any(axis=1).sum())
+        text = f"is {value} ({words.plural(count, 'such row')})."
         return [Finding("error", file, key, row, text)]
     if key in FLAGS and (bad := ~np.isin(column, (0, 1))).any():
         row = _first_row(bad)

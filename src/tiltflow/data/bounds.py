@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tiltflow import words
 from tiltflow.data.audit import ACTION_TOLERANCE, Finding
 from tiltflow.data.formats import FileColumns, Recording
 from tiltflow.data.interface import ActionBounds
@@ -54,10 +55,11 @@ def bound_actions(
         outside = np.abs(scaled) > 1 + ACTION_TOLERANCE
         if outside.any():
             row, entry = map(int, np.argwhere(outside)[0])
+            count = words.plural(int(outside.any(axis=1).sum()), "such row")
             text = (
                 f"entry {entry} is {columns['actions'][row, entry]:.6g}, outside the bounds {source}, "
-                f"{low[entry]:.6g} to {high[entry]:.6g} ({int(outside.any(axis=1).sum())} such rows). Give "
-                "wider --action-bounds, or clip the actions."
+                f"{low[entry]:.6g} to {high[entry]:.6g} ({count}). Give wider "
+                "--action-bounds, or clip the actions."
             )
             findings.append(Finding("error", file, "actions", row, text))
         columns["actions"] = np.clip(scaled, -1, 1).astype(np.float32)

@@ -1,5 +1,6 @@
 """What a user says of the columns of a log, in a TOML file beside it."""
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,12 +24,20 @@ def choice_file(place: Path) -> Path:
     return place / FOLDER_CHOICE if place.is_dir() else place.with_suffix(f".{FOLDER_CHOICE}")
 
 
-def stored_choice(place: Path) -> ColumnChoice:
-    """What a file beside the data says of them, in TOML; nothing where there is none.
+def common_folder(places: Sequence[Path]) -> Path:
+    """The folder that all of these lie in."""
+    return Path(os.path.commonpath([os.path.abspath(place.parent) for place in places]))
+
+
+def stored_choice(place: Path, root: Path | None = None) -> ColumnChoice:
+    """What a file beside the data, or above them up to the folder `root`, says of them; else nothing.
 
     Raises UserError naming the file and the key that is not one.
     """
-    beside = (choice_file(place), place.parent / FOLDER_CHOICE)
+    above = [
+        folder for folder in Path(os.path.abspath(place)).parents[1:] if root and folder.is_relative_to(root)
+    ]
+    beside = [choice_file(place), *(folder / FOLDER_CHOICE for folder in (place.parent, *above))]
     file = next((file for file in beside if file.is_file()), None)
     if file is None:
         return ColumnChoice()

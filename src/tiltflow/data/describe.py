@@ -7,7 +7,7 @@ import numpy as np
 
 from tiltflow.data.columns import ColumnChoice
 from tiltflow.data.formats import layout_of, to_transitions
-from tiltflow.data.locate import data_places
+from tiltflow.data.locate import data_places, unread_below
 from tiltflow.data.mapped_folder import map_columns, mapped_inside, read_record, stored_findings
 from tiltflow.data.own import read_own
 from tiltflow.data.row_store import IN_MEMORY
@@ -52,7 +52,8 @@ def describe_path(path: Path, choice: ColumnChoice | None = None) -> list[tuple[
     missing = [place for place in places if not place.exists()]
     if missing or not places:
         what = f"There is no file {missing[0]}" if missing else f"{path} holds no data"
-        raise UserError(f"{what}, and no task of that name. Give a file, a folder or a task.")
+        advice = unread_below(path) or "Give a file, a folder or a task."
+        raise UserError(f"{what}, and no task of that name. {advice}")
     together = (len(places) > 3 or not path.exists()) and read_own(places, choice, states=None).alike
     groups = [places] if together else [[place] for place in places]
     return [

@@ -68,6 +68,16 @@ class PolicyInterface:
         }
 
 
+def entry_names(signals: Sequence[Signal]) -> list[str]:
+    """The names of all entries in order: their own, the column's where it has one, or numbered ones."""
+    return [
+        name
+        for signal in signals
+        for name in signal.entries
+        or ([signal.name] if signal.size == 1 else [f"{signal.name}[{i}]" for i in range(signal.size)])
+    ]
+
+
 def plain_interface(spec: Spec) -> PolicyInterface:
     """That of data which only say how large observations and actions are."""
     return PolicyInterface(

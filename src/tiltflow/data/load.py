@@ -7,11 +7,11 @@ from pathlib import Path
 
 from tiltflow.data.arrays import read_array_file
 from tiltflow.data.audit import Finding, audit_recording, refuse_errors
-from tiltflow.data.columns import ColumnChoice
+from tiltflow.data.columns import HOW_TO_END, ColumnChoice
 from tiltflow.data.formats import Recording, layout_of, to_transitions
 from tiltflow.data.held_out import HeldOutEpisodes
 from tiltflow.data.interface import PolicyInterface, stored_interface
-from tiltflow.data.locate import LOG_SUFFIXES, data_places, minari_inside, validation_of
+from tiltflow.data.locate import LOG_SUFFIXES, data_places, minari_inside, unread_below, validation_of
 from tiltflow.data.mapped_folder import (
     RECORD,
     hash_column,
@@ -24,6 +24,7 @@ from tiltflow.data.mapped_folder import (
 from tiltflow.data.minari_folder import minari_interface, read_minari
 from tiltflow.data.moments import Moments, stored_moments
 from tiltflow.data.own import read_own
+from tiltflow.data.own_audit import audit_number
 from tiltflow.data.row_store import IN_MEMORY, RowStore
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
@@ -91,12 +92,15 @@ def _load_own(task: Task, path: Path | None, choice: ColumnChoice | None, store:
     places = task.source.locate(task, path)
     own = read_own(places, choice, store=store)
     refuse_errors(own.findings)
-    findings = own.findings + task.source.complete(task, own.recordings)
+    findings = own.findings + task.source.complete(task, own.recordings) + _unread(path)
     train = store.join(
         [partial(to_transitions, columns, False, task.horizon) for _, columns in own.recordings]
     )
     if not len(train):
-        raise UserError(f"The data {path or places[0]} hold no row that has a next one: no transition.")
+        raise UserError(
+            f"The data {path or places[0]} hold no row that has a next one: no transition. {HOW_TO_END}, or "
+            "give next_observations."
+        )
     source = str(path or places[0])
     return Dataset(train, None, rows_checksum(train), source, tuple(findings), own.interface, own.rewarded)
 
@@ -122,6 +126,11 @@ def _load_mapped(task: Task, folder: Path, choice: ColumnChoice | None) -> Datas
     )
 
 
+def _unread(path: Path | None) -> list[Finding]:
+    text = unread_below(path) if path else ""
+    return [Finding("note", str(path), None, None, text)] if text else []
+
+
 def read_recording(place: Path, states: bool | None = None) -> tuple[Recording, list[Finding]]:
     """The known columns of a file or a Minari data set, and everything that is wrong with them.
 
@@ -144,11 +153,14 @@ def audit_path(path: Path, choice: ColumnChoice | None = None) -> list[Finding]:
         return verify(folder)
     places = data_places(path)
     if not places:
-        text = f"it holds no files that are read ({', '.join(LOG_SUFFIXES)})."
+        text = f"it holds no files that are read ({', '.join(LOG_SUFFIXES)}). {unread_below(path)}".rstrip()
         return [Finding("error", str(path), None, None, text)]
     own = read_own(places, choice, states=None)
+    own.findings.extend(_unread(path))
     if own.alike or not path.is_dir():
-        return own.findings
+        if own.interface is None or minari_inside(path) or layout_of(own.recordings[0].columns) == "states":
+            return own.findings
+        return own.findings + audit_number(own.recordings)
     text = (
         "its files differ in what they hold: checked one by one. They cannot be trained on as one data set."
     )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from tiltflow import words
 from tiltflow.errors import UserError, nearest
 from tiltflow.tasks import Task, collectable
 
@@ -58,15 +59,35 @@ def minari_inside(path: Path) -> Path | None:
 def data_places(path: Path) -> list[Path]:
     """What a path means: a Minari or LeRobot data set, the files of a folder or pattern, or a list A,B,….
 
-    Numbers in names count as numbers: episode_2 comes before episode_10.
+    The folders below a folder are not searched; a pattern that ends in `*` names the files that are read, and
+    `**` all folders below. Numbers in names count as numbers: episode_2 comes before episode_10.
     """
     if minari_inside(path) or (path / "meta" / "info.json").is_file():
         return [path]
     if path.is_dir():
-        return _in_order(p for p in path.iterdir() if p.suffix.lower() in LOG_SUFFIXES and p.is_file())
+        return _in_order(filter(_is_log, path.iterdir()))
     if not path.exists() and set("*?[") & set(str(path)):
-        return _in_order(Path(name) for name in glob.glob(str(path), recursive=True))
+        found = map(Path, glob.iglob(str(path), recursive=True))
+        named, deep = path.suffix.strip(".*"), "**" in path.parts
+        return _in_order(p for p in found if _is_log(p) or (not deep if p.is_dir() else named))
     return [Path(part) for part in str(path).split(",")]
+
+
+def unread_below(path: Path) -> str:
+    """What to say of files in the folders of a folder, which are not read; empty where there are none."""
+    if not path.is_dir() or data_places(path) == [path]:
+        return ""
+    count = sum(map(_is_log, path.glob("*/*")))
+    if not count:
+        return ""
+    return (
+        f'{words.plural(count, "file")} in folders below {path} are not read; "{path}/**/*" names them too.'
+    )
+
+
+def _is_log(path: Path) -> bool:
+    """Whether a file is read where nobody has named it."""
+    return path.suffix.lower() in LOG_SUFFIXES and path.is_file()
 
 
 def locate_own(task: Task, path: Path | None) -> list[Path]:
@@ -80,7 +101,7 @@ def locate_own(task: Task, path: Path | None) -> list[Path]:
     if not places:
         raise UserError(
             f"{path} holds no data: no {task.dataset}.npz or .hdf5, and no file that ends in "
-            f"{', '.join(LOG_SUFFIXES)}."
+            f"{', '.join(LOG_SUFFIXES)}. {unread_below(path)}".rstrip()
         )
     for place in places:
         if not place.exists():

@@ -11,20 +11,20 @@ from tiltflow.data.arrays import ARRAY_KEYS, read_array_file
 from tiltflow.data.assemble import Assembled, assemble
 from tiltflow.data.audit import NOTHING_TO_LEARN, Finding, audit_recording
 from tiltflow.data.bounds import bound_actions
-from tiltflow.data.column_file import stored_choice
-from tiltflow.data.columns import ColumnChoice
+from tiltflow.data.column_file import common_folder, stored_choice
+from tiltflow.data.columns import HOW_TO_REWARD, ColumnChoice
 from tiltflow.data.formats import FileColumns, Recording, layout_of
 from tiltflow.data.interface import ActionBounds, PolicyInterface, Signal
 from tiltflow.data.locate import minari_inside
 from tiltflow.data.logs import Log, open_log
 from tiltflow.data.minari_folder import minari_interface, read_minari
-from tiltflow.data.own_audit import audit_logs, merge_findings
+from tiltflow.data.own_audit import audit_logs, audit_own_units, merge_findings
 from tiltflow.data.row_store import IN_MEMORY, RowStore
 from tiltflow.errors import UserError
 
 _NO_REWARDS = (
     "there are none: bc-flow and bc-diffusion, which clone, can train; every other algorithm needs them. "
-    "Name their column with --columns rewards=COLUMN, or a goal with --reward, as in --reward success."
+    f"{HOW_TO_REWARD}."
 )
 
 
@@ -62,7 +62,8 @@ def read_own(
     What is said here comes first. `states` as in `layout_of`. Raises UserError where that file is wrong, or a
     file is not there; what is wrong with the data is among the findings.
     """
-    choices = [(given or ColumnChoice()).over(stored_choice(place)) for place in places]
+    root = common_folder(places)
+    choices = [(given or ColumnChoice()).over(stored_choice(place, root)) for place in places]
     read = list[_Read]()
     store.expect(places)
     for place, choice in zip(places, choices, strict=True):
@@ -78,6 +79,7 @@ def read_own(
     findings += differences
     bounds = sound[0].bounds if sound else None
     if sound and not sound[0].scaled:
+        findings += [] if differences else audit_own_units(recordings)
         bounds, said = bound_actions(recordings, choices[0].bounds, bounds)
         findings += said
     if not sound or any(finding.level == "error" and finding.row is None for finding in findings):
@@ -134,7 +136,7 @@ def _read_log(place: Path, choice: ColumnChoice, log: Log | UserError | None) ->
     if not isinstance(log, Log):
         if place.suffix == ".npz":  # what is wrong with it is told by key
             return _Read(file, _plain(*read_array_file(place)))
-        text = str(log).removeprefix(f"{place} ")
+        text = str(log).removeprefix(str(place)).lstrip(" ,")
         return _Read(file, _plain({}, [Finding("error", file, None, None, text)]))
     if _in_our_words(log, choice):
         columns, findings = read_array_file(place)
@@ -211,7 +213,7 @@ def _without_rewards(recordings: Sequence[Recording], unrewarded: Sequence[str])
     if not unrewarded:
         return []
     if len(unrewarded) < len(recordings):
-        text = f"is missing here and in {len(unrewarded) - 1} other files, but others have it."
+        text = f"is missing in {len(unrewarded)} of {len(recordings)} files: all need it, or none."
         return [Finding("error", unrewarded[0], "rewards", None, text)]
     for _, columns in recordings:
         columns["rewards"] = np.zeros(len(columns["actions"]), np.float32)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +11,9 @@ from tiltflow.errors import UserError
 from tiltflow.files import unwritable
 
 LOCK = ".lock"
+PATIENCE = "TILTFLOW_PATIENCE"
+"""The environment variable with the seconds that a process waits for a lock: one that takes the place of a
+process that was lost, on another machine perhaps, and that may take a while to die."""
 
 
 @contextmanager
@@ -24,11 +28,12 @@ def locked(folder: Path) -> Iterator[None]:
         handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise unwritable(folder, error) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise UserError(f"Another process is training {folder}. Wait for it, or stop it first.") from error
+    late = time.monotonic() + float(os.environ.get(PATIENCE, 0))
+    while not _taken(handle):
+        if time.monotonic() > late:
+            os.close(handle)
+            raise UserError(f"Another process is training {folder}. Wait for it, or stop it first.")
+        time.sleep(0.2)
     try:
         yield
     finally:
@@ -37,3 +42,11 @@ def locked(folder: Path) -> Iterator[None]:
                 (folder / LOCK).unlink()
                 folder.rmdir()
         os.close(handle)
+
+
+def _taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from tiltflow.data.interface import PolicyInterface, stored_interface
+from tiltflow.data.transitions import Spec
 from tiltflow.errors import UserError
 from tiltflow.evaluation.rollouts import Episodes
 from tiltflow.evaluation.statistics import (
@@ -76,6 +78,8 @@ class RunContent:
     actions: Actions | None
     paths: MazePaths | None
     film: FilmStrip | None
+    spent: dict[str, float]
+    """Seconds of the training by what they were spent on, where that is known."""
 
     @property
     def algorithm(self) -> str:
@@ -93,6 +97,18 @@ class RunContent:
     @property
     def last_step(self) -> int:
         return self.chunks[-1]["step"] if self.chunks else 0
+
+    @cached_property
+    def interface(self) -> PolicyInterface | None:
+        """What the data call the entries of observations and actions, and the bounds of these; if recorded.
+
+        Raises UserError where environment.json is damaged.
+        """
+        data = self.environment.get("data", {})
+        if "interface" not in data:
+            return None
+        spec = Spec(data["observation_size"], data["action_size"])
+        return stored_interface(data, spec, f"environment.json of {self.name}")
 
     @cached_property
     def stages(self) -> list[StageRecord]:
@@ -199,6 +215,7 @@ def read_run(folder: Path) -> RunContent:
         actions=_read_actions(run),
         paths=read_paths(run),
         film=read_film(run),
+        spent=run.read_time(),
     )
 
 

@@ -23,6 +23,7 @@ from tiltflow.training.precompute import drawn_rows, precompute_columns
 from tiltflow.training.progress import Observe
 from tiltflow.training.rows import DataRows
 from tiltflow.training.schedule import Position, Schedule
+from tiltflow.training.time_spent import TimeSpent
 from tiltflow.training.used_columns import used_columns, with_blanks
 
 SAMPLE_ROWS = 2048
@@ -38,6 +39,7 @@ class Loop:
     state: RunState
     observe: Observe
     stop: StopFlag
+    spent: TimeSpent = field(default_factory=TimeSpent)
     devices: Devices = None  # type: ignore[assignment]
     """Those that JAX chooses by itself, by default."""
     precomputed: dict[str, Array] = field(default_factory=dict)
@@ -55,10 +57,11 @@ class Loop:
         """
         stage = self.schedule.stages[here.stage]
         agent_state = self.devices.state(self.state.agent)
-        if self.schedule.refreshes(here):
-            agent_state = self.refresh(stage, here)
-        buffer = self._extended(stage, here, agent_state)
-        self._precompute(stage, here, agent_state)
+        with self.spent.on("refresh"):
+            if self.schedule.refreshes(here):
+                agent_state = self.refresh(stage, here)
+            buffer = self._extended(stage, here, agent_state)
+            self._precompute(stage, here, agent_state)
         key = self._stage_keys(here.stage, 0)
         longest = self.schedule.longest_chunk(here.stage)
         room = self.rows.steps_at_once(longest, stage.batch_size * len(self.seeds))

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from tiltflow.agents.base import Agent
+from tiltflow.data.columns import HOW_TO_REWARD
 from tiltflow.data.held_out import hold_out
 from tiltflow.data.interface import PolicyInterface, plain_interface, stored_interface
 from tiltflow.data.load import Dataset, load_dataset
@@ -109,9 +110,8 @@ def load_data(config: TrainConfig, task: Task) -> Dataset:
         return dataset
     if not dataset.rewarded:
         raise UserError(
-            f"{config.algorithm} learns from rewards, and {dataset.source} has none. Name their column with "
-            "--columns rewards=COLUMN, or a goal with --reward (success, or a comparison such as "
-            '"distance<0.05"); or train bc-flow or bc-diffusion, which clone.'
+            f"{config.algorithm} learns from rewards, and {dataset.source} has none. {HOW_TO_REWARD}; or "
+            "train bc-flow or bc-diffusion, which clone."
         )
     return replace(dataset, train=rescale_rewards(dataset.train, critic.rewards))
 
