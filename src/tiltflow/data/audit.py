@@ -9,6 +9,7 @@ import numpy as np
 from tiltflow import words
 from tiltflow.data.columns import HOW_TO_END
 from tiltflow.data.formats import REQUIRED, FileColumns, Layout
+from tiltflow.data.moments import observation_moments
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
 
@@ -137,7 +138,7 @@ def _audit_precision(file: str, key: str, column: np.ndarray) -> list[Finding]:
         return []
     first = int(merged[0])
     text = (
-        f"{entries_text(merged)} differ{'s' if len(merged) == 1 else ''} by {spread[first]:.3g} or so, but "
+        f"{_entries_text(merged)} differ{'s' if len(merged) == 1 else ''} by {spread[first]:.3g} or so, but "
         f"float32, which is kept, has steps of {step[first]:.3g} there: values merge. Subtract an offset."
     )
     return [Finding("warning", file, key, None, text)]
@@ -148,8 +149,7 @@ def audit_transitions(file: str, data: Transitions) -> list[Finding]:
     if not len(data):
         text = f"holds no row that has a next one: no transition. {HOW_TO_END}, or give next_observations."
         return [Finding("error", file, None, None, text)]
-    mean = data.observations.mean(axis=0, dtype=np.float64).astype(np.float32)
-    spread = data.observations.std(axis=0, dtype=np.float64).astype(np.float32)
+    mean, spread = (moment.astype(np.float32) for moment in observation_moments(data.observations))
     beyond = np.zeros(data.observations.shape[1], np.int64)
     for first in range(0, len(data), 2**16):
         beyond += (np.abs(data.observations[first : first + 2**16] - mean) > LIMIT * spread).sum(axis=0)
@@ -157,14 +157,14 @@ def audit_transitions(file: str, data: Transitions) -> list[Finding]:
     if not len(far):
         return []
     text = (
-        f"{entries_text(far)}: {int(beyond[far].sum()):,} values are further than {LIMIT:g} standard "
+        f"{_entries_text(far)}: {int(beyond[far].sum()):,} values are further than {LIMIT:g} standard "
         "deviations from the mean, where a policy sees them cut off. Leave out what is no measurement, or "
         "train with --no-normalize-observations."
     )
     return [Finding("warning", file, "observations", None, text)]
 
 
-def entries_text(numbers: np.ndarray) -> str:
+def _entries_text(numbers: np.ndarray) -> str:
     """Entries of a vector by number: "entries 0, 3"."""
     shown = ", ".join(map(str, numbers[:10])) + (", …" if len(numbers) > 10 else "")
     return f"{'entry' if len(numbers) == 1 else 'entries'} {shown}"
