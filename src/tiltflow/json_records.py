@@ -22,7 +22,7 @@ _WORDS: dict[Any, str] = {
 }
 
 
-def read_record(path: Path, kind: type[_Record]) -> _Record:
+def checked_record(path: Path, kind: type[_Record]) -> _Record:
     """Read a JSON file that holds a `kind`, a TypedDict. Raises UserError naming the file and the key."""
     record = read_object(path)
     if fault := record_fault(record, kind):

@@ -24,7 +24,7 @@ from tiltflow.files import (
     write_json,
     write_json_lines,
 )
-from tiltflow.json_records import read_record
+from tiltflow.json_records import checked_record
 from tiltflow.processes.locks import LOCK
 from tiltflow.tasks import Task, find_task, without_rewards
 from tiltflow.train_config import TrainConfig, from_dict, to_dict
@@ -153,11 +153,11 @@ class RunFolder:
 
         Raises UserError where the file is missing or damaged.
         """
-        return dict(read_record(self.environment_file, _Environment))
+        return dict(checked_record(self.environment_file, _Environment))
 
     def read_task(self) -> Task:
         """The task of the run. Raises UserError as the files that say it."""
-        config = read_record(self.config_file, _TaskRecord)
+        config = checked_record(self.config_file, _TaskRecord)
         task = find_task(config["task"], config.get("env"))
         data = self.read_environment()["data"] if self.environment_file.exists() else {}
         return task if data.get("rewarded", True) else without_rewards(task)
@@ -220,7 +220,7 @@ class RunFolder:
 
     def read_time(self) -> dict[str, float]:
         """Seconds of the training by what they were spent on; empty where that is not known."""
-        return read_record(self.time_file, dict[str, float]) if self.time_file.exists() else {}
+        return checked_record(self.time_file, dict[str, float]) if self.time_file.exists() else {}
 
     def write_time(self, seconds: Mapping[str, float]) -> None:
         """Write time.json."""

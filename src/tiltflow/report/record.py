@@ -20,7 +20,7 @@ from tiltflow.evaluation.statistics import (
     score_interval,
     seed_scores,
 )
-from tiltflow.json_records import read_record
+from tiltflow.json_records import checked_record
 from tiltflow.report.pictures import FilmStrip, MazePaths, read_film, read_paths
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task
@@ -213,7 +213,7 @@ def read_run(folder: Path) -> RunContent:
     """Read a run folder. Raises UserError where it is none, or where one of its files is damaged."""
     run = RunFolder(folder)
     run.refuse_no_run()
-    config: dict[str, Any] = {**read_record(run.config_file, ConfigRecord)}
+    config: dict[str, Any] = {**checked_record(run.config_file, ConfigRecord)}
     if config["format"] != FORMAT:
         raise UserError(
             f"{run.config_file} has format {config['format']!r}; this version of tiltflow reads {FORMAT}."
@@ -223,7 +223,7 @@ def read_run(folder: Path) -> RunContent:
     environment = run.read_environment() if run.environment_file.exists() else {}
     task = run.read_task()
     if run.finished:
-        found = read_record(run.result_file, ResultRecord)
+        found = checked_record(run.result_file, ResultRecord)
         result: dict[str, Any] | None = {**found}
         if len(found["per_seed"]) != config["seeds"] or len(found["ci95"]) != 2:
             raise UserError(f"{run.result_file} is damaged: it is of other seeds than config.json.")
