@@ -200,14 +200,15 @@ def kinds(place: Path, run: Path, *, minari: bool = True) -> dict[str, Kind]:
         add(version, "meta/info.json", read_log_of, whole=True)
     if minari:
         _add_minari(place, add)
-    for name in (
+    records = (
         "config.json",
         "environment.json",
         "metrics.jsonl",
         "evaluations.jsonl",
         "result.json",
         "time.json",
-    ):
+    )
+    for name in filter(lambda name: (run / name).exists(), records):
         for reader in (read_page, read_to_resume):
             label = f"run {name} {reader.__name__}"
             shutil.copytree(run, place / label, ignore=shutil.ignore_patterns("seeds", "*.html", "*.hdf5"))
