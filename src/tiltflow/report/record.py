@@ -222,6 +222,11 @@ def read_run(folder: Path) -> RunContent:
     evaluations = run.evaluations(config["seeds"])
     environment = run.read_environment() if run.environment_file.exists() else {}
     task = run.read_task()
+    if any(("replicates" in line) == task.played for line in evaluations):
+        raise UserError(
+            f"{run.evaluations_file} is not of the environment {task.environment or 'none'}, which "
+            f"{run.config_file} names: one of them was changed. Restore it from a copy."
+        )
     if run.finished:
         found = checked_record(run.result_file, ResultRecord)
         result: dict[str, Any] | None = {**found}
