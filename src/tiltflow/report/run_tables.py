@@ -34,12 +34,20 @@ def facts(run: RunContent) -> dict[str, str]:
             if run.task.played
             else {
                 "recorded episodes": words.count(result["episodes"]),
+                **_of_the_data(result),
                 "discount": words.number(run.config["estimate"]["discount"]),
             }
         ),
         "gradient steps": words.count(result["steps"]),
         "training time": words.duration(result["train_seconds"]),
     }
+
+
+def _of_the_data(result: dict[str, Any]) -> dict[str, str]:
+    if "recorded" not in result:
+        return {}
+    value, *bounds = result["recorded"]
+    return {"their own return": f"{words.score_text(value)} ({words.interval_text(bounds)})"}
 
 
 def held_out(run: RunContent) -> list[list[str]]:
