@@ -14,8 +14,8 @@ Departs from the papers:
 - *Paper*: features are given, or a network. *Here*: random Fourier features (Rahimi and Recht 2007), with 1
   and the entries themselves among them. *Why*: one linear system has no training that could stop too early,
   which at γ = 0.99 a network's does within any short time.
-- *Paper*: λ is on all features. *Here*: not on the feature 1. *Why*: a constant added to all rewards is to add
-  its value.
+- *Paper*: λ is on all features. *Here*: not on the feature 1. *Why*: a constant added to all rewards is to
+  add its value.
 - *Paper*: Q is what the system gives. *Here*: no more, and no less, than rewards of the data can add up to.
   *Why*: where the policy leaves the data the system is near singular, and its solution any number.
 - *Paper*: the value is that of all episodes. *Here*: the median of the replicates. *Why*: it is steadier.
