@@ -5,8 +5,8 @@
 
 Of every checkpoint that `--no-play` has kept: fitted Q evaluation on the run's own data, with its 95 %
 interval, and the discounted return of episodes that are played, from their own first states. Writes OUT.json
-and OUT.png, and prints the rank correlation over the policies that have an estimate. The policies were trained
-on all episodes: nothing is held out.
+and, of the policies that have an estimate, OUT.png and the rank correlation. The policies were trained on all
+episodes: nothing is held out.
 """
 
 import argparse
@@ -118,15 +118,15 @@ def main():
     given = parser.parse_args()
     records = [record for folder in given.runs for record in of_run(folder, given.episodes)]
     known = [record for record in records if record["beyond"] <= UNDETERMINED]
-    pairs = np.array([(record["estimated"], record["played"]) for record in known]).reshape(-1, 2)
-    correlation = float(spearmanr(pairs).statistic) if len(known) > 1 else float("nan")
-    inside = np.mean([r["interval"][0] <= r["played"] <= r["interval"][1] for r in known] or [float("nan")])
-    summary = {"rank_correlation": correlation, "played_inside_interval": float(inside), "policies": records}
+    summary = {"policies": records}
+    if len(known) > 1:
+        correlation = float(spearmanr([(r["estimated"], r["played"]) for r in known]).statistic)
+        inside = float(np.mean([r["interval"][0] <= r["played"] <= r["interval"][1] for r in known]))
+        summary = {"rank_correlation": correlation, "played_inside_interval": inside, **summary}
+        draw(known, given.out.with_suffix(".png"), correlation)
+        print(f"rank correlation {correlation:.3f}; {inside:.0%} were played inside their interval")
     given.out.with_suffix(".json").write_text(json.dumps(summary, indent=1))
-    draw(known, given.out.with_suffix(".png"), correlation)
-    print(
-        f"{len(known)} of {len(records)} policies have an estimate: rank correlation {correlation:.3f}; {inside:.0%} inside their interval"
-    )
+    print(f"{len(known)} of {len(records)} policies have an estimate")
 
 
 if __name__ == "__main__":
