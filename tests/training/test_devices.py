@@ -66,7 +66,8 @@ def refused(seeds, batch):
 
 def text(seeds, grid):
     rows = DeviceRows(grid.rows(row_columns(DATA, SCALER)))
-    loop = Loop(SCHEDULE, seeds, rows, init_state(AGENT, SCALER, seeds), lambda event: None, StopFlag(), devices=grid)
+    state = init_state(AGENT, SCALER, seeds)
+    loop = Loop(SCHEDULE, seeds, rows, state, lambda event: None, StopFlag(), devices=grid)
     stage, key = AGENT.stages[0], loop._stage_keys(0, 0)
     run = loop._steps(stage, stage.update, 4)
     arguments = grid.state(loop.state.agent), rows.resident, {}, {}, None, key, jnp.int32(0), jnp.int32(4)
