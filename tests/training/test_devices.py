@@ -69,7 +69,7 @@ def text(seeds, grid):
     state = init_state(AGENT, SCALER, seeds)
     loop = Loop(SCHEDULE, seeds, rows, state, lambda event: None, StopFlag(), devices=grid)
     stage, key = AGENT.stages[0], loop._stage_keys(0, 0)
-    run = loop._steps(stage, stage.update, 4)
+    run = loop._steps(0, stage.update, 4)
     arguments = grid.state(loop.state.agent), rows.resident, {}, {}, None, key, jnp.int32(0), jnp.int32(4)
     return run.lower(*arguments).compile().as_text()
 

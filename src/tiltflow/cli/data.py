@@ -99,6 +99,11 @@ class DataDescribe(ColumnOptions):
             print(f"open: {question}")
         if self.write:
             print(f"written: {guess.write()}")
+        elif guess.questions:
+            print(
+                "Say it with --columns observations=COLUMN+COLUMN,actions=COLUMN, --reward and "
+                "--action-bounds; or keep this with --write, and say it there."
+            )
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,10 @@ def _describe_group(places: list[Path], choice: ColumnChoice | None) -> Lines:
             longest = sum(len(columns["rewards"]) for _, columns in own.recordings)
             parts = [partial(to_transitions, c, None, longest) for _, c in own.recordings]
             lines += describe(IN_MEMORY.join(parts))
+            if own.interface and own.interface.bounds:
+                sides = zip(*own.interface.bounds, strict=True)
+                bounds = dict.fromkeys(f"{low:g} to {high:g}" for low, high in sides)
+                lines.append(("action bounds", f"{'; '.join(bounds)} in the data, here −1 to 1"))
     return lines + [(finding.level, str(finding)) for finding in own.findings]
 
 

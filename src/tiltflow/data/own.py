@@ -78,9 +78,10 @@ def read_own(
     differences = _differences(sound, bounds_given=bool(choices[0].bounds))
     findings += differences
     bounds = sound[0].bounds if sound else None
+    signals = {key: getattr(sound[0].found, key) if sound else () for key in ("observations", "actions")}
     if sound and not sound[0].scaled:
-        findings += [] if differences else audit_own_units(recordings)
-        bounds, said = bound_actions(recordings, choices[0].bounds, bounds)
+        findings += [] if differences else audit_own_units(recordings, signals)
+        bounds, said = bound_actions(recordings, choices[0].bounds, bounds, signals["actions"])
         findings += said
     if not sound or any(finding.level == "error" and finding.row is None for finding in findings):
         findings += _audit(recordings, findings, states)
@@ -93,7 +94,7 @@ def read_own(
     findings += _audit(recordings, findings, states)
     if any(finding.level == "error" for finding in findings):
         return OwnData(recordings, merge_findings(findings), None, rewarded)
-    findings += audit_logs(recordings, [one.found.time for one in sound])
+    findings += audit_logs(recordings, [one.found.time for one in sound], signals)
     interface = PolicyInterface(sound[0].found.observations, sound[0].found.actions, bounds)
     return OwnData(recordings, merge_findings(findings), interface, rewarded)
 

@@ -4,6 +4,7 @@ Everything that a chunk computes is a function of the state, the data and keys f
 step), so that a resumed run takes the same steps as an uninterrupted one.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,7 +67,7 @@ class Loop:
         longest = self.schedule.longest_chunk(here.stage)
         room = self.rows.steps_at_once(longest, stage.batch_size * len(self.seeds))
         used, update = self._batches_of(here.stage)
-        run = self._once(f"{room} steps", here.stage, lambda: self._steps(stage, update, room))
+        run = self._once(f"{room} steps", here.stage, lambda: self._steps(here.stage, update, room))
         end, parts = here.stage_step + length, []
         for first in range(here.stage_step, end, room):
             steps = min(room, end - first)
@@ -123,8 +124,9 @@ class Loop:
     def _of_first_seed(self, tree: Any) -> Any:
         return jax.tree.map(lambda leaf: leaf[0], tree) if len(self.seeds) > 1 else tree
 
-    def _steps(self, stage: Stage, of_batch: Update, room: int) -> Callable:
+    def _steps(self, index: int, of_batch: Update, room: int) -> Callable:
         """Up to `room` compiled steps. Their input is not donated: it stays where they diverge."""
+        stage = self.schedule.stages[index]
 
         def update(state: Any, batch: Columns, key: PRNGKeyArray) -> Any:
             return of_batch(state, self.devices.batch(batch), key)
@@ -148,6 +150,7 @@ class Loop:
                 num_steps=length,
                 batch_size=stage.batch_size,
                 room=room,
+                part=math.gcd(room, self.schedule.common_part(index)),
                 rows=self.rows.count,
                 gathered=gathered,
                 buffer=buffer,
