@@ -66,10 +66,10 @@ def refused(seeds, batch):
 
 def text(seeds, grid):
     rows = DeviceRows(grid.rows(row_columns(DATA, SCALER)))
-    state = init_state(AGENT, SCALER, seeds)
-    loop = Loop(SCHEDULE, seeds, rows, state, lambda event: None, StopFlag(), devices=grid)
-    stage, key = AGENT.stages[0], loop._stage_keys(0, 0)
-    run = loop._steps(0, stage.update, 4)
+    state, stop = init_state(AGENT, SCALER, seeds), StopFlag()
+    loop = Loop(SCHEDULE, seeds, rows, state, lambda event: None, stop, devices=grid)
+    key = loop._stage_keys(0, 0)
+    run = loop._steps(0, AGENT.stages[0].update, 4)
     arguments = grid.state(loop.state.agent), rows.resident, {}, {}, None, key, jnp.int32(0), jnp.int32(4)
     return run.lower(*arguments).compile().as_text()
 

@@ -48,8 +48,8 @@ class InMemory(RowStore):
         if size > memory():
             raise UserError(
                 f"The {len(places)} files from {places[0]} on are {text(size)}, and this machine has "
-                f"{text(memory())} of memory. Convert them, file by file, with `tiltflow data shard`, and "
-                "give --data the folder that it writes."
+                f"{text(memory())} of memory. Convert them, file by file, with `tiltflow data shard PATH "
+                "OUT`, and give --data OUT."
             )
 
     def keep(self, columns: FileColumns) -> FileColumns:

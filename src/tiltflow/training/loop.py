@@ -126,7 +126,7 @@ class Loop:
 
     def _steps(self, index: int, of_batch: Update, room: int) -> Callable:
         """Up to `room` compiled steps. Their input is not donated: it stays where they diverge."""
-        stage = self.schedule.stages[index]
+        stage, part = self.schedule.stages[index], math.gcd(self.schedule.common_part(index), room)
 
         def update(state: Any, batch: Columns, key: PRNGKeyArray) -> Any:
             return of_batch(state, self.devices.batch(batch), key)
@@ -150,7 +150,7 @@ class Loop:
                 num_steps=length,
                 batch_size=stage.batch_size,
                 room=room,
-                part=math.gcd(room, self.schedule.common_part(index)),
+                part=part,
                 rows=self.rows.count,
                 gathered=gathered,
                 buffer=buffer,
