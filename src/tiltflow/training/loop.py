@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from tiltflow.accelerators import step_options
 from tiltflow.agents.base import Stage
 from tiltflow.errors import TrainingDiverged
 from tiltflow.optimize import Buffer, Columns, run_steps
@@ -125,7 +126,8 @@ class Loop:
                 buffer=buffer,
             )
 
-        return jax.jit(self._lift(chunk, (0, None, 0, 0, 0, 0, None, None)))
+        lifted = self._lift(chunk, (0, None, 0, 0, 0, 0, None, None))
+        return jax.jit(lifted, compiler_options=step_options())
 
     def refresh(self, stage: Stage, here: Position) -> Any:
         """The agent's state after the refresh with which the chunk that begins here begins."""
