@@ -95,7 +95,8 @@ def measure(out: Path) -> dict[str, float]:
     planned = [
         PlannedRun(f"task-{t}", agent, s) for s in range(SEEDS) for t in range(TASKS) for agent in AGENTS
     ]
-    board = Board({run: RunRecord("running") for run in planned}, STEPS, len(planned))
+    records = {run: RunRecord("running") for run in planned}
+    board = Board(records, dict.fromkeys(planned, STEPS), len(planned))
     started = {"event": "started", "algorithm": "a", "task": "t", "metric": "m", "unit": "%", "out": "o"}
     started |= {"stages": [{"name": "s", "steps": STEPS}], "steps": STEPS, "seeds": [0]}
     chunk = {"event": "chunk", "seeds": [0], "stage": "s", "stage_steps": STEPS, "steps_per_second": 1.0}

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from benchmarks.measuring import REPEATS, Measured, block, measured, product_flop, product_rate, seconds_of
 
-from tiltflow.accelerators import step_options
+from tiltflow.accelerators import step_options, step_unroll
 from tiltflow.agents.base import Agent, Stage
 from tiltflow.agents.registry import build_agent, preset
 from tiltflow.data.transitions import Spec
@@ -112,7 +112,8 @@ class Case:
 
     def chunk(self, state: Any, columns: Any, extra: Any, key: jax.Array) -> Any:
         batch = self.stage.batch_size
-        steps = {"num_steps": self.steps, "batch_size": batch}
+        unroll = step_unroll(self.stage.unroll)
+        steps = {"num_steps": self.steps, "batch_size": batch, "unroll": unroll}
         return run_steps(self.stage.update, state, {**columns, **extra}, key, jnp.int32(0), **steps)
 
     def compile(self) -> tuple[Any, float]:

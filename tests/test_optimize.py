@@ -15,8 +15,10 @@ ROWS, BATCH, STEPS = 7, 5, 400
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 
-@partial(jax.jit, static_argnames=("steps", "room"))
-def ran(first, state, *, steps: int | None = None, room: int | None = None, length: Any = None):
+@partial(jax.jit, static_argnames=("steps", "room", "part"))
+def ran(
+    first, state, *, steps: int | None = None, room: int | None = None, part: int = 1, length: Any = None
+):
     """The sum of all rows drawn; the rows and a number of the key of every step."""
     count = steps if length is None else length
 
@@ -25,7 +27,9 @@ def ran(first, state, *, steps: int | None = None, room: int | None = None, leng
 
     columns = {"row": jnp.arange(ROWS)}
     key = jax.random.key(1)
-    return run_steps(update, state, columns, key, first, num_steps=count, batch_size=BATCH, room=room)
+    return run_steps(
+        update, state, columns, key, first, num_steps=count, batch_size=BATCH, room=room, part=part
+    )
 
 
 def test_every_step_draws_rows_and_a_key_of_its_own_and_every_row_as_often():
@@ -46,11 +50,12 @@ def test_a_training_does_not_depend_on_how_it_is_cut_into_calls():
         np.testing.assert_array_equal(np.concatenate([first[name], last[name]]), values)
 
 
-def test_one_program_takes_any_number_of_steps_up_to_its_room():
+@pytest.mark.parametrize("part", [1, 3])
+def test_one_program_takes_any_number_of_parts_up_to_its_room(part):
     rows = ran(5, 0, steps=11)[1]["rows"]
     before = ran._cache_size()
-    for length in (0, 1, 7, 11):
-        state, seen = ran(5, 0, room=11, length=jnp.int32(length))
+    for length in (0, part, 2 * part, 9):
+        state, seen = ran(5, 0, room=11, part=part, length=jnp.int32(length))
         assert state == np.sum(rows[:length])
         np.testing.assert_array_equal(seen["rows"][:length], rows[:length])
         assert not np.any(seen["rows"][length:])

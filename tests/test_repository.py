@@ -39,7 +39,7 @@ FLOORS = (
     ("run_folder",),
     ("report",),
     ("training", "figures2d"),
-    ("benchmark", "serving"),
+    ("benchmark", "tuning", "serving"),
     ("cli", "from_python", "python_words", "__main__"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -15,6 +15,11 @@ def solver_unroll() -> int:
     return _ROLLED_FROM if on_accelerator() else 1
 
 
+def step_unroll(wanted: int) -> int:
+    """Gradient steps that are compiled as one piece: what a stage wants, on an accelerator."""
+    return wanted if on_accelerator() else 1
+
+
 def step_options() -> dict[str, str] | None:
     """Options with which gradient steps are compiled: on a GPU, kernels that do not need each other overlap.
 
@@ -22,4 +27,6 @@ def step_options() -> dict[str, str] | None:
     networks has many that are independent, such as the gradients of one layer, and each leaves most of the
     GPU idle. The kernels, and so the results, stay the same.
     """
-    return {"xla_gpu_command_buffer_scheduling_mode": "CONCURRENT"} if jax.default_backend() == "gpu" else None
+    return (
+        {"xla_gpu_command_buffer_scheduling_mode": "CONCURRENT"} if jax.default_backend() == "gpu" else None
+    )

@@ -27,7 +27,12 @@ def keep_compiled() -> None:
     UserError where the folder that it names cannot be used; the usual one is then done without, and a line on
     standard error says so.
     """
-    os.environ.update(_settings())
+    settings = _settings()
+    os.environ.update(settings)
+    if settings:
+        # On many CPUs XLA logs false alarms for each program that it loads, of machine features that are but
+        # hints of its compiler. What goes wrong in it is raised as well.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def keep_compiled_here() -> None:

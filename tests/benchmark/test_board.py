@@ -9,6 +9,9 @@ from tiltflow.benchmark.records import RunRecord
 from tiltflow.benchmark_file import PlannedRun
 
 RUNS = [PlannedRun(task, agent, 0) for task in ("a", "b") for agent in ("slow", "fast")]
+STARTED = {"algorithm": "slow", "task": "a", "metric": "success", "unit": "%", "out": "", "steps": 100}
+STARTED |= {"stages": [{"name": "behaviour", "steps": 100}], "seeds": [0]}
+CHUNK = {"stage": "behaviour", "stage_step": 40, "stage_steps": 100, "steps_per_second": 10.0, "metrics": {}}
 STEPS = defaultdict[PlannedRun, int](lambda: 100)
 RESULT = {"steps": 100, "mean": 50.0, "metric": "success", "unit": "%"}
 
@@ -81,6 +84,17 @@ def test_what_is_stopped_has_not_failed():
 def test_what_is_trained_without_playing_has_no_score():
     record = play(board(), RUNS[0], result=None)
     assert (record.state, record.score) == ("trained", None)
+
+
+def test_what_is_lost_waits_again_with_its_steps_and_its_seconds():
+    here = board()
+    here.advance(RUNS[0], {"event": "launched"}, 0.0)
+    here.advance(RUNS[0], {"event": "started", **STARTED}, 1.0)
+    here.advance(RUNS[0], {"event": "chunk", "seeds": [0], "step": 40, **CHUNK}, 3.0)
+    here.advance(RUNS[0], {"event": "lost", "text": "its machine is gone"}, 5.0)
+    assert here.records[RUNS[0]] == RunRecord("interrupted", 40, 5.0)
+    assert RUNS[0] in here.waiting
+    assert play(here, RUNS[0], result=RESULT).seconds == 15.0
 
 
 def test_a_failure_is_tried_once_in_each_command():

@@ -13,6 +13,7 @@ from tiltflow.cli import data as verb
 from tiltflow.data import csv_log
 from tiltflow.data.column_file import stored_choice
 from tiltflow.data.columns import column_choice
+from tiltflow.data.describe import describe_path
 from tiltflow.data.interface import plain_interface, stored_interface
 from tiltflow.data.load import audit_path, load_dataset
 from tiltflow.data.transitions import Spec
@@ -75,6 +76,8 @@ def test_a_folder_of_csv_files_is_one_episode_each_in_the_users_units(folder):
     assert [signal.name for signal in dataset.interface.observations] == ["joint_0", "joint_1", "joint_2"]
     assert dataset.interface.bounds == ((-2.0, -2.0), (2.0, 2.0))
     assert not texts(dataset.findings)
+    described = [dict(lines) for _, lines in describe_path(folder, column_choice(NAMES, None, "-2 2"))]
+    assert [one["action bounds"] for one in described] == ["-2 to 2 in the data, here −1 to 1"]
     by_pattern = load(folder / "episode_*.csv", NAMES, bounds="-2 2")
     assert by_pattern.checksum == dataset.checksum
 
@@ -153,9 +156,10 @@ def test_a_column_has_one_role(folder):
 def test_actions_that_the_observations_have_under_another_name_are_warned_of(folder):
     for number in range(11):
         episode = rows(30, seed=number)
-        write_csv(folder / f"episode_{number}.csv", episode, command=episode["torques"][:, 1])
-    (said,) = texts(load(folder, f"{NAMES},observations=joint_*+command", bounds="-2 2").findings)
-    assert said.startswith("entry 1 is entry 3 of the observations in every row")
+        half = np.where(np.arange(30) % 2, episode["torques"][:, 0], 0)
+        write_csv(folder / f"episode_{number}.csv", episode, half=half, command=episode["torques"][:, 1])
+    (said,) = texts(load(folder, f"{NAMES},observations=joint_*+half+command", bounds="-2 2").findings)
+    assert said.startswith("entry 1 (torque_1) is entry 4 (command) of the observations in every row")
 
 
 @pytest.mark.parametrize(
@@ -314,7 +318,7 @@ def test_describe_guesses_by_names_and_shapes_and_says_what_it_cannot(tmp_path, 
     verb.parse(["describe", str(tmp_path / "a.npz")]).run()
     text = capsys.readouterr().out
     assert 'observations = ["x"]\nactions = ["u"]' in text
-    for open_question in ("no rewards", "where episodes end", "no bounds"):
+    for open_question in ("no rewards", "where episodes end", "no bounds", "Say it with --columns"):
         assert open_question in text
     with pytest.raises(
         UserError, match=r"'actions': is missing. It holds x \(9×5 float64\), u \(9×2 float64\)"
@@ -339,7 +343,9 @@ def test_options_that_say_nothing_are_refused(columns, bounds, says):
 
 
 def test_bounds_that_do_not_hold_the_data_or_are_of_another_size_are_errors(folder):
-    with pytest.raises(UserError, match=r"row \d+: entry [01] is .*, outside the bounds given, -1 to 1"):
+    with pytest.raises(
+        UserError, match=r"row \d+: entry [01] \(torque_[01]\) is .*, outside the bounds given, -1 to 1"
+    ):
         load(folder, NAMES, bounds="-1 1")
     with pytest.raises(UserError, match=r"has 2 entries, but the bounds given are for 3 and 3"):
         load(folder, NAMES, bounds="-2,-2,-2 2,2,2")
@@ -358,8 +364,8 @@ def test_the_audit_knows_what_is_odd_in_logs_and_in_which_file(folder):
     choice = column_choice(f"{NAMES},observations=joint_*+still", None, "-50,-2 50,2")
     found = [finding for finding in audit_path(folder, choice) if finding.level != "note"]
     said = {finding.key: str(finding) for finding in found}
-    assert "entry 3 never changes" in said["observations"]
-    assert "entry 0 fills 4 % of the range" in said["actions"]
+    assert "entry 3 (still) never changes" in said["observations"]
+    assert "entry 0 (torque_0) fills 4 % of the range" in said["actions"]
     assert "episode_3.csv, key 'time', row 19: jumps by 10 to the next row, where 1 is usual" in said["time"]
     assert f"episode_3.csv, episode 0: the same as {folder}/episode_2.csv, episode 0" in said[None]
     assert len(found) == 4

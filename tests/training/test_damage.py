@@ -207,7 +207,7 @@ def test_a_page_that_cannot_be_written_does_not_undo_a_training(run):
     messages = []
     resume(run, messages.append, in_this_process=True)
     assert (run / "result.json").exists()
-    (text,) = [event["text"] for event in messages if event["event"] == "message"]
+    (text,) = [event["text"] for event in messages if event.get("level") == "warning"]
     assert "The training is finished" in text
     assert f"Cannot write {run / 'report.html'}" in text
     assert f"tiltflow report {run}" in text

@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -13,7 +14,9 @@ from tiltflow.cli import train as train_verb
 from tiltflow.cli.executor_options import ExecutorOptions
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import Interrupted, UserError
+from tiltflow.processes.executor import Executor
 from tiltflow.run_folder import default_out
+from tiltflow.train_config import TrainConfig
 from tiltflow.tuning.space import read_space
 from tiltflow.tuning.sweep import (
     BEST_FILE,
@@ -28,6 +31,7 @@ from tiltflow.tuning.sweep import (
     tuned_on,
     write_sweep,
 )
+from tiltflow.tuning.trial_job import Objective
 
 _PROGRAM = "tiltflow tune"
 _SHOWN = 10
@@ -43,6 +47,8 @@ goes on; a greater --budget adds configurations."""
 
 @dataclass(frozen=True)
 class Tuning(ExecutorOptions):
+    """The options of a sweep that are no options of a training."""
+
     space: Annotated[Path, tyro.conf.arg(metavar="SPACE.toml")]
     """The settings that vary, as --set has them (docs/tune.md): beta = {log-uniform = [0.3, 30]},
     critic.aggregate = ["min", "mean"], critic.ensemble = {int = [2, 10]}."""
@@ -55,11 +61,18 @@ class Tuning(ExecutorOptions):
 
 @dataclass(frozen=True)
 class Tune:
-    """A sweep and where its runs go on."""
+    """A sweep: the training that all its configurations depart from, and what is tried."""
 
-    sweep: Sweep
+    config: TrainConfig
+    objective: Objective
     out: Path
     options: Tuning
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """The sweep. Raises UserError where its space is none."""
+        space = read_space(self.options.space, self.config.agent)
+        return Sweep(held_out_config(self.config, self.objective), space, self.objective, self.options.search)
 
     def run(self) -> None:
         """Try what is left, showing the progress; write the preset and the page, print the best ones.
@@ -84,7 +97,7 @@ class Tune:
             ) from stop
         self._conclude(trials, write_sweep(self.sweep, trials, runs, self.out))
 
-    def _work(self, executor, runs) -> list[Trial]:
+    def _work(self, executor: Executor, runs: dict[str, Any]) -> list[Trial]:
         from tiltflow.cli.bars import progress_bar
         from tiltflow.processes.locks import locked
         from tiltflow.processes.stopping import stop_on_signals
@@ -95,7 +108,7 @@ class Tune:
             at_work = TrialRuns(self.sweep, self.out, runs, executor, stop, advance, [])
             return search(self.sweep, at_work.train, at_work.keep)
 
-    def _conclude(self, trials: list[Trial], record: dict) -> None:
+    def _conclude(self, trials: list[Trial], record: dict[str, Any]) -> None:
         from tiltflow.agents.preset_file import write_preset_file
 
         order = ranked(trials, self.sweep.maximise)
@@ -128,7 +141,7 @@ def _print_trials(order: list[Trial]) -> None:
                 str(value) if not isinstance(value, float) else words.number(value)
                 for value in trial.settings.values()
             ),
-            "" if trial.criterion is None else words.number(trial.criterion),
+            "" if trial.criterion is None else f"{trial.criterion:.4g}",
             trial.state if trial.state != "pruned" else f"stopped at step {trial.steps[-1]:,}",
         )
         for trial in order[:_SHOWN]
@@ -150,7 +163,5 @@ def parse(arguments: Sequence[str]) -> Tune:
         raise UserError("--no-play: leave it out. Without --objective return nothing is played anyway.")
     config = training.config
     objective = objective_of(config.algorithm, options.objective)
-    space = read_space(options.space, config.agent)
     out = training.out or Path("runs") / f"tune-{default_out(config, training.preset).name}"
-    sweep = Sweep(held_out_config(config, objective), space, objective, options.search)
-    return Tune(sweep, out, options)
+    return Tune(config, objective, out, options)

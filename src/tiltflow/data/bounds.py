@@ -8,19 +8,23 @@ import numpy as np
 from tiltflow import words
 from tiltflow.data.audit import ACTION_TOLERANCE, Finding
 from tiltflow.data.formats import FileColumns, Recording
-from tiltflow.data.interface import ActionBounds
+from tiltflow.data.interface import ActionBounds, Signal, entry_text
 
 MARGIN = 0.05
 """Of the range of an entry: how far bounds that come from the data reach beyond them, on each side."""
 
 
 def bound_actions(
-    recordings: Sequence[Recording], given: ActionBounds | None, stored: ActionBounds | None
+    recordings: Sequence[Recording],
+    given: ActionBounds | None,
+    stored: ActionBounds | None,
+    signals: Sequence[Signal] = (),
 ) -> tuple[ActionBounds | None, list[Finding]]:
     """Scale the actions of all recordings to [−1, 1]; the bounds, and what there is to say of them.
 
     Bounds that are given come first, then those that the file has. Without any, actions in [−1, 1] stay as
     they are, and others are scaled by their own range with a margin. Actions outside the bounds are errors.
+    `signals` are what the data call the entries.
     """
     sized = [(file, columns) for file, columns in recordings if _is_sound(columns)]
     sizes = {columns["actions"].shape[1] for _, columns in sized}
@@ -56,8 +60,9 @@ def bound_actions(
         if outside.any():
             row, entry = map(int, np.argwhere(outside)[0])
             count = words.plural(int(outside.any(axis=1).sum()), "such row")
+            value = f"{columns['actions'][row, entry]:.6g}"
             text = (
-                f"entry {entry} is {columns['actions'][row, entry]:.6g}, outside the bounds {source}, "
+                f"{entry_text(signals, entry)} is {value}, outside the bounds {source}, "
                 f"{low[entry]:.6g} to {high[entry]:.6g} ({count}). Give wider "
                 "--action-bounds, or clip the actions."
             )

@@ -78,6 +78,13 @@ def entry_names(signals: Sequence[Signal]) -> list[str]:
     ]
 
 
+def entry_text(signals: Sequence[Signal], number: int) -> str:
+    """`entry 2 (gripper)`, or `entry 2` where the data call it nothing else."""
+    name = dict(enumerate(entry_names(signals))).get(number, "")
+    alone = len(signals) == 1 and not signals[0].entries
+    return f"entry {number}" if alone or not name else f"entry {number} ({name})"
+
+
 def plain_interface(spec: Spec) -> PolicyInterface:
     """That of data which only say how large observations and actions are."""
     return PolicyInterface(

@@ -1,7 +1,7 @@
 """What a user would want to know of their own logs before training: warnings on the data as a whole."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -9,33 +9,40 @@ from tiltflow import words
 from tiltflow.data.audit import Finding
 from tiltflow.data.columns import HOW_TO_END
 from tiltflow.data.formats import FileColumns, Recording
+from tiltflow.data.interface import Signal, entry_text
 
+_Signals = Mapping[str, Sequence[Signal]]
 _FILLED = 0.1
 """Of [−1, 1]: entries of actions that fill less are warned of."""
 _JUMP = 3.0
 """Times the median step in time: longer steps are jumps."""
 
 
-def audit_logs(recordings: Sequence[Recording], times: Sequence[np.ndarray | None]) -> list[Finding]:
+def audit_logs(
+    recordings: Sequence[Recording],
+    times: Sequence[np.ndarray | None],
+    signals: _Signals,
+) -> list[Finding]:
     """Warn of episodes of one row, narrow actions, constant entries, jumps in time and duplicated episodes.
 
     Where all episodes are of one row, that is an error.
 
-    Actions are in [−1, 1]; `times` are the time stamps [rows] of each recording, where it has them.
+    Actions are in [−1, 1]; `times` are the time stamps [rows] of each recording, where it has them; `signals`
+    what the data call the entries of observations and actions.
     """
-    findings = _audit_lengths(recordings) + _audit_entries(recordings)
+    findings = _audit_lengths(recordings) + _audit_entries(recordings, signals)
     for (file, columns), time in zip(recordings, times, strict=True):
         if time is not None and len(time) == len(columns["actions"]):
             findings += _audit_time(file, time, _last_rows(columns))
     return findings + _audit_duplicates(recordings)
 
 
-def audit_own_units(recordings: Sequence[Recording]) -> list[Finding]:
+def audit_own_units(recordings: Sequence[Recording], signals: _Signals) -> list[Finding]:
     """Warn of actions, in the data's units, that may be labels or that the observations have as well."""
     sound = [one for one in recordings if _are_vectors(one.columns)]
     if not sound:
         return []
-    findings = _audit_copies(sound)
+    findings = _audit_copies(sound, signals)
     moves = any(np.ptp(one.columns["actions"]) for one in sound)
     if moves and all((one.columns["actions"] == np.round(one.columns["actions"])).all() for one in sound):
         text = (
@@ -73,7 +80,7 @@ def merge_findings(findings: Sequence[Finding]) -> list[Finding]:
     return merged
 
 
-def _audit_entries(recordings: Sequence[Recording]) -> list[Finding]:
+def _audit_entries(recordings: Sequence[Recording], signals: _Signals) -> list[Finding]:
     findings = []
     file = recordings[0].file
     for key in ("observations", "actions"):
@@ -81,13 +88,14 @@ def _audit_entries(recordings: Sequence[Recording]) -> list[Finding]:
         high = np.max([columns[key].max(axis=0) for _, columns in recordings], axis=0)
         constant = np.flatnonzero(low == high)
         if len(constant):
-            text = f"{_entries(constant)} never change{'s' if len(constant) == 1 else ''}."
+            text = f"{_entries(constant, signals[key])} never change{'s' if len(constant) == 1 else ''}."
             findings.append(Finding("warning", file, key, None, text))
         narrow = np.flatnonzero((high > low) & (high - low < 2 * _FILLED))
         if key == "actions" and len(narrow):
             share = 50 * float((high - low)[narrow].max())
+            fill = "fills" if len(narrow) == 1 else "fill"
             text = (
-                f"{_entries(narrow)} fill{'s' if len(narrow) == 1 else ''} {share:.2g} % of the range or "
+                f"{_entries(narrow, signals[key])} {fill} {share:.2g} % of the range or "
                 "less: are the bounds those of these data? Give --action-bounds LOW HIGH."
             )
             findings.append(Finding("warning", file, key, None, text))
@@ -125,7 +133,7 @@ def _count_usable(columns: FileColumns) -> int:
     return int(_last_rows(columns).sum()) - len(_lone_rows(columns))
 
 
-def _audit_copies(recordings: Sequence[Recording]) -> list[Finding]:
+def _audit_copies(recordings: Sequence[Recording], signals: _Signals) -> list[Finding]:
     """Entries of the actions that are entries of the observations too: the answer is in the question."""
     left = None
     for _, columns in recordings:
@@ -138,8 +146,9 @@ def _audit_copies(recordings: Sequence[Recording]) -> list[Finding]:
         return []
     entry, action = left[0]
     text = (
-        f"entry {action} is entry {entry} of the observations in every row: a policy would learn to copy "
-        "what it cannot know before it acts. Leave one of them out."
+        f"{entry_text(signals['actions'], action)} is {entry_text(signals['observations'], entry)} of the "
+        "observations in every row: a policy would learn to copy what it cannot know before it acts. Leave "
+        "one of them out."
     )
     return [Finding("warning", recordings[0].file, "actions", None, text)]
 
@@ -200,6 +209,5 @@ def _digest(array: np.ndarray) -> bytes:
     return hashlib.sha256(array.tobytes()).digest()
 
 
-def _entries(numbers: np.ndarray) -> str:
-    shown = ", ".join(map(str, numbers[:10])) + (", …" if len(numbers) > 10 else "")
-    return f"{'entry' if len(numbers) == 1 else 'entries'} {shown}"
+def _entries(numbers: np.ndarray, signals: Sequence[Signal]) -> str:
+    return ", ".join(entry_text(signals, int(n)) for n in numbers[:10]) + (", …" if len(numbers) > 10 else "")

@@ -23,15 +23,9 @@ def locked(folder: Path) -> Iterator[None]:
     A folder that holds nothing but the lock at the end is removed again. Raises UserError where another
     process holds it or the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o644)
-    except OSError as error:
-        raise unwritable(folder, error) from error
     late = time.monotonic() + float(os.environ.get(PATIENCE, 0))
-    while not _taken(handle):
+    while (handle := _taken(folder)) is None:
         if time.monotonic() > late:
-            os.close(handle)
             raise UserError(f"Another process is training {folder}. Wait for it, or stop it first.")
         time.sleep(0.2)
     try:
@@ -44,9 +38,16 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _taken(handle: int) -> bool:
+def _taken(folder: Path) -> int | None:
+    """The lock as an open file; None where another process has it, or has just removed it with the folder."""
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    with suppress(OSError):
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+        if os.path.samestat(os.fstat(handle), os.stat(folder / LOCK)):
+            return handle
+    os.close(handle)
+    return None

@@ -31,7 +31,7 @@ class SlurmCluster(Cluster):
 
     def __init__(self, out: Path, options: Mapping[str, str], at_most: int | None = None):
         submitit: Any = require("submitit")
-        self._folder = out.absolute() / _FOLDER
+        self._folder = out.absolute() / _FOLDER / uuid4().hex  # nobody has put a pickle there before
         given: dict[str, Any] = {
             key: int(value) if value.isdigit() else value
             for key, value in {"name": "tiltflow", **options}.items()
@@ -43,7 +43,7 @@ class SlurmCluster(Cluster):
             self._executor.update_parameters(**given)
         except (RuntimeError, NameError, ValueError, TypeError) as error:
             raise UserError(f"--slurm: {' '.join(str(error).split())}") from error
-        self._events = self._folder / f"events-{uuid4().hex}"
+        self._events = self._folder / "events"
         self._jobs: list[tuple[Errand, Any]] = []
         self._read: dict[Path, int] = {}
         self._stopped = False

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from tiltflow import words
 from tiltflow.files import write_text
@@ -67,7 +68,7 @@ def _row(trial: dict[str, Any], keys: list[str]) -> dict[str, Any]:
     return {
         "number": trial["number"],
         "settings": [_setting(trial["settings"][key]) for key in keys],
-        "criterion": "" if trial["criterion"] is None else words.number(trial["criterion"]),
+        "criterion": "" if trial["criterion"] is None else f"{trial['criterion']:.4g}".replace("-", "−"),
         "step": words.count(trial["steps"][-1]) if trial["steps"] else "",
         "state": state,
         "reason": trial["reason"] or "",
@@ -102,9 +103,8 @@ def _curves(record: dict[str, Any], trials: _Trials, criterion: str) -> Chart | 
     told = (
         f"Line chart of the {criterion} over gradient steps, a line for each of {len(shown)} configurations."
     )
-    note = (
-        f"Solid, star: trial {trials[0]['number']}, the best. Dashed: others. Dot: finished. Cross: stopped."
-    )
+    best = trials[0]["number"]
+    note = f"Solid, star: trial {best}, the best. Dashed: others. Dot: finished. Cross: stopped early."
     return Chart(
         "Criterion over training",
         draw_svg("tune", NARROW, paint),
@@ -135,6 +135,12 @@ def _panel(record: dict[str, Any], trials: _Trials, key: str, place: int, criter
             axes.set_xlim(-0.5, len(choices) - 0.5)
         elif axis["log"]:
             axes.set_xscale("log")
+            few = axis["high"] / axis["low"] < 30
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.number(value)))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=axis["whole"]))
         axes.set_xlabel(key)
         axes.set_ylabel(criterion)
 

@@ -1,6 +1,7 @@
 """Where a run stands, and the edges at which it may stop: between chunks, never inside one."""
 
 import itertools
+import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -82,15 +83,20 @@ class Schedule:
             start = end
 
     def longest_chunk(self, index: int) -> int:
-        """Steps of the longest chunk of stage number `index`, for which its steps are compiled."""
-        return self._longest[index]
+        """Steps of the longest chunk of stage number `index`."""
+        return max(self._lengths[index])
+
+    def common_part(self, index: int) -> int:
+        """Steps of the largest part that divides every chunk of stage number `index`."""
+        return math.gcd(*self._lengths[index])
 
     @cached_property
-    def _longest(self) -> dict[int, int]:
-        longest = dict.fromkeys(range(len(self.stages)), 0)
+    def _lengths(self) -> dict[int, set[int]]:
+        """The lengths of the chunks of each stage."""
+        found: dict[int, set[int]] = {index: set() for index in range(len(self.stages))}
         for here, length in self.chunks(0):
-            longest[here.stage] = max(longest[here.stage], length)
-        return longest
+            found[here.stage].add(length)
+        return found
 
     def refresh_number(self, here: Position) -> int:
         """Number of the refresh whose columns are in force in the chunk that begins here."""

@@ -21,12 +21,12 @@ from tiltflow.tuning.space import Choices, Range
 from tiltflow.tuning.sweep import Sweep, Trial
 
 _FACTOR = 3
-Train = Callable[[list[Trial], int | None], dict[int, list[dict[str, Any]]]]
+TrainTrials = Callable[[list[Trial], int | None], dict[int, list[dict[str, Any]]]]
 """(trials, until so many evaluations) -> what each seed of each trial has come to, by the trial's number."""
-Tell = Callable[[list[Trial]], None]
+TellTrials = Callable[[list[Trial]], None]
 
 
-def search(sweep: Sweep, train: Train, tell: Tell) -> list[Trial]:
+def search(sweep: Sweep, train: TrainTrials, tell: TellTrials) -> list[Trial]:
     """Try the configurations of a sweep; `tell` gets all trials after each rung. Returns them."""
     optuna = require("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)

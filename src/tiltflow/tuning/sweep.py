@@ -14,6 +14,7 @@ from tiltflow.tasks import NO_ENVIRONMENT, find_task
 from tiltflow.train_config import TrainConfig, to_dict
 from tiltflow.tuning.space import Space
 from tiltflow.tuning.trial_job import Objective
+from tiltflow.words import plural
 
 TUNE_FILE = "tune.json"
 BEST_FILE = "best.json"
@@ -108,6 +109,7 @@ def held_out_config(config: TrainConfig, objective: Objective) -> TrainConfig:
 def read_runs(sweep: Sweep, out: Path) -> dict[str, Any]:
     """What the runs of the sweep in this folder have come to, by their folders; nothing where none is.
 
+    What failed for a reason that can be mended is not among them: it is tried again.
     Raises UserError where the folder holds a sweep of other settings; the budget may be another one.
     """
     file = out / TUNE_FILE
@@ -120,7 +122,7 @@ def read_runs(sweep: Sweep, out: Path) -> dict[str, Any]:
             f"{out} holds a sweep of other settings: {diff_text(found)} (begun ≠ wanted). Give the same "
             "options as then, of which --budget alone may grow, or another folder with --out."
         )
-    return record["runs"]
+    return {folder: run for folder, run in record["runs"].items() if not run.get("mendable")}
 
 
 def write_sweep(sweep: Sweep, trials: list[Trial], runs: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -151,7 +153,7 @@ def best_preset(sweep: Sweep, trial: Trial) -> Preset:
     rows = {key: after for key, (_, after) in diff(default, override(config.agent, trial.settings)).items()}
     source = (
         f"tuned {tuned_on(sweep.objective)} of {config.task}: the best of {sweep.search.budget} "
-        f"configurations, {config.seeds} seed(s), {config.steps} steps"
+        f"configurations, {plural(config.seeds, 'seed')}, {plural(config.steps, 'step')}"
     )
     return Preset(config.algorithm, config.task, default, rows, source, config.steps)
 

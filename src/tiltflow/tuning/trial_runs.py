@@ -14,7 +14,7 @@ from tiltflow.train_config import to_dict
 from tiltflow.tuning.sweep import Sweep, Trial, write_sweep
 from tiltflow.tuning.trial_job import train_trial
 
-Advance = Callable[[str, int, int, str], None]
+AdvanceRuns = Callable[[str, int, int, str], None]
 """(what goes on, runs done, runs in all, a note)"""
 
 
@@ -27,7 +27,7 @@ class TrialRuns:
     runs: dict[str, Any]
     executor: Executor
     stop: StopFlag
-    advance: Advance
+    advance: AdvanceRuns
     trials: list[Trial]
     """All so far, the first of which that has the same settings as another one trains for both."""
 
@@ -92,12 +92,12 @@ def _reached(run: dict[str, Any] | None, until: int | None) -> bool:
 
 
 def _outcome(event: Event, log: Path) -> dict[str, Any]:
-    """What a job has come to. A training that diverged, or settings that cannot be, is an outcome as well."""
+    """What a job has come to. That it diverged is an outcome for good, what a user can mend for this time."""
     if event["failed"] is None:
         return event["result"]
     error = error_of(event["failed"], log)
     if isinstance(error, TrainingDiverged | UserError):
-        return {"failed": str(error)}
+        return {"failed": str(error), "mendable": isinstance(error, UserError)}
     raise Interrupted(str(error)) if isinstance(error, Interrupted) else error
 
 
