@@ -1,4 +1,4 @@
-"""What is compiled otherwise for an accelerator than for a CPU: small kernels, which should run side by side."""
+"""What is compiled otherwise for an accelerator than for a CPU, so that small kernels run side by side."""
 
 import jax
 
@@ -11,7 +11,7 @@ def on_accelerator() -> bool:
 
 
 def solver_unroll() -> int:
-    """Steps of a solver that are compiled as one piece: the loop of a short one ends before it fills a GPU."""
+    """Steps of a solver that are compiled as one piece: kernels of one turn of a loop alone do not fill a GPU."""
     return _ROLLED_FROM if on_accelerator() else 1
 
 
