@@ -62,8 +62,8 @@ TransformName = Literal["none", "whiten", "quantile", "lattice"]
 SetName = Literal["swissroll", "8gaussians", "moons", "rings", "checkerboard", "2spirals"]
 
 # Runs.
-Parallel = Literal["auto", "process", "vmap"]
-DataPlace = Literal["device", "host"]
+Parallel = Literal["auto", "process", "vmap", "shard"]
+DataPlace = Literal["auto", "device", "host"]
 ExportFormat = Literal["jax", "onnx"]
 LoggerName = Literal["tensorboard", "wandb"]
 

@@ -36,8 +36,11 @@ def hold_out(data: Transitions, share: float) -> tuple[Transitions, HeldOutEpiso
         )
     number = min(max(round(share * count), 1), count - 1)
     chosen = np.sort(np.random.default_rng(_SEED).choice(count, number, replace=False))
-    inside = np.isin(of_row, chosen)
-    return data.take(~inside), HeldOutEpisodes(data.take(inside), data, chosen.tolist())
+    held = np.zeros(count, bool)
+    held[chosen] = True
+    rows, rest = np.flatnonzero(held[of_row]), np.flatnonzero(~held[of_row])
+    take = data.choose if data.mapped else data.take
+    return take(rest), HeldOutEpisodes(take(rows), data, chosen.tolist())
 
 
 def episode_numbers(data: Transitions) -> Int[np.ndarray, " n"]:

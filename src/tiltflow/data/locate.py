@@ -28,11 +28,12 @@ def default_folders(task: Task) -> list[Path]:
 def locate_files(task: Task, path: Path | None) -> list[Path]:
     """The training file(s) of a task in `path`: a file, a folder of NAME.npz or .hdf5, or A,B,….
 
-    Without `path`, the default folders are searched.
-    Raises UserError saying how to obtain the data where there are none.
+    NAME may be in several files, NAME-000.npz and so on, as OGBench's largest data sets are. Without
+    `path`, the default folders are searched. Raises UserError saying how to obtain the data where there are
+    none.
     """
     if path is None or path.is_dir():
-        return [_search(task, path)]
+        return _search(task, path)
     paths = [Path(part) for part in str(path).split(",")]
     for part in paths:
         if not part.is_file():
@@ -125,13 +126,16 @@ def packed_name(task: Task) -> str:
     return task.name.replace("/", "-")
 
 
-def _search(task: Task, given: Path | None) -> Path:
+def _search(task: Task, given: Path | None) -> list[Path]:
     folders = [given] if given else default_folders(task)
     for folder in folders:
         for stem in _stems(task):
             for suffix in _SUFFIXES:
                 if (folder / f"{stem}{suffix}").is_file():
-                    return folder / f"{stem}{suffix}"
+                    return [folder / f"{stem}{suffix}"]
+                numbered = re.compile(rf"{re.escape(stem)}-\d+{re.escape(suffix)}")
+                if pieces := [path for path in folder.glob("*") if numbered.fullmatch(path.name)]:
+                    return _in_order(pieces)
     if given:
         names = sorted(p.stem for p in given.iterdir() if p.suffix in _SUFFIXES)
         raise UserError(

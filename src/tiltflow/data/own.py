@@ -1,7 +1,7 @@
 """A user's own data: read by whatever names and in whatever units they have, and checked."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from tiltflow.data.locate import minari_inside
 from tiltflow.data.logs import Log, open_log
 from tiltflow.data.minari_folder import minari_interface, read_minari
 from tiltflow.data.own_audit import audit_logs, audit_own_units, merge_findings
+from tiltflow.data.row_store import IN_MEMORY, RowStore
 from tiltflow.errors import UserError
 
 _NO_REWARDS = (
@@ -51,7 +52,10 @@ class _Read:
 
 
 def read_own(
-    places: Sequence[Path], given: ColumnChoice | None = None, states: bool | None = False
+    places: Sequence[Path],
+    given: ColumnChoice | None = None,
+    states: bool | None = False,
+    store: RowStore = IN_MEMORY,
 ) -> OwnData:
     """Read files or folders by what is said of their columns, here and in a TOML file beside them.
 
@@ -60,7 +64,11 @@ def read_own(
     """
     root = common_folder(places)
     choices = [(given or ColumnChoice()).over(stored_choice(place, root)) for place in places]
-    read = [_read(place, choice) for place, choice in zip(places, choices, strict=True)]
+    read = list[_Read]()
+    store.expect(places)
+    for place, choice in zip(places, choices, strict=True):
+        for one in _read(place, choice, store):
+            read.append(replace(one, found=replace(one.found, columns=store.keep(one.found.columns))))
     findings = [finding for one in read for finding in one.found.findings]
     sound = [one for one in read if one.found.columns]
     for one in sound if len(read) > 1 else ():
@@ -91,7 +99,28 @@ def read_own(
     return OwnData(recordings, merge_findings(findings), interface, rewarded)
 
 
-def _read(place: Path, choice: ColumnChoice) -> _Read:
+def _read(place: Path, choice: ColumnChoice, store: RowStore) -> Iterator[_Read]:
+    """The file or folder; or, if so wanted, the files that it is made of."""
+    log = None if minari_inside(place) else _open(place)
+    if not (store.piecewise and isinstance(log, Log) and log.pieces):
+        yield _read_log(place, choice, log)
+        return
+    pieces = log.pieces()
+    store.expect([Path(name) for name, _ in pieces[1:]])
+    for name, piece in pieces:
+        yield replace(_read_log(place, choice, piece), file=name)
+
+
+def _open(place: Path) -> Log | UserError:
+    if not place.exists():
+        raise UserError(f"There is no file {place}.")
+    try:
+        return open_log(place)
+    except UserError as error:
+        return error
+
+
+def _read_log(place: Path, choice: ColumnChoice, log: Log | UserError | None) -> _Read:
     if folder := minari_inside(place):
         columns, findings = read_minari(folder, bounded=False)
         if not columns:
@@ -104,15 +133,11 @@ def _read(place: Path, choice: ColumnChoice) -> _Read:
             findings.append(Finding("error", str(folder), None, None, text))
         found = Assembled(columns, findings, told.observations, told.actions)
         return _Read(str(folder), found, told.bounds, told.bounds is not None)
-    if not place.exists():
-        raise UserError(f"There is no file {place}.")
     file = str(place)
-    try:
-        log = open_log(place)
-    except UserError as error:
+    if not isinstance(log, Log):
         if place.suffix == ".npz":  # what is wrong with it is told by key
             return _Read(file, _plain(*read_array_file(place)))
-        text = str(error).removeprefix(str(place)).lstrip(" ,")
+        text = str(log).removeprefix(str(place)).lstrip(" ,")
         return _Read(file, _plain({}, [Finding("error", file, None, None, text)]))
     if _in_our_words(log, choice):
         columns, findings = read_array_file(place)

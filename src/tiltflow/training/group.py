@@ -13,6 +13,7 @@ from tiltflow.errors import Interrupted
 from tiltflow.processes.stopping import StopFlag
 from tiltflow.run_folder import RunFolder
 from tiltflow.training import checkpoints
+from tiltflow.training.devices import devices_of, on_host
 from tiltflow.training.estimator import Estimator
 from tiltflow.training.evaluator import Evaluator, write_actions
 from tiltflow.training.loop import Loop
@@ -21,7 +22,7 @@ from tiltflow.training.prepare import Prepared
 from tiltflow.training.progress import Observe
 from tiltflow.training.restore import restore_group
 from tiltflow.training.reuse import Reusable, find_reusable
-from tiltflow.training.rows import DeviceRows, HostRows, row_columns
+from tiltflow.training.rows import DataRows, DeviceRows, HostRows, row_columns
 from tiltflow.training.schedule import Position
 from tiltflow.training.time_spent import TimeSpent
 
@@ -158,7 +159,7 @@ def _restore(
 ) -> _Group:
     """The group at its newest checkpoint, its logs cut to what was logged before."""
     scaled = prepared.config.normalize_observations
-    scaler = data_scaler(dataset.train) if scaled else identity_scaler(prepared.spec)
+    scaler = data_scaler(dataset.train, dataset.moments) if scaled else identity_scaler(prepared.spec)
     fresh = init_state(prepared.agent, scaler, seeds)
     state, start, seconds, problems = restore_group(prepared, run, seeds, fresh, to_train=True)
     reusable = find_reusable(prepared, seeds, start, fresh)
@@ -167,9 +168,13 @@ def _restore(
     for problem in problems:
         observe({"event": "message", "level": "warning", "text": problem})
     folder.cut_logs(start)
-    on_host = prepared.config.data_on == "host"
-    rows = HostRows(dataset.train, scaler) if on_host else DeviceRows(row_columns(dataset.train, scaler))
-    loop = Loop(prepared.schedule, seeds, rows, state, observe, stop, spent)
+    devices = devices_of(prepared, seeds)
+    rows: DataRows = (
+        HostRows(dataset.train, scaler, folder.path)
+        if on_host(prepared.config, dataset.train)
+        else DeviceRows(devices.rows(row_columns(dataset.train, scaler)))
+    )
+    loop = Loop(prepared.schedule, seeds, rows, state, observe, stop, spent, devices)
     evaluator: Evaluator | Estimator = (
         Evaluator(prepared, seeds, observe, stop)
         if dataset.held_out is None

@@ -4,6 +4,7 @@ Everything that a chunk computes is a function of the state, the data and keys f
 step), so that a resumed run takes the same steps as an uninterrupted one.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,14 +16,16 @@ from jaxtyping import Array, PRNGKeyArray
 
 from tiltflow.agents.base import Stage
 from tiltflow.errors import TrainingDiverged
-from tiltflow.optimize import Buffer, Columns, run_steps
+from tiltflow.optimize import Buffer, Columns, Update, run_steps
 from tiltflow.processes.stopping import StopFlag
+from tiltflow.training.devices import Devices
 from tiltflow.training.policy import STAGE, RunState, seed_keys
 from tiltflow.training.precompute import drawn_rows, precompute_columns
 from tiltflow.training.progress import Observe
 from tiltflow.training.rows import DataRows
 from tiltflow.training.schedule import Position, Schedule
 from tiltflow.training.time_spent import TimeSpent
+from tiltflow.training.used_columns import used_columns, with_blanks
 
 SAMPLE_ROWS = 2048
 
@@ -38,9 +41,14 @@ class Loop:
     observe: Observe
     stop: StopFlag
     spent: TimeSpent = field(default_factory=TimeSpent)
+    devices: Devices = None  # type: ignore[assignment]
+    """Those that JAX chooses by itself, by default."""
     precomputed: dict[str, Array] = field(default_factory=dict)
     precomputed_for: tuple[int, int] | None = None
-    _compiled: dict[tuple[str, int], Callable] = field(default_factory=dict)
+    _compiled: dict[tuple[str, int], Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.devices = self.devices or Devices(len(self.seeds) > 1)
 
     def run_chunk(self, here: Position, length: int) -> dict[str, np.ndarray]:
         """Run one chunk; returns each metric as [seeds, steps].
@@ -49,58 +57,79 @@ class Loop:
         at the edge.
         """
         stage = self.schedule.stages[here.stage]
-        agent_state = self.state.agent
+        agent_state = self.devices.state(self.state.agent)
         with self.spent.on("refresh"):
             if self.schedule.refreshes(here):
                 agent_state = self.refresh(stage, here)
             buffer = self._extended(stage, here, agent_state)
             self._precompute(stage, here, agent_state)
         key = self._stage_keys(here.stage, 0)
-        room, first = self.schedule.longest_chunk(here.stage), here.stage_step
-        run = self._once("steps", here.stage, lambda: self._steps(here.stage))
-        agent_state, metrics = run(
-            agent_state,
-            self.rows.resident,
-            self.rows.batches(key, first, room, stage.batch_size, buffer),
-            self.precomputed,
-            buffer,
-            key,
-            jnp.int32(first),
-            jnp.int32(length),
-        )
-        values = {
-            name: np.asarray(of_steps).reshape(len(self.seeds), room)[:, :length]
-            for name, of_steps in metrics.items()
-        }
+        longest = self.schedule.longest_chunk(here.stage)
+        room = self.rows.steps_at_once(longest, stage.batch_size * len(self.seeds))
+        used, update = self._batches_of(here.stage)
+        run = self._once(f"{room} steps", here.stage, lambda: self._steps(here.stage, update, room))
+        end, parts = here.stage_step + length, []
+        for first in range(here.stage_step, end, room):
+            steps = min(room, end - first)
+            agent_state, metrics = run(
+                agent_state,
+                self.rows.resident,
+                self.devices.batches(self.rows.batches(key, first, room, stage.batch_size, buffer, used)),
+                self.precomputed,
+                buffer,
+                key,
+                jnp.int32(first),
+                jnp.int32(steps),
+            )
+            values = {name: np.asarray(v).reshape(len(self.seeds), room) for name, v in metrics.items()}
+            parts.append({name: of_steps[:, :steps] for name, of_steps in values.items()})
+        values = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
         self._check(values, stage, here)
         self.state = self.state._replace(agent=agent_state, buffer=buffer)
         return values
 
     def _extended(self, stage: Stage, here: Position, agent_state: Any) -> Buffer | None:
         """The rows added so far, with those that the chunk which begins here begins with."""
-        rows_of, buffer = stage.extend, self.state.buffer
+        rows_of, buffer = stage.extend, self.devices.state(self.state.buffer)
         if rows_of is None or buffer is None:
             return buffer
 
         def extend(state: Any, buffer: Buffer, key: PRNGKeyArray) -> Buffer:
             return buffer.add(rows_of(state, key))
 
-        compiled = self._once("extend", here.stage, lambda: jax.jit(self._lift(extend, (0, 0, 0))))
+        compiled = self._once("extend", here.stage, lambda: self.devices.compiled(extend, (0, 0, 0)))
         return compiled(agent_state, buffer, self._stage_keys(here.stage, 3, here.stage_step))
 
     def _stage_keys(self, stage: int, *path: int) -> PRNGKeyArray:
         keys = seed_keys(self.seeds, STAGE)
         for number in (stage, *path):
             keys = jax.vmap(lambda key, n=number: jax.random.fold_in(key, n))(keys)
-        return keys if len(self.seeds) > 1 else keys[0]
+        return self.devices.state(keys if len(self.seeds) > 1 else keys[0])
 
-    def _lift(self, function: Callable, axes: tuple[Any, ...]) -> Callable:
-        """`function` for the whole group: vmapped over several seeds, as it is for one."""
-        return jax.vmap(function, in_axes=axes) if len(self.seeds) > 1 else function
+    def _batches_of(self, index: int) -> tuple[frozenset[str] | None, Update]:
+        """The columns that are to be gathered for a stage, and its update of batches of them.
 
-    def _steps(self, index: int) -> Callable:
-        """The compiled steps of a stage's chunks. Their input is not donated: it stays where they diverge."""
+        None where all are on the device.
+        """
         stage = self.schedule.stages[index]
+
+        def find() -> tuple[frozenset[str], Update]:
+            state = jax.eval_shape(self._of_first_seed, self.state.agent)
+            rows = self.rows.take(np.zeros(stage.batch_size, int))
+            used = used_columns(stage, state, rows)
+            return used, with_blanks(stage.update, rows, used)
+
+        return (None, stage.update) if self.rows.resident else self._once("batches", index, find)
+
+    def _of_first_seed(self, tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf[0], tree) if len(self.seeds) > 1 else tree
+
+    def _steps(self, index: int, of_batch: Update, room: int) -> Callable:
+        """Up to `room` compiled steps. Their input is not donated: it stays where they diverge."""
+        stage, part = self.schedule.stages[index], math.gcd(self.schedule.common_part(index), room)
+
+        def update(state: Any, batch: Columns, key: PRNGKeyArray) -> Any:
+            return of_batch(state, self.devices.batch(batch), key)
 
         def chunk(
             state: Any,
@@ -113,39 +142,44 @@ class Loop:
             length: Array,
         ):
             return run_steps(
-                stage.update,
+                update,
                 state,
                 {**columns, **precomputed},
                 key,
                 first,
                 num_steps=length,
                 batch_size=stage.batch_size,
-                room=self.schedule.longest_chunk(index),
-                part=self.schedule.common_part(index),
+                room=room,
+                part=part,
                 rows=self.rows.count,
                 gathered=gathered,
                 buffer=buffer,
             )
 
-        return jax.jit(self._lift(chunk, (0, None, 0, 0, 0, 0, None, None)))
+        return self.devices.compiled(chunk, (0, None, 0, 0, 0, 0, None, None))
 
     def refresh(self, stage: Stage, here: Position) -> Any:
         """The agent's state after the refresh with which the chunk that begins here begins."""
         key = self._stage_keys(here.stage, 1, self.schedule.refresh_number(here))
-        sample = self.rows.take(np.random.default_rng(0).integers(0, self.rows.count, SAMPLE_ROWS))
-        refresh = self._once("refresh", here.stage, lambda: jax.jit(self._lift(stage.refresh, (0, None, 0))))
-        return refresh(self.state.agent, sample, key)
+        numbers = np.random.default_rng(0).integers(0, self.rows.count, SAMPLE_ROWS)
+        sample = self.devices.rows(self.rows.take(numbers))
+        refresh = self._once(
+            "refresh", here.stage, lambda: self.devices.compiled(stage.refresh, (0, None, 0))
+        )
+        return refresh(self.devices.state(self.state.agent), sample, key)
 
     def _precompute(self, stage: Stage, here: Position, agent_state: Any) -> None:
         """The columns that follow from the state at the last refresh, unless they are there already."""
         wanted = (here.stage, self.schedule.refresh_number(here))
         if self.precomputed_for == wanted:
             return
-        self.precomputed_for, self.precomputed = None, {}
+        self.precomputed_for, self.precomputed = None, self.rows.hold(np.empty(0, int), (), 0)
         function = stage.precompute
         if function is None:
             return
-        precompute = self._once("precompute", here.stage, lambda: jax.jit(self._lift(function, (0, None, 0))))
+        precompute = self._once(
+            "precompute", here.stage, lambda: self.devices.compiled(function, (0, None, 0))
+        )
         keys = self._stage_keys(here.stage, 0)
         room = self.schedule.longest_chunk(here.stage)
         rows = drawn_rows(keys, stage, wanted[1], self.rows.count, room)
@@ -165,7 +199,7 @@ class Loop:
         )
         self.precomputed_for = wanted
 
-    def _once(self, what: str, index: int, make: Callable[[], Callable]) -> Callable:
+    def _once(self, what: str, index: int, make: Callable[[], Any]) -> Any:
         if (what, index) not in self._compiled:
             self._compiled[what, index] = make()
         return self._compiled[what, index]

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent
+from tiltflow.data.moments import Moments, observation_moments
 from tiltflow.data.transitions import Spec, Transitions
 from tiltflow.evaluation.rollouts import Policy
 from tiltflow.optimize import Buffer
@@ -44,14 +45,14 @@ def identity_scaler(spec: Spec) -> ObservationScaler:
     return ObservationScaler(jnp.zeros(size), jnp.ones(size), jnp.array(jnp.inf))
 
 
-def data_scaler(data: Transitions) -> ObservationScaler:
+def data_scaler(data: Transitions, moments: Moments | None = None) -> ObservationScaler:
     """Mean and standard deviation of each entry, the latter at least a tenth of the median of what varies.
 
     An entry that hardly varies in the data would otherwise be blown up, and throw the policy off wherever
-    it takes another value. What lies further than 10 units from the mean is cut off.
+    it takes another value. What lies further than 10 units from the mean is cut off. `moments` are those of
+    the observations, where they are known.
     """
-    mean = data.observations.mean(axis=0, dtype=np.float64)
-    std = data.observations.std(axis=0, dtype=np.float64)
+    mean, std = moments or observation_moments(data.observations)
     floor = 0.1 * np.median(std[std > 0]) if std.any() else 1.0
     std = np.maximum(std, floor)
     return ObservationScaler(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32), jnp.array(_LIMIT))
@@ -93,8 +94,18 @@ def _empty_buffer(agent: Agent, state: Any, key: PRNGKeyArray) -> Buffer | None:
 def of_one_seed(state: RunState, seeds: list[int], index: int) -> RunState:
     """The state of one seed of a group."""
     if len(seeds) == 1:
-        return state
-    return RunState(jax.tree.map(lambda leaf: leaf[index], state.agent), state.scaler)
+        return state._replace(agent=_on_one_device(state.agent))
+    return RunState(_on_one_device(jax.tree.map(lambda leaf: leaf[index], state.agent)), state.scaler)
+
+
+def _on_one_device(tree: Any) -> Any:
+    """Arrays that lie on several devices, on the first; others as they are."""
+
+    def moved(leaf: Any) -> Any:
+        several = isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) > 1
+        return jax.device_put(leaf, jax.devices()[0]) if several else leaf
+
+    return jax.tree.map(moved, tree)
 
 
 def make_act(agent: Agent) -> Callable[..., Array]:

@@ -104,7 +104,7 @@ def load_data(config: TrainConfig, task: Task) -> Dataset:
     dataset = load_dataset(task, _data_path(config), config.column_choice())
     if not task.played:
         train, held_out = hold_out(dataset.train, config.estimate.held_out)
-        dataset = replace(dataset, train=train, validation=held_out.rows, held_out=held_out)
+        dataset = replace(dataset, train=train, validation=held_out.rows, held_out=held_out, moments=None)
     critic = getattr(config.agent, "critic", None)
     if critic is None:
         return dataset
@@ -147,7 +147,9 @@ def seed_groups(config: TrainConfig, run: RunFolder) -> list[list[int]]:
         return [seeds]
     if run.group(seeds[:1]).path.is_dir():
         return apart
-    vmapped = config.parallel == "vmap" or (config.parallel == "auto" and jax.default_backend() != "cpu")
+    vmapped = config.parallel in ("vmap", "shard") or (
+        config.parallel == "auto" and jax.default_backend() != "cpu"
+    )
     return [seeds] if vmapped else apart
 
 

@@ -21,6 +21,7 @@ from tiltflow.processes.locks import locked
 from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.run_folder import RunFolder
 from tiltflow.train_config import TrainConfig
+from tiltflow.training.devices import devices_of
 from tiltflow.training.group import train_group
 from tiltflow.training.lengthen import lengthened, told
 from tiltflow.training.prepare import Prepared, check_environment, check_trusted, prepare, seed_groups
@@ -67,6 +68,7 @@ def train(
     prepared, dataset = prepare(config)
     if config.play:
         check_environment(prepared)
+    devices_of(prepared, config.seed_numbers)
     with locked(out):
         run.refuse_run()
         run.write_config(config)
