@@ -58,13 +58,13 @@ def do_errand(task: Errand, send: Send, stop: StopFlag) -> None:
         for event in ({"event": "launched"}, {"event": "exited", "code": 2, "failed": failure(error)}):
             send({**event, "result": None})
         return
-    due = dict.fromkeys(_OFTEN, 0.0)
+    due: dict[str, float] = dict.fromkeys(_OFTEN, 0.0)
     with (
         _leased_cores(task.job.cores) as cores,
         closing(LocalExecutor(task.job.cores, cores).submit([task.job], stop)) as told,
     ):
         for _, event in filter(None, told):
-            kind, now = event["event"], time.monotonic()
+            kind, now = str(event["event"]), time.monotonic()
             if now < due.get(kind, 0.0):
                 continue
             if kind in due:
