@@ -11,7 +11,7 @@ def on_accelerator() -> bool:
 
 
 def solver_unroll() -> int:
-    """Steps of a solver that are compiled as one piece: kernels of one turn of a loop alone do not fill a GPU."""
+    """Steps of a solver that are compiled as one piece: one turn of a loop does not fill a GPU."""
     return _ROLLED_FROM if on_accelerator() else 1
 
 
