@@ -42,7 +42,9 @@ LIMIT = 900
 
 AGENTS, METHODS = "test_agent_networks test_agent_settings", "test_method_settings test_guidance_edges"
 TESTS = {
-    "QIPOConfig": "test_agent_networks test_qipo_settings test_agent_settings test_judged test_one_step",
+    "QIPOConfig": (
+        "test_agent_networks test_qipo_settings test_agent_settings test_judged test_one_step test_lengthen"
+    ),
     "FlowQConfig": "test_agent_networks test_flowq_settings test_agent_settings",
     "CriticConfig": f"{AGENTS} test_scaler",
     "FlowQLConfig": f"{AGENTS} test_flow_ql",

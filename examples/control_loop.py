@@ -22,6 +22,16 @@ def send_command(action: np.ndarray) -> None:
     """An action, its entries in the order of card["action_names"], in the data's units."""
 
 
+def connected(address: str, token: str | None) -> PolicyClient:
+    """A client, as soon as there is a server: it takes a while to load and compile its policy."""
+    for _ in range(60):
+        try:
+            return PolicyClient(address, token)
+        except ConnectionRefusedError:
+            time.sleep(1.0)
+    raise SystemExit(f"No server answers at {address}. Start one with: tiltflow serve RUN")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -31,7 +41,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=50.0, help="actions a second")
     parser.add_argument("--seconds", type=float, default=10.0)
     arguments = parser.parse_args()
-    policy = PolicyClient(arguments.address, arguments.token)
+    policy = connected(arguments.address, arguments.token)
     print(f"{policy.card['algorithm']}: {policy.card['observation_names']} -> {policy.card['action_names']}")
     random, period = np.random.default_rng(0), 1.0 / arguments.rate
     taken, late, due = [], 0, time.perf_counter()

@@ -11,6 +11,7 @@ import pytest
 # Before JAX is imported, and inherited by every process that a test starts: many of them compile the same
 # programs. A new folder for each session, so that nothing outlives the code that was compiled.
 COMPILED = "JAX_COMPILATION_CACHE_DIR"
+os.environ["TILTFLOW_CACHE"] = "off"
 UNOPTIMISED = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 _own = None
 if COMPILED not in os.environ:

@@ -1,6 +1,7 @@
-"""The compiled scan of many updates, and the averages of parameters."""
+"""The compiled loop of many updates, and the averages of parameters."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +15,21 @@ ROWS, BATCH, STEPS = 7, 5, 400
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 
-@partial(jax.jit, static_argnames="steps")
-def ran(first, state, *, steps: int):
+@partial(jax.jit, static_argnames=("steps", "room", "part"))
+def ran(
+    first, state, *, steps: int | None = None, room: int | None = None, part: int = 1, length: Any = None
+):
     """The sum of all rows drawn; the rows and a number of the key of every step."""
+    count = steps if length is None else length
 
     def update(state, batch, key):
         return state + jnp.sum(batch["row"]), {"rows": batch["row"], "number": jax.random.uniform(key)}
 
     columns = {"row": jnp.arange(ROWS)}
-    return run_steps(update, state, columns, jax.random.key(1), first, num_steps=steps, batch_size=BATCH)
+    key = jax.random.key(1)
+    return run_steps(
+        update, state, columns, key, first, num_steps=count, batch_size=BATCH, room=room, part=part
+    )
 
 
 def test_every_step_draws_rows_and_a_key_of_its_own_and_every_row_as_often():
@@ -41,6 +48,18 @@ def test_a_training_does_not_depend_on_how_it_is_cut_into_calls():
     assert after == whole
     for name, values in seen.items():
         np.testing.assert_array_equal(np.concatenate([first[name], last[name]]), values)
+
+
+@pytest.mark.parametrize("part", [1, 3])
+def test_one_program_takes_any_number_of_parts_up_to_its_room(part):
+    rows = ran(5, 0, steps=11)[1]["rows"]
+    before = ran._cache_size()
+    for length in (0, part, 2 * part, 9):
+        state, seen = ran(5, 0, room=11, part=part, length=jnp.int32(length))
+        assert state == np.sum(rows[:length])
+        np.testing.assert_array_equal(seen["rows"][:length], rows[:length])
+        assert not np.any(seen["rows"][length:])
+    assert ran._cache_size() == before + 1
 
 
 def test_an_average_goes_its_share_of_the_way():

@@ -19,8 +19,8 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "tiltflow"
 
 FLOORS = (
-    ("errors", "settings", "files", "packages", "trust", "sizes", "npz", "words", "plugins"),
-    ("model_settings", "processes", "benchmark_file"),
+    ("errors", "settings", "files", "json_records", "packages", "trust", "sizes", "npz", "words", "plugins"),
+    ("model_settings", "compiled_programs", "processes", "benchmark_file", "accelerators"),
     ("paths", "networks", "solvers", "tilting", "optimize"),
     (
         "flow",
@@ -39,8 +39,8 @@ FLOORS = (
     ("run_folder",),
     ("report",),
     ("training", "figures2d"),
-    ("benchmark", "serving"),
-    ("cli", "from_python", "__main__"),
+    ("benchmark", "tuning", "serving"),
+    ("cli", "from_python", "python_words", "__main__"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -1,4 +1,4 @@
-"""Training of anything: gradient steps, parameter averages, and one compiled scan of many updates."""
+"""Training of anything: gradient steps, parameter averages, and one compiled loop of many updates."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -91,7 +91,7 @@ def draw_rows(
 
 def draw_batches(
     key: PRNGKeyArray,
-    first_step: Int[Array, ""],
+    first_step: int | Int[Array, ""],
     num_steps: int,
     batch_size: int,
     rows: int | Int[Array, ""],
@@ -107,24 +107,34 @@ def run_steps(
     key: PRNGKeyArray,
     first_step: Int[Array, ""],
     *,
-    num_steps: int,
+    num_steps: int | Int[Array, ""],
     batch_size: int,
+    room: int | None = None,
+    part: int = 1,
+    unroll: int = 1,
     rows: int | None = None,
     gathered: Columns | None = None,
     buffer: Buffer | None = None,
 ) -> tuple[Any, dict[str, Float[Array, " steps"]]]:
-    """`num_steps` updates in one scan, each on `batch_size` rows drawn uniformly with replacement.
+    """`num_steps` updates in one loop, each on `batch_size` rows drawn uniformly with replacement.
 
     Step i uses only `fold_in(key, i)`, so the result does not depend on how a run is cut into calls.
-    Row numbers of all steps are drawn before the scan. Batches that the caller has gathered already, from so
+    Row numbers of all steps are drawn before the loop. Batches that the caller has gathered already, from so
     many `rows`, come as `gathered` [steps, batch, …]. The rows of a `buffer` are drawn like the others.
-    Returns the state and every metric of every step.
+    Returns the state and every metric of every step. With `room`, `num_steps` may be any multiple of `part`
+    up to it, and one that is not known when this is compiled: `gathered` then has `room` steps, as have the
+    metrics, which are 0 behind the last step that is taken. An accelerator waits for the host once a part.
+    So many steps of a part as `unroll` says are compiled as one piece.
     """
+    room = int(num_steps) if room is None else room
     if rows is None:
         rows = next(iter(columns.values())).shape[0]
+    total = rows if buffer is None else rows + buffer.filled
+    drawn = (*draw_batches(key, first_step, room, batch_size, total), gathered or {})
 
-    def body(state: Any, drawn: tuple[Array, PRNGKeyArray, Columns]) -> tuple[Any, dict[str, Array]]:
-        indices, update_key, batch = drawn
+    @jax.jit  # traced once, for the shapes of the metrics and for the loop
+    def step(state: Any, number: Int[Array, ""]) -> tuple[Any, dict[str, Array]]:
+        indices, update_key, batch = jax.tree.map(lambda of_all: of_all[number], drawn)
         own = indices if buffer is None else jnp.minimum(indices, rows - 1)
         batch = {**batch, **{name: column[own] for name, column in columns.items()}}
         if buffer is not None:
@@ -132,6 +142,18 @@ def run_steps(
         state, metrics = update(state, batch, update_key)
         return state, dict(metrics)
 
-    total = rows if buffer is None else rows + buffer.filled
-    drawn = draw_batches(key, first_step, num_steps, batch_size, total)
-    return jax.lax.scan(body, state, (*drawn, gathered or {}))
+    def body(number: Int[Array, ""], carried: tuple[Any, dict[str, Array]]) -> tuple[Any, dict[str, Array]]:
+        state, taken = step(carried[0], number)
+        return state, {name: values.at[number].set(taken[name]) for name, values in carried[1].items()}
+
+    def steps_of_part(index: Int[Array, ""], carried: Any) -> Any:
+        return jax.lax.fori_loop(
+            0, part, lambda number, now: body(index * part + number, now), carried, unroll=min(unroll, part)
+        )
+
+    _, metrics = jax.eval_shape(step, state, jnp.int32(0))
+    empty = {name: jnp.zeros((room, *value.shape), value.dtype) for name, value in metrics.items()}
+    if part == 1:
+        pieces = unroll if isinstance(num_steps, int) and unroll > 1 else None
+        return jax.lax.fori_loop(0, num_steps, body, (state, empty), unroll=pieces)
+    return jax.lax.fori_loop(0, num_steps // part, steps_of_part, (state, empty))

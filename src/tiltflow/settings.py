@@ -62,8 +62,8 @@ TransformName = Literal["none", "whiten", "quantile", "lattice"]
 SetName = Literal["swissroll", "8gaussians", "moons", "rings", "checkerboard", "2spirals"]
 
 # Runs.
-Parallel = Literal["auto", "process", "vmap"]
-DataPlace = Literal["device", "host"]
+Parallel = Literal["auto", "process", "vmap", "shard"]
+DataPlace = Literal["auto", "device", "host"]
 ExportFormat = Literal["jax", "onnx"]
 LoggerName = Literal["tensorboard", "wandb"]
 
@@ -89,6 +89,8 @@ class Bounds:
 
 Count = Annotated[int, Bounds(1)]
 """1, 2, 3, …"""
+SolverSteps = Annotated[int, Bounds(1, 10_000, ends="[]")]
+"""1, 2, 3, …; more would not compile in any time."""
 NonNegative = Annotated[float, Bounds(0)]
 Positive = Annotated[float, Bounds(0, ends="()")]
 Fraction = Annotated[float, Bounds(0, 1, ends="[]")]

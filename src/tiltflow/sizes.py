@@ -15,9 +15,8 @@ def excess(declared: int, stored: int) -> str:
 
     Raises nothing: the caller names the file.
     """
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if declared > memory:
-        return f"declares {text(declared)}, more than the {text(memory)} of memory that this machine has."
+    if declared > memory():
+        return f"declares {text(declared)}, more than the {text(memory())} of memory that this machine has."
     if declared > max(_FREE_BYTES, _LARGEST_RATIO * stored) and not trusted():
         return (
             f"declares {text(declared)} and is a file of {text(stored)}: recorded data do not pack so well, "
@@ -25,6 +24,11 @@ def excess(declared: int, stored: int) -> str:
             "yours."
         )
     return ""
+
+
+def memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def text(count: int) -> str:

@@ -73,10 +73,11 @@ class TrainConfig:
     reuse: str | None = None
     """Run folder whose finished stages are taken over where training them here would give the same bits."""
     parallel: Parallel = "auto"
-    """How seeds share the machine: one process a core, or one vmapped axis (auto: on an accelerator)."""
-    data_on: DataPlace = "device"
-    """Where the data stay: on the device, or on the host, which gathers the batches of each chunk: slower,
-    with the same result, for data that the device's memory cannot hold."""
+    """How seeds share the machine: one process a core, or one vmapped axis (auto: on an accelerator), or that
+    axis over all devices (shard), which share the batches where there are fewer seeds."""
+    data_on: DataPlace = "auto"
+    """Where the data stay: on the device, or on the host, which gathers batches ahead of it, with the same
+    result (auto: where they would take more than a quarter of the device's memory)."""
     play: bool = True
     """Play the evaluations while training. Otherwise (`--no-play`) no simulator is needed: a checkpoint is
     kept where each evaluation would be, and `tiltflow evaluate RUN` plays them later, on any machine."""

@@ -1,7 +1,7 @@
 """Numbers in words, alike on pages, in tables and on the terminal. Standard library only."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def no_estimate(share: float) -> str:
@@ -71,6 +71,11 @@ def duration(seconds: float) -> str:
     if minutes:
         return f"{minutes} min {rest} s"
     return f"{seconds:.1f} s" if seconds < 9.95 else f"{rest} s"
+
+
+def spent_text(seconds: Mapping[str, float]) -> str:
+    """Where time went, as `load 1.2 s, compile 6.1 s`: what took a tenth of a second."""
+    return ", ".join(f"{what} {duration(value)}" for what, value in seconds.items() if value >= 0.1)
 
 
 def plural(value: int, word: str) -> str:

@@ -1,5 +1,7 @@
 """What became of a run, and the estimate of the time left."""
 
+from collections import defaultdict
+
 import pytest
 
 from tiltflow.benchmark.board import Board
@@ -7,11 +9,15 @@ from tiltflow.benchmark.records import RunRecord
 from tiltflow.benchmark_file import PlannedRun
 
 RUNS = [PlannedRun(task, agent, 0) for task in ("a", "b") for agent in ("slow", "fast")]
+STARTED = {"algorithm": "slow", "task": "a", "metric": "success", "unit": "%", "out": "", "steps": 100}
+STARTED |= {"stages": [{"name": "behaviour", "steps": 100}], "seeds": [0]}
+CHUNK = {"stage": "behaviour", "stage_step": 40, "stage_steps": 100, "steps_per_second": 10.0, "metrics": {}}
+STEPS = defaultdict[PlannedRun, int](lambda: 100)
 RESULT = {"steps": 100, "mean": 50.0, "metric": "success", "unit": "%"}
 
 
 def board(processes=1, **records):
-    return Board({run: records.get(f"{run.agent}_{run.task}", RunRecord()) for run in RUNS}, 100, processes)
+    return Board({run: records.get(f"{run.agent}_{run.task}", RunRecord()) for run in RUNS}, STEPS, processes)
 
 
 def play(board, run, *events, start=0.0, seconds=10.0, failed=None, result=None):
@@ -43,7 +49,7 @@ def test_a_run_on_the_same_task_says_more_than_one_on_another():
         PlannedRun("a", "slow", 9): RunRecord("finished", 100, 1.0),
         PlannedRun("b", "slow", 9): RunRecord("finished", 100, 7.0),
     }
-    assert Board({**done, **twice}, 100, 1).seconds_left(0.0) == pytest.approx(14.0)
+    assert Board({**done, **twice}, STEPS, 1).seconds_left(0.0) == pytest.approx(14.0)
 
 
 def test_what_has_a_checkpoint_takes_the_rest_of_the_time():
@@ -78,6 +84,17 @@ def test_what_is_stopped_has_not_failed():
 def test_what_is_trained_without_playing_has_no_score():
     record = play(board(), RUNS[0], result=None)
     assert (record.state, record.score) == ("trained", None)
+
+
+def test_what_is_lost_waits_again_with_its_steps_and_its_seconds():
+    here = board()
+    here.advance(RUNS[0], {"event": "launched"}, 0.0)
+    here.advance(RUNS[0], {"event": "started", **STARTED}, 1.0)
+    here.advance(RUNS[0], {"event": "chunk", "seeds": [0], "step": 40, **CHUNK}, 3.0)
+    here.advance(RUNS[0], {"event": "lost", "text": "its machine is gone"}, 5.0)
+    assert here.records[RUNS[0]] == RunRecord("interrupted", 40, 5.0)
+    assert RUNS[0] in here.waiting
+    assert play(here, RUNS[0], result=RESULT).seconds == 15.0
 
 
 def test_a_failure_is_tried_once_in_each_command():

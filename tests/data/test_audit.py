@@ -46,7 +46,6 @@ ERRORS = {
     "short rewards": (sound() | {"rewards": np.ones(13, np.float32)}, "rewards", 13, "13 rows"),
     "long actions": (sound() | {"actions": np.zeros((25, 2), np.float32)}, "actions", 20, "25 rows"),
     "no actions": (without("actions"), "actions", None, "is missing"),
-    "integer actions": (sound() | {"actions": np.ones((20, 1), int)}, "actions", None, "continuous"),
     "images": (sound() | {"observations": np.zeros((20, 8, 8, 3))}, "observations", None, "shape"),
     "other successors": (
         sound() | {"next_observations": np.zeros((20, 4))}, "next_observations", None, "4 columns",
@@ -97,9 +96,42 @@ def test_warnings_are_kept_with_the_data(tmp_path, fault):
 
 
 def test_sound_data_have_no_findings(tmp_path):
-    write_npz(tmp_path / "arm.npz", sound())
+    write_npz(tmp_path / "arm.npz", sound() | {"timeouts": np.arange(20) == 9})
     assert audit_path(tmp_path / "arm.npz") == []
     assert load_dataset(TASK, tmp_path).findings == ()
+
+
+def test_one_episode_cannot_be_scored_without_a_simulator_and_one_of_one_row_not_learned_from(tmp_path):
+    write_npz(tmp_path / "arm.npz", sound())
+    (finding,) = audit_path(tmp_path / "arm.npz")
+    assert finding.level == "warning"
+    assert "cannot be scored without a simulator" in finding.text
+    columns = without("next_observations") | {
+        "terminals": np.zeros(20, bool),
+        "timeouts": np.isin(np.arange(20), (0, 9, 19)),
+    }
+    write_npz(tmp_path / "arm.npz", columns)  # the first episode is one row
+    (finding,) = load_dataset(TASK, tmp_path / "arm.npz").findings
+    assert (finding.row, finding.text[:21]) == (0, "1 episode of one row,")
+    write_npz(tmp_path / "arm.npz", columns | {"timeouts": np.ones(20, bool)})
+    with pytest.raises(UserError, match="every episode is one row, which has no next one"):
+        load_dataset(TASK, tmp_path / "arm.npz")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".hdf5"])
+@pytest.mark.parametrize("kind", [int, bool, np.int8])
+def test_whole_numbers_and_booleans_are_numbers_of_any_column(tmp_path, suffix, kind):
+    write = write_npz if suffix == ".npz" else write_hdf5
+    whole = {
+        key: np.arange(20).reshape(20, 1) % 2 for key in ("observations", "actions", "next_observations")
+    }
+    columns = sound() | whole | {"rewards": np.arange(20) % 2, "timeouts": np.arange(20) == 9}
+    write(tmp_path / f"a{suffix}", {key: column.astype(kind) for key, column in columns.items()})
+    in_floats = {key: column.astype(np.float32) for key, column in columns.items()}
+    write(tmp_path / f"b{suffix}", in_floats | {"actions": in_floats["actions"][:, 0]})  # one number a row
+    loaded = [load_dataset(TASK, tmp_path / f"{name}{suffix}") for name in "ab"]
+    assert loaded[0].checksum == loaded[1].checksum
+    assert "labels of discrete actions" in "".join(map(str, loaded[0].findings))
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".hdf5"])

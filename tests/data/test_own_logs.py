@@ -13,6 +13,7 @@ from tiltflow.cli import data as verb
 from tiltflow.data import csv_log
 from tiltflow.data.column_file import stored_choice
 from tiltflow.data.columns import column_choice
+from tiltflow.data.describe import describe_path
 from tiltflow.data.interface import plain_interface, stored_interface
 from tiltflow.data.load import audit_path, load_dataset
 from tiltflow.data.transitions import Spec
@@ -75,6 +76,8 @@ def test_a_folder_of_csv_files_is_one_episode_each_in_the_users_units(folder):
     assert [signal.name for signal in dataset.interface.observations] == ["joint_0", "joint_1", "joint_2"]
     assert dataset.interface.bounds == ((-2.0, -2.0), (2.0, 2.0))
     assert not texts(dataset.findings)
+    described = [dict(lines) for _, lines in describe_path(folder, column_choice(NAMES, None, "-2 2"))]
+    assert [one["action bounds"] for one in described] == ["-2 to 2 in the data, here −1 to 1"]
     by_pattern = load(folder / "episode_*.csv", NAMES, bounds="-2 2")
     assert by_pattern.checksum == dataset.checksum
 
@@ -90,13 +93,85 @@ def test_csv_reads_the_same_with_numpy_alone(folder, monkeypatch):
     assert "row 2: is nan (28 such rows)" in "".join(with_arrow)
 
 
+@pytest.mark.parametrize("package", ["pyarrow", "numpy"])
+def test_semicolons_and_decimal_commas_are_read_as_numbers(folder, package, monkeypatch, capsys):
+    expected = load(folder, NAMES).checksum
+    if package == "numpy":
+        monkeypatch.setattr(csv_log, "find_spec", lambda package: None)
+    for file in folder.iterdir():
+        file.write_text(file.read_text().replace(",", ";").replace(".", ","))
+    assert load(folder, NAMES).checksum == expected
+    verb.parse(["describe", str(folder), "--columns", NAMES]).run()
+    assert "joint_0   number with a decimal comma  observations" in capsys.readouterr().out
+    (folder / "episode_3.csv").write_text((folder / "episode_3.csv").read_text() + "0,5;1;1.5;1;1;1\n")
+    with pytest.raises(UserError, match=r"episode_3\.csv, key .*'1.5', not numbers alone"):
+        load(folder, NAMES)
+
+
+def test_folders_below_are_named_by_a_pattern_and_share_what_is_said_of_columns(
+    tmp_path, monkeypatch, capsys
+):
+    for number in range(4):
+        (tmp_path / f"logs/day_{number}").mkdir(parents=True)
+        write_csv(tmp_path / f"logs/day_{number}" / "run.csv", rows(30, seed=number))
+    (tmp_path / "logs/day_0/notes.json").write_text("{}")
+    for refused in (
+        lambda: load(tmp_path / "logs"),
+        lambda: verb.parse(["describe", f"{tmp_path}/logs"]).run(),
+    ):
+        with pytest.raises(
+            UserError, match=r'4 files in folders below .* are not read; ".*/logs/\*\*/\*" names'
+        ):
+            refused()
+    monkeypatch.chdir(tmp_path)
+    verb.parse(["describe", "logs/**/*", "--columns", NAMES, "--action-bounds", "-2", "2", "--write"]).run()
+    assert f"written: {tmp_path}/logs/columns.toml" in capsys.readouterr().out
+    dataset = load(Path("logs/**"))
+    assert len(dataset.train) == 4 * 29
+    assert dataset.interface.bounds == ((-2.0, -2.0), (2.0, 2.0))
+    assert load(Path("logs/*/run.csv")).checksum == dataset.checksum
+    write_csv(tmp_path / "logs/new.csv", rows(30, seed=9))
+    assert any("4 files in folders below logs" in text for text in texts(load(Path("logs")).findings, "note"))
+
+
+def test_a_column_has_one_role(folder):
+    for columns, reward in (
+        ("observations=joint_0,actions=joint_0", None),
+        ("observations=joint_*,actions=torque_*+joint_2", None),
+        ("observations=joint_*,actions=torque_*,rewards=torque_0", None),
+        ("observations=joint_*,actions=torque_*", "torque_0"),
+        ("observations=joint_*,actions=torque_*,terminations=score,truncations=score", None),
+    ):
+        with pytest.raises(UserError, match=r"'(joint_0|joint_2|torque_0|score)' is said to be the \w+ too"):
+            load(folder, columns, reward)
+    (folder / "columns.toml").write_text('observations = ["joint_0"]\nactions = ["joint_0"]\n')
+    with pytest.raises(UserError, match="'joint_0' is said to be the observations too"):
+        load(folder)
+    with pytest.raises(UserError, match="'joint_0' is said to be the observations too"):
+        verb.parse(["describe", str(folder)]).run()
+    (folder / "columns.toml").unlink()
+    load(folder, "observations=joint_*,actions=torque_*,rewards=joint_0,time=joint_1")  # a state may be these
+
+
+def test_actions_that_the_observations_have_under_another_name_are_warned_of(folder):
+    for number in range(11):
+        episode = rows(30, seed=number)
+        half = np.where(np.arange(30) % 2, episode["torques"][:, 0], 0)
+        write_csv(folder / f"episode_{number}.csv", episode, half=half, command=episode["torques"][:, 1])
+    (said,) = texts(load(folder, f"{NAMES},observations=joint_*+half+command", bounds="-2 2").findings)
+    assert said.startswith("entry 1 (torque_1) is entry 4 (command) of the observations in every row")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("1,2\n3,4\n", "line 1, must name the columns"),
         ("a,a\n3,4\n", "two columns have the same name"),
-        ("obs_0,action_0\n1,pick\n", r"'actions': is missing.*action_0 \(text\)"),
-        ("obs_0,action_0\n1,2\n1,pick\n", "cannot be read as numbers"),
+        ("obs_0,action_0\n1,pick\n", "'action_0' holds 'pick', not numbers alone"),
+        ("obs_0,action_0\n1,2\n1,pick\n", "'action_0' holds 'pick', not numbers alone"),
+        ("obs_0,action_0\n" + 100 * "1,2\n" + "1,pick\n", "cannot be read as numbers"),
+        ('obs_0,action_0\n"1,5",2\n', "'obs_0' holds '1,5'.* Decimal commas are read between semicolons"),
+        ("obs_0,action_0\n1,5,2,0\n", "line 2, has 4 cells between commas, but line 1 names 2 columns"),
         ("obs_0,action_0\n", "no rows|is missing"),
         ("obs_0;action_0\n1;2\n1\n", "cannot be read as numbers"),
     ],
@@ -243,7 +318,7 @@ def test_describe_guesses_by_names_and_shapes_and_says_what_it_cannot(tmp_path, 
     verb.parse(["describe", str(tmp_path / "a.npz")]).run()
     text = capsys.readouterr().out
     assert 'observations = ["x"]\nactions = ["u"]' in text
-    for open_question in ("no rewards", "where episodes end", "no bounds"):
+    for open_question in ("no rewards", "where episodes end", "no bounds", "Say it with --columns"):
         assert open_question in text
     with pytest.raises(
         UserError, match=r"'actions': is missing. It holds x \(9×5 float64\), u \(9×2 float64\)"
@@ -268,7 +343,9 @@ def test_options_that_say_nothing_are_refused(columns, bounds, says):
 
 
 def test_bounds_that_do_not_hold_the_data_or_are_of_another_size_are_errors(folder):
-    with pytest.raises(UserError, match=r"row \d+: entry [01] is .*, outside the bounds given, -1 to 1"):
+    with pytest.raises(
+        UserError, match=r"row \d+: entry [01] \(torque_[01]\) is .*, outside the bounds given, -1 to 1"
+    ):
         load(folder, NAMES, bounds="-1 1")
     with pytest.raises(UserError, match=r"has 2 entries, but the bounds given are for 3 and 3"):
         load(folder, NAMES, bounds="-2,-2,-2 2,2,2")
@@ -287,8 +364,8 @@ def test_the_audit_knows_what_is_odd_in_logs_and_in_which_file(folder):
     choice = column_choice(f"{NAMES},observations=joint_*+still", None, "-50,-2 50,2")
     found = [finding for finding in audit_path(folder, choice) if finding.level != "note"]
     said = {finding.key: str(finding) for finding in found}
-    assert "entry 3 never changes" in said["observations"]
-    assert "entry 0 fills 4 % of the range" in said["actions"]
+    assert "entry 3 (still) never changes" in said["observations"]
+    assert "entry 0 (torque_0) fills 4 % of the range" in said["actions"]
     assert "episode_3.csv, key 'time', row 19: jumps by 10 to the next row, where 1 is usual" in said["time"]
     assert f"episode_3.csv, episode 0: the same as {folder}/episode_2.csv, episode 0" in said[None]
     assert len(found) == 4
@@ -386,9 +463,10 @@ def test_parquet_vectors_and_its_faults(tmp_path):
     (tmp_path / "a.parquet").write_bytes(whole[:-60])
     with pytest.raises(UserError, match=r"a\.parquet.*(cut off or damaged)"):
         load(tmp_path / "a.parquet")
-    parquet.write_table(pyarrow.table({"obs": np.zeros(4 * 10**7, np.int8)}), tmp_path / "a.parquet")
+    large = dict.fromkeys(("obs", "act"), np.zeros(2 * 10**7, np.int8))
+    parquet.write_table(pyarrow.table(large), tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"declares 320\.0 MB and is a file of"):
-        load(tmp_path / "a.parquet", "actions=obs,observations=obs")
+        load(tmp_path / "a.parquet", "actions=act,observations=obs")
 
 
 def test_groups_that_lead_out_of_an_hdf5_file_or_hold_each_other_are_not_followed(tmp_path):

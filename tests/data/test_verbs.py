@@ -59,14 +59,14 @@ def test_info_of_what_is_neither_path_nor_task(tmp_path):
 
 
 def test_audit_counts_errors_and_lists_them_all(capsys, tmp_path, steps):
-    assert "no errors, 3 warning(s)" in output(capsys, data, "audit", steps)
+    assert "no errors, 3 warnings" in output(capsys, data, "audit", steps)
     bad = {"observations": np.full((5, 2), np.nan, np.float32), "actions": np.full((5, 1), np.nan)}
     write_npz(tmp_path / "bad.npz", bad | {"rewards": np.zeros(5), "terminals": np.zeros(5, bool)})
-    with pytest.raises(UserError, match=r"bad\.npz cannot be used: 2 error\(s\)"):
+    with pytest.raises(UserError, match=r"bad\.npz cannot be used: 2 errors"):
         data.parse(["audit", str(tmp_path / "bad.npz")]).run()
     text = capsys.readouterr().out
     assert text.count("error: ") == text.count("warning: ") == 2
-    with pytest.raises(UserError, match=r"2 error\(s\)"):
+    with pytest.raises(UserError, match=r"2 errors"):
         data.parse(["audit", str(tmp_path)]).run()
 
 

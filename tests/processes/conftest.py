@@ -39,7 +39,7 @@ def break_down(send):
 def wait(send):
     stop = StopFlag()
     with listening(stop.ask):
-        send({"event": "ready"})
+        send({"event": "ready", "process": os.getpid()})
         while not stop.stopped:
             time.sleep(0.01)
         raise Interrupted("kept step 7")

@@ -1,10 +1,13 @@
 """Requests to stop, as they reach this process, and the lock of a folder."""
 
 import signal
+import threading
+from contextlib import ExitStack
 
 import pytest
 
-from tiltflow.processes.locks import locked
+from tiltflow.errors import UserError
+from tiltflow.processes.locks import PATIENCE, locked
 from tiltflow.processes.stopping import StopFlag, listening, stop_on_signals, stopping_at_once
 
 
@@ -43,6 +46,21 @@ def test_a_hang_up_that_nohup_ignores_stays_ignored():
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_process_that_takes_the_place_of_a_lost_one_waits_for_its_lock(tmp_path, monkeypatch):
+    with (
+        locked(tmp_path),
+        pytest.raises(UserError, match=r"Another process .* is training"),
+        locked(tmp_path),
+    ):
+        pass
+    monkeypatch.setenv(PATIENCE, "60")
+    with ExitStack() as lost:
+        lost.enter_context(locked(tmp_path))
+        threading.Timer(0.3, lost.close).start()
+        with locked(tmp_path):
+            (tmp_path / "config.json").touch()
 
 
 def test_a_lock_does_not_outlive_a_training_that_came_to_nothing(tmp_path):

@@ -81,7 +81,9 @@ def test_an_estimate_is_named_so_and_shown_with_its_held_out_episodes(page_of):
     text = page_of("estimated").text
     assert text.count("estimated return (not played)") >= 3
     assert "with 40 episodes" not in text
-    for row in ("W₁ of sampled to recorded actions, entry 2", "value by the critic", "40.0 to 60.0"):
+    assert "95 % interval Percentile interval of the score: the recorded episodes are drawn" in text
+    assert "where they are far from it, none of the numbers is to be relied on" in text
+    for row in ("W₁ of sampled to recorded actions, entry 1", "value by the critic", "40.0 to 60.0"):
         assert row in text
 
 
@@ -146,6 +148,8 @@ def test_an_action_has_the_name_and_the_bounds_of_its_column(make_run, tmp_path)
     (run / "environment.json").write_text(json.dumps(record))
     page = Page(write_report(run))
     assert "torque Action 0" in page.text
+    assert "observationsobs [28] actionstorque, grip" in page.text
+    assert "{'name'" not in page.text
     assert "grip Action 1" in page.text
     assert ">80</text>" in (run / "report.html").read_text()
 

@@ -53,8 +53,7 @@ def pendulum(tmp_path_factory) -> Path:
 def small_config(pendulum):
     """A config of a run that takes seconds: small networks, a few hundred steps, two short evaluations.
 
-    QIPO's stages are of 100, 60 and 40 steps, so that only the refreshes cut chunks short: each length of
-    chunk is compiled anew.
+    QIPO's stages are of 100, 60 and 40 steps.
     """
 
     def make(algorithm: str, **changes) -> TrainConfig:

@@ -207,7 +207,7 @@ def test_a_page_that_cannot_be_written_does_not_undo_a_training(run):
     messages = []
     resume(run, messages.append, in_this_process=True)
     assert (run / "result.json").exists()
-    (text,) = [event["text"] for event in messages if event["event"] == "message"]
+    (text,) = [event["text"] for event in messages if event.get("level") == "warning"]
     assert "The training is finished" in text
     assert f"Cannot write {run / 'report.html'}" in text
     assert f"tiltflow report {run}" in text
@@ -236,3 +236,20 @@ def test_a_folder_that_names_a_module_to_import_needs_trust(run, tmp_path, monke
         with pytest.raises(UserError, match=r"strangers_own:Pendulum-v1.* --trust"):
             use(run)
     assert not (tmp_path / "strangers_own.py.ran").exists()
+
+
+def test_a_run_goes_on_from_another_folder_than_it_was_begun_in(
+    small_config, pendulum, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(pendulum.parent)
+    RunFolder(tmp_path).write_config(small_config("bc-flow", data=pendulum.name))
+    monkeypatch.chdir(tmp_path)
+    assert RunFolder(tmp_path).read_config().data == str(pendulum)
+
+
+def test_a_run_that_holds_its_data_may_be_moved(small_config, pendulum, tmp_path):
+    run = RunFolder(tmp_path / "before")
+    run.write_config(small_config("bc-flow", data=str(run.path / "arrays.npz")))
+    shutil.copy(pendulum, run.path / "arrays.npz")
+    moved = RunFolder(run.path.rename(tmp_path / "after"))
+    assert moved.read_config().data == str(moved.path / "arrays.npz")

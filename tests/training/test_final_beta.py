@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from tiltflow.agents.registry import build_agent, named_preset
+from tiltflow.benchmark.suites import find_suite
+from tiltflow.cli import benchmark
 from tiltflow.cli.demo import demo_configs
 from tiltflow.cli.train import parse
 from tiltflow.data.transitions import Spec
@@ -20,9 +22,12 @@ def configs():
         for preset in ("ours", "published"):
             words = [algorithm, "--task", TASK, "--preset", preset]
             yield f"{algorithm}, {preset}", parse(words).config
+            words = ["d4rl-locomotion", "--out", "bench", "--agents", algorithm, "--preset", preset]
+            plan = benchmark.parse(words).plan(find_suite("d4rl-locomotion"))
+            yield f"benchmark of {algorithm}, {preset}", plan.config(plan.runs()[0])
 
 
-@pytest.mark.parametrize(("name", "config"), list(configs()), ids=lambda value: str(value)[:20])
+@pytest.mark.parametrize(("name", "config"), list(configs()), ids=lambda value: str(value)[:40])
 def test_the_last_three_evaluations_follow_the_last_refresh(name, config):
     agent = build_agent(config.algorithm, config.agent, Spec(4, 2), config.steps)
     schedule = Schedule(agent.stages, config)

@@ -51,6 +51,20 @@ def test_a_policy_of_logs_is_trained_played_and_read_in_their_units(small_config
         resume(run, config=replace(config, action_bounds="-3 3"), in_this_process=True)
 
 
+def test_a_run_whose_data_are_not_found_says_how_to_name_them(small_config, tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    run = RunFolder(tmp_path / "run")
+    run.write_config(small_config("bc-flow", data="nowhere/logs", columns=COLUMNS))
+    monkeypatch.chdir(tmp_path)
+    text = rf"'nowhere/logs': nothing is there, seen from {tmp_path}. .*--resume {run.path} --data PATH"
+    with pytest.raises(UserError, match=text):
+        resume(run.path)
+    np.savez(run.path / "logs", obs=np.zeros((9, 1)))  # data of the run's own lie in its folder
+    run.write_config(small_config("bc-flow", data="nowhere/logs.npz", columns=COLUMNS))
+    with pytest.raises(UserError, match=rf"{run.path}/logs.npz, key .* It holds obs \(9×1"):
+        resume(run.path)
+
+
 def test_learning_from_rewards_says_what_it_needs(small_config, logs, tmp_path):
     config = small_config("qipo-ot", data=str(logs), columns=COLUMNS)
     with pytest.raises(UserError, match=r"qipo-ot learns from rewards, .* has none.*--reward.*bc-flow"):

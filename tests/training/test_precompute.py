@@ -40,15 +40,16 @@ def test_the_rows_are_those_that_the_batches_of_any_seed_draw(refresh, first, co
     never = jnp.zeros(TOTAL)
     steps = {"num_steps": count, "batch_size": BATCH}
     times = [run_steps(count_rows, never, columns, key, jnp.int32(first), **steps)[0] for key in keys]
-    drawn = precompute.drawn_rows(keys if len(seeds) > 1 else keys[0], stage(75, 30), refresh, TOTAL)
+    drawn = precompute.drawn_rows(keys if len(seeds) > 1 else keys[0], stage(75, 30), refresh, TOTAL, 20)
     np.testing.assert_array_equal(drawn, np.flatnonzero(sum(times)))
     assert len(drawn) < TOTAL / 2
 
 
 def test_all_rows_where_nearly_all_are_drawn_and_a_block_where_few_are():
     key = seed_keys([0], STAGE)[0]
-    np.testing.assert_array_equal(precompute.drawn_rows(key, stage(400, None), 0, TOTAL), np.arange(TOTAL))
-    assert len(precompute.drawn_rows(key, stage(1, None), 0, TOTAL)) == 16
+    all_rows = precompute.drawn_rows(key, stage(400, None), 0, TOTAL, 20)
+    np.testing.assert_array_equal(all_rows, np.arange(TOTAL))
+    assert len(precompute.drawn_rows(key, stage(1, None), 0, TOTAL, 20)) == 16
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

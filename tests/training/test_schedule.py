@@ -96,20 +96,19 @@ def test_a_lengthened_run_has_all_that_the_shorter_one_had(schedule, more, still
 
 @given(schedules)
 @settings(max_examples=200, deadline=None)
-def test_compiled_calls_fill_each_chunk(schedule):
-    for here, length in schedule.chunks(0):
-        each = schedule.call_length(here.stage, length)
-        assert length % each == 0
-        assert length // each <= 16
+def test_every_chunk_of_a_stage_is_so_many_parts_and_fits_into_the_longest_one(schedule):
+    lengths = {(here.stage, length) for here, length in schedule.chunks(0)}
+    for index in {index for index, _ in lengths}:
+        assert schedule.longest_chunk(index) == max(length for of, length in lengths if of == index)
+        assert all(length % schedule.common_part(index) == 0 for of, length in lengths if of == index)
 
 
-def test_one_program_serves_chunks_that_do_not_divide_their_stage():
+def test_the_parts_are_the_largest_that_divide_every_chunk():
     config = TrainConfig("bc-flow", "t", BCConfig())
-    schedule = Schedule((stage(37_500, 9_375, True), stage(1_001, None, True)), config)
-    calls = [set(), set()]
-    for here, length in schedule.chunks(0):
-        calls[here.stage].add(schedule.call_length(here.stage, length))
-    assert calls == [{125}, {1_000, 1}]
+    schedule = Schedule(
+        (stage(37_500, 9_375, True), stage(1_001, None, True), stage(500, None, True)), config
+    )
+    assert [schedule.common_part(index) for index in range(3)] == [125, 1, 500]
 
 
 def test_fixed_stages_are_kept_and_the_rest_is_shared_in_proportion():

@@ -5,8 +5,10 @@ which is imported when they are asked for.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tiltflow.agents.preset_file import is_preset_file, read_preset_file
 from tiltflow.agents.presets import Preset, find_preset
 from tiltflow.agents.published import ALGORITHMS_WITH_PRESET, published_preset
 from tiltflow.errors import UserError, nearest
@@ -72,16 +74,20 @@ def register(name: str, config: Any, build: Build, description: str = "") -> Non
 
 PRESETS = ("ours", "published")
 """Their names: ours is what each task's entry in presets.py says, and the default."""
+PRESET_WORDS = "{" + ",".join((*PRESETS, "FILE.json")) + "}"
+"""What `--preset` takes."""
 
 
 def named_preset(algorithm: str, task: str, name: str) -> Preset:
-    """The preset of that name. Raises UserError where there is none, or none of this algorithm."""
-    if name not in PRESETS:
+    """The preset of that name, or of that file. Raises UserError where there is none of this algorithm."""
+    if name not in PRESETS and not is_preset_file(name):
         raise UserError(
             f"There is no preset {name!r}.{nearest(name, PRESETS)} Known: {', '.join(PRESETS)} (ours is the "
-            "default)."
+            "default), and files in .json that `tiltflow tune` has written."
         )
     default = ALGORITHMS.find(algorithm).config
+    if is_preset_file(name):
+        return read_preset_file(Path(name), algorithm, default)
     if name == "ours":
         return find_preset(algorithm, default, task)
     if not has_published(algorithm):

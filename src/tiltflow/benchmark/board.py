@@ -1,6 +1,6 @@
 """What a benchmark looks like while it goes: events of its runs in, counts and the time left out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ class Board:
     """Every run's record, and a view of those at work. Times are seconds of any monotonic clock."""
 
     records: dict[PlannedRun, RunRecord]
-    steps: int
+    steps: Mapping[PlannedRun, int]
     """Gradient steps of each run."""
     processes: int
     """Runs that go on at a time."""
@@ -41,9 +41,12 @@ class Board:
                 self.records[run] = replace(self.records[run], state="running", reason=None)
                 self.views[run], self.began[run] = View(), now
                 self.tried.add(run)
-            case "exited":
+            case "exited" | "lost":
                 del self.views[run]
                 seconds = self.records[run].seconds + now - self.began.pop(run)
+                if event["event"] == "lost":
+                    self.tried.discard(run)
+                    event = {"failed": failure(Interrupted(event["text"]))}
                 ended = _ended(self.records[run], event, run.folder / RUN_LOG)
                 self.records[run] = replace(ended, seconds=seconds)
             case _:
@@ -78,7 +81,7 @@ class Board:
             return None
         if run in self.began:
             return max(0.0, whole - (now - self.began[run]))
-        return whole * (1 - self.records[run].step / self.steps)
+        return whole * (1 - self.records[run].step / self.steps[run])
 
     def _whole(self, run: PlannedRun, now: float) -> float | None:
         """Seconds of a whole run like this one."""

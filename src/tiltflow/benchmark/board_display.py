@@ -39,6 +39,8 @@ def show_board(board: Board, out: Path, console: Console | None = None) -> Itera
         if run is not None and event is not None and event["event"] == "exited":
             failed = board.records[run].state == "failed"
             write(f"{ended_line(board, run, out)}; {overall(board)}", "red" if failed else "")
+        elif run is not None and event is not None and event["event"] == "lost":
+            write(f"lost, to be continued: {run}: {event['text']}", "yellow")
         elif not console.is_terminal and time.monotonic() - written > _QUIET_SECONDS:
             write("; ".join([overall(board), *(f"{run}: {now(view)}" for run, view in board.views.items())]))
 
@@ -92,7 +94,7 @@ def now(view: View) -> str:
 
 def _render(board: Board) -> RenderableType:
     """The live picture: a line and a bar for all runs, a row for each at work."""
-    steps = sum(min(record.step, board.steps) for record in board.records.values())
+    steps = sum(min(record.step, board.steps[run]) for run, record in board.records.items())
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", expand=True)
     for title in ("task", "agent", "seed"):
         table.add_column(title, no_wrap=True)
@@ -100,6 +102,5 @@ def _render(board: Board) -> RenderableType:
     for run, view in board.views.items():
         table.add_row(run.task, run.label, str(run.seed), now(view))
     heading = Text(overall(board), style="bold", no_wrap=True, overflow="ellipsis")
-    return Group(
-        heading, ProgressBar(total=board.steps * len(board.records), completed=steps, width=60), Text(), table
-    )
+    total = sum(board.steps[run] for run in board.records)
+    return Group(heading, ProgressBar(total=total, completed=steps, width=60), Text(), table)

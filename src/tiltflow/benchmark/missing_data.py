@@ -46,7 +46,7 @@ def refuse_missing(missing: Sequence[Task], data: Path | None) -> None:
     if made:
         ways.append(f"make {', '.join(made)} with `tiltflow data collect NAME --out FOLDER`")
     raise UserError(
-        f"The data of {len(missing)} data set(s) are missing: {', '.join(task.dataset for task in missing)}. "
+        f"These data sets are missing: {', '.join(task.dataset for task in missing)}. "
         f"NAME.npz or NAME.hdf5 was searched in {' and '.join(map(str, folders))}. Nothing was trained: "
         f"{'; or '.join(ways)}."
     )

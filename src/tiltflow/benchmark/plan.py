@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
-from tiltflow.agents.registry import ALGORITHMS, PRESETS, preset
+from tiltflow.agents.registry import ALGORITHMS, PRESETS, named_preset
 from tiltflow.benchmark.vary import variants, with_variant
 from tiltflow.benchmark_file import PlannedRun
 from tiltflow.errors import UserError, check_names
@@ -26,8 +26,9 @@ class Plan:
     agents: tuple[str, ...]
     seeds: int
     seed: int
-    steps: int
-    evaluations: int
+    steps: int | None
+    """None: those of each preset, else those of any training; likewise `evaluations`."""
+    evaluations: int | None
     episodes: int
     data: str | None = None
     network: tuple[int, int] | None = None
@@ -64,7 +65,12 @@ class Plan:
 
     def config(self, run: PlannedRun) -> TrainConfig:
         """The training that this run is: the plan's preset of its algorithm on its task."""
-        agent = preset(run.agent, run.task, self.preset)
+        start = named_preset(run.agent, run.task, self.preset)
+        agent, steps, evaluations = start.config, self.steps, self.evaluations
+        if steps is None:
+            steps = start.steps or TrainConfig.steps
+        if evaluations is None:
+            evaluations = start.evaluations or TrainConfig.evaluations
         if self.network is not None:
             agent = with_networks(agent, *self.network)
         return TrainConfig(
@@ -73,8 +79,8 @@ class Plan:
             agent=with_variant(run.agent, agent, run.variant),
             data=self.data,
             seed=run.seed,
-            steps=self.steps,
-            evaluations=self.evaluations,
+            steps=steps,
+            evaluations=evaluations,
             episodes=self.episodes,
             normalize_observations=self.normalize_observations,
             play=self.play,

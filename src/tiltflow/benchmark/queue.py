@@ -1,10 +1,11 @@
-"""The queue of runs, each a job: every change of state and every score is on the disk at once."""
+"""The queue of runs, each a job: every change of state and every score is soon on the disk."""
 
 import os
 import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ Show = Callable[[PlannedRun | None, Event | None], None]
 def work_off(
     suite: str, plan: Plan, out: Path, board: Board, show: Show, executor: Executor, stop: StopFlag
 ) -> None:
-    """PlannedRun what is not finished, until all has ended or, when asked to stop, has a checkpoint.
+    """Run what is not finished, until all has ended or, when asked to stop, has a checkpoint.
 
     A run that fails, or that the system kills, stops no other.
     """
@@ -41,22 +42,48 @@ def work_off(
         )
         for run in queue
     ]
+    records = _PacedFile(lambda: write_records(suite, board.records, out))
+    summary = _PacedFile(lambda: write_summary(suite_scores(out), out))
     try:
         with closing(executor.submit(jobs, stop)) as told:
             for happening in told:
+                for file in (records, summary):
+                    file.write_where_asked()
                 if happening is None:
                     show(None, None)
                     continue
                 run, event = queue[happening[0]], happening[1]
                 board.advance(run, event, time.monotonic())
-                if event["event"] in ("launched", "exited"):
-                    write_records(suite, board.records, out)
+                if event["event"] in ("launched", "lost", "exited"):
+                    board.processes = executor.width
+                    records.ask()
                 if event["event"] == "exited" and board.records[run].state == "finished":
-                    write_summary(suite_scores(out), out)
+                    summary.ask()
                 show(run, event)
     finally:
         board.leave(time.monotonic())
-        write_records(suite, board.records, out)
+        records.ask()
+        for file in (records, summary):
+            file.write_where_asked(late=True)
+
+
+@dataclass
+class _PacedFile:
+    """A file of all runs: written when asked for, with thousands of runs for a twentieth of the time."""
+
+    write: Callable[[], object]
+    asked: bool = False
+    due: float = 0.0
+
+    def ask(self) -> None:
+        self.asked = True
+
+    def write_where_asked(self, late: bool = False) -> None:
+        """Write it now, or where it is not `late` with one of the next events."""
+        began = time.monotonic()
+        if self.asked and (late or began >= self.due):
+            self.write()
+            self.asked, self.due = False, began + 20 * (time.monotonic() - began)
 
 
 def train_run(send: Send, config: dict[str, Any], folder: str) -> dict[str, Any] | None:

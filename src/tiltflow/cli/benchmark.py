@@ -11,15 +11,17 @@ from typing import Annotated, Any
 import tyro
 
 from tiltflow import words
-from tiltflow.agents.registry import ALGORITHMS, PRESETS
+from tiltflow.agents.registry import ALGORITHMS, PRESET_WORDS, PRESETS
 from tiltflow.benchmark.plan import Plan, parse_network
 from tiltflow.benchmark.records import DONE, RUN_LOG, RunRecord, check_unchanged, read_records, write_records
 from tiltflow.benchmark.suites import SUITES, Suite, find_suite
 from tiltflow.benchmark_file import PlannedRun
 from tiltflow.cli.bars import progress_bar
 from tiltflow.cli.column_options import ColumnOptions, join_action_bounds
+from tiltflow.cli.executor_options import ExecutorOptions
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import Interrupted, UserError
+from tiltflow.processes.executors import Wanted
 from tiltflow.tasks import Task, find_task
 from tiltflow.train_config import TrainConfig
 
@@ -27,7 +29,7 @@ _NAMES = tyro.conf.arg(metavar="NAME [NAME …]")
 
 
 @dataclass(frozen=True)
-class Benchmark(ColumnOptions):
+class Benchmark(ExecutorOptions, ColumnOptions):
     """Train and evaluate every task of a suite with every agent and seed, one process a core.
 
     Each is a run folder DIR/TASK/AGENT/[VARIANT/]seed-S of its own; DIR/benchmark.json says where all of
@@ -43,9 +45,9 @@ class Benchmark(ColumnOptions):
     """Algorithms; without it every one that `tiltflow train` knows."""
     tasks: Annotated[tuple[str, ...], _NAMES] = ()
     """Tasks of the suite; without it all of them."""
-    preset: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(PRESETS) + "}")] = PRESETS[0]
-    """Hyper-parameters of every agent: ours, or published, the settings that a source gives (qipo-ot,
-    qipo-diff and diffusion-ql alone have them); in a folder of its own."""
+    preset: Annotated[str, tyro.conf.arg(metavar=PRESET_WORDS)] = PRESETS[0]
+    """Hyper-parameters of every agent: ours; published, the settings that a source gives (qipo-ot, qipo-diff
+    and diffusion-ql alone have them); or of one agent a file of `tiltflow tune`; in a folder of its own."""
     vary: Annotated[
         tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="KEY=VALUE[,VALUE …]")
     ] = ()
@@ -55,10 +57,11 @@ class Benchmark(ColumnOptions):
     """Seeds of each task and agent: the first one of everything is run before the second of anything."""
     seed: int = TrainConfig.seed
     """First seed."""
-    steps: int = TrainConfig.steps
-    """Gradient steps of each run, in all stages together."""
-    evaluations: int = TrainConfig.evaluations
-    """Evaluations of each run's policy; the score is the mean of the last three."""
+    steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Gradient steps of each run, in all stages together; without it 200,000, or those of the preset."""
+    evaluations: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Evaluations of each run's policy; the score is the mean of the last three. Without it 10, or those of
+    the preset, with whose steps the last three are at the final β."""
     episodes: int = TrainConfig.episodes
     """Episodes of each evaluation."""
     data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
@@ -75,8 +78,6 @@ class Benchmark(ColumnOptions):
     play: Annotated[bool, tyro.conf.FlagCreatePairsOff] = TrainConfig.play
     """Train without playing, which needs no simulator: checkpoints are kept to be played later, here or
     elsewhere, by the same command without --no-play or by `tiltflow evaluate RUN`."""
-    processes: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
-    """Runs that go on at a time, at most and without it one a core; fewer need less memory."""
     plan_only: Annotated[bool, tyro.conf.arg(name="plan"), tyro.conf.FlagCreatePairsOff] = False
     """Print what would be run and how much of it is left, then stop; exit code 2 where data are missing."""
 
@@ -86,8 +87,7 @@ class Benchmark(ColumnOptions):
         Raises UserError for bad input and missing data, before any training; Interrupted when asked to stop,
         after a checkpoint of every run; SystemExit(1) where a run failed.
         """
-        if self.processes is not None and self.processes < 1:
-            raise UserError(f"processes = {self.processes}: it must be at least 1.")
+        wanted = self.wanted()
         suite = find_suite(self.suite)
         plan = self.plan(suite)
         check_unchanged(plan, self.out)
@@ -97,7 +97,7 @@ class Benchmark(ColumnOptions):
         if self.plan_only:
             return
         try:
-            records = self._work(suite, plan)
+            records = self._work(suite, plan, wanted)
         except (KeyboardInterrupt, Interrupted) as stop:
             raise Interrupted(
                 f"Stopped. What is done is kept in {self.out}: the same command continues."
@@ -140,21 +140,21 @@ class Benchmark(ColumnOptions):
             refuse_missing(missing, data)
         return missing
 
-    def _work(self, suite: Suite, plan: Plan) -> dict[PlannedRun, RunRecord]:
+    def _work(self, suite: Suite, plan: Plan, wanted: Wanted) -> dict[PlannedRun, RunRecord]:
         """Collect and train what is missing; returns what became of every run."""
         from tiltflow.benchmark.board import Board
         from tiltflow.benchmark.board_display import show_board
         from tiltflow.benchmark.missing_data import collect_missing
         from tiltflow.benchmark.queue import work_off
-        from tiltflow.processes.local import LocalExecutor
         from tiltflow.processes.locks import locked
         from tiltflow.processes.stopping import stop_on_signals
 
-        executor = LocalExecutor(self.processes)
+        executor = wanted.open(self.out)
         with locked(self.out), stop_on_signals() as stop:
             records = read_records(plan, self.out)
             write_records(suite.name, records, self.out)
-            board = Board(records, plan.steps, len(executor.cores))
+            steps = {run: plan.config(run).steps for run in records}
+            board = Board(records, steps, executor.width)
             missing = self._check(suite, plan)
             if missing and plan.data is not None:
                 with progress_bar("episodes") as advance:
@@ -200,17 +200,21 @@ class Benchmark(ColumnOptions):
 
 def _print_plan(plan: Plan, records: dict[PlannedRun, RunRecord]) -> None:
     """A line for each task, agent and variant: its seeds' states, and the gradient steps that are left."""
-    lines: dict[tuple[str, str], list[RunRecord]] = {}
+    steps = {run: plan.config(run).steps for run in records}
+    lines: dict[tuple[str, str], list[tuple[PlannedRun, RunRecord]]] = {}
     for run, record in records.items():
-        lines.setdefault((run.task, run.label), []).append(record)
+        lines.setdefault((run.task, run.label), []).append((run, record))
     rows = []
     for place, mine in lines.items():
-        states = Counter(record.state for record in mine)
-        left = sum(plan.steps - record.step for record in mine if record.state not in DONE)
+        states = Counter(record.state for _, record in mine)
+        left = sum(steps[run] - record.step for run, record in mine if record.state not in DONE)
         rows.append((*place, ", ".join(f"{n} {state}" for state, n in states.items()), f"{left:,}"))
     print_table(("task", "agent", "seeds", "steps left"), rows)
     done = sum(record.state in DONE for record in records.values())
-    print(f"\n{len(records)} runs of {plan.steps:,} steps: {done} finished, {len(records) - done} left")
+    each = words.listing([f"{count:,}" for count in sorted(set(steps.values()))])
+    print(
+        f"\n{words.plural(len(records), 'run')} of {each} steps: {done} finished, {len(records) - done} left"
+    )
 
 
 def _print_scores(results: Sequence[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""`tiltflow data`: list, describe, check and collect data sets."""
+"""`tiltflow data`: list, describe, check, collect and convert data sets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from tiltflow import words
 from tiltflow.cli.bars import progress_bar
 from tiltflow.cli.column_options import ColumnOptions, join_action_bounds
 from tiltflow.cli.tables import print_table
@@ -98,6 +99,11 @@ class DataDescribe(ColumnOptions):
             print(f"open: {question}")
         if self.write:
             print(f"written: {guess.write()}")
+        elif guess.questions:
+            print(
+                "Say it with --columns observations=COLUMN+COLUMN,actions=COLUMN, --reward and "
+                "--action-bounds; or keep this with --write, and say it there."
+            )
 
 
 @dataclass(frozen=True)
@@ -117,9 +123,9 @@ class DataAudit(ColumnOptions):
             print(f"{finding.level}: {finding}")
         errors = sum(finding.level == "error" for finding in findings)
         if errors:
-            raise UserError(f"{self.path} cannot be used: {errors} error(s) found.")
+            raise UserError(f"{self.path} cannot be used: {words.plural(errors, 'error')} found.")
         warnings = sum(finding.level == "warning" for finding in findings)
-        print(f"{self.path}: no errors, {warnings} warning(s).")
+        print(f"{self.path}: no errors, {words.plural(warnings, 'warning')}.")
 
 
 @dataclass(frozen=True)
@@ -151,15 +157,52 @@ class DataCollect:
         print(path)
 
 
-def parse(arguments: Sequence[str]) -> DataList | DataInfo | DataDescribe | DataAudit | DataCollect:
+@dataclass(frozen=True)
+class DataShard(ColumnOptions):
+    """Convert data to a folder that training maps into memory: for data that the memory cannot hold.
+
+    They are read file by file: needed are some times the memory of the largest file, and on the disk twice
+    the room of all. What --columns and the others say is said here, and no more when training.
+    """
+
+    path: tyro.conf.Positional[Path]
+    """What --data would be: a file (npz, HDF5, Parquet, CSV), a folder or pattern of them, a list A,B,…, or a
+    LeRobot or Minari data set."""
+
+    out: tyro.conf.Positional[Path]
+    """The new folder, which is then given as --data."""
+
+    task: str | None = None
+    """The task that the data are for, where they are not your own (file/…): rewards may depend on it."""
+
+    def run(self) -> None:
+        """Convert with a progress bar; print what was found and the path."""
+        from tiltflow.data.shard import shard
+
+        task = find_task(self.task or f"file/{self.path.stem or 'data'}")
+        with progress_bar("files") as advance:
+
+            def progress(what: str, done: int, total: int) -> None:
+                advance(what, done, total, "")
+
+            dataset = shard(task, self.path, self.out, self.choice(), progress)
+        for finding in dataset.findings:
+            print(f"{finding.level}: {finding}")
+        print(f"{self.out}: {len(dataset.train):,} transitions of {task.name}, sha256 {dataset.checksum}")
+
+
+def parse(
+    arguments: Sequence[str],
+) -> DataList | DataInfo | DataDescribe | DataAudit | DataCollect | DataShard:
     """Read the arguments behind `tiltflow data`."""
     return tyro.cli(
         Annotated[DataList, tyro.conf.subcommand("list")]  # type: ignore[arg-type]
         | Annotated[DataInfo, tyro.conf.subcommand("info")]
         | Annotated[DataDescribe, tyro.conf.subcommand("describe")]
         | Annotated[DataAudit, tyro.conf.subcommand("audit")]
-        | Annotated[DataCollect, tyro.conf.subcommand("collect")],
+        | Annotated[DataCollect, tyro.conf.subcommand("collect")]
+        | Annotated[DataShard, tyro.conf.subcommand("shard")],
         prog="tiltflow data",
-        description="List, describe, check and collect data sets.",
+        description="List, describe, check, collect and convert data sets.",
         args=join_action_bounds(arguments),
     )

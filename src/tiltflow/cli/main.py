@@ -1,5 +1,6 @@
 """`tiltflow VERB …`: finds the verb, runs it, and turns every failure into a paragraph and an exit code."""
 
+import io
 import os
 import sys
 import traceback
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 
 from tiltflow import __version__
 from tiltflow.cli.failures import exit_code, paragraph
+from tiltflow.compiled_programs import keep_compiled
 from tiltflow.errors import UserError, nearest
 from tiltflow.plugins import plugged
 from tiltflow.processes.stopping import stopping_at_once
@@ -36,6 +38,7 @@ VERBS = {
     "train": Verb("tiltflow.cli.train", "train an algorithm on a task, or resume a run"),
     "evaluate": Verb("tiltflow.cli.evaluate", "play a run's policies again and print the score"),
     "benchmark": Verb("tiltflow.cli.benchmark", "a suite of tasks with every agent and seed, resumable"),
+    "tune": Verb("tiltflow.cli.tune", "try many configurations; the best one becomes a preset"),
     "compare": Verb("tiltflow.cli.compare", "many runs in one table and on one page, with intervals"),
     "export": Verb("tiltflow.cli.export", "write a run's policies as files that need JAX alone, or ONNX"),
     "serve": Verb("tiltflow.cli.serve", "answer a robot's observations with actions, over a WebSocket"),
@@ -53,9 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 a run diverged or the program failed, 2 bad usage or bad input, 130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may know fewer letters than the texts have
     debug, trust = "--debug" in arguments, "--trust" in arguments
     try:
         arguments, plugins = _take_plugins([word for word in arguments if word not in ("--debug", "--trust")])
+        if arguments[:1] and arguments[0] in VERBS and not {"-h", "--help"} & set(arguments):
+            keep_compiled()
         with stopping_at_once(), trusting() if trust else nullcontext(), plugged(*plugins):
             _dispatch(arguments)
         sys.stdout.flush()

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from tiltflow.agents.presets import Preset
-from tiltflow.agents.registry import ALGORITHMS, PRESETS, named_preset
+from tiltflow.agents.registry import ALGORITHMS, PRESET_WORDS, PRESETS, named_preset
 from tiltflow.cli.column_options import join_action_bounds
 from tiltflow.cli.results import describe_run
 from tiltflow.cli.unread import refuse_unread
@@ -23,8 +23,8 @@ from tiltflow.train_config import TrainConfig
 _PROGRAM = "tiltflow train"
 _OUT_HELP = "Run folder, new or empty; without it runs/ALGORITHM[-PRESET]-TASK-SEEDS."
 _PRESET_HELP = (
-    "Where the defaults come from: ours, or published, the settings that a source gives (qipo-ot, qipo-diff, "
-    "diffusion-ql)."
+    "Where the defaults come from: ours; published, the settings that a source gives (qipo-ot, qipo-diff, "
+    "diffusion-ql); or the file that `tiltflow tune` has written."
 )
 _STEPS_HELP = "Gradient steps in all stages together."
 _EVALUATIONS_HELP = (
@@ -33,6 +33,10 @@ _EVALUATIONS_HELP = (
 )
 _RESUME_HELP = (
     "Continue this run from its last checkpoint; takes no other option but --data, --log and --steps."
+)
+_PROFILE_HELP = (
+    "Write a trace of one chunk of each stage of the first seed to RUN/seeds/SEED/trace, for Perfetto or "
+    "TensorBoard."
 )
 _LOG_HELP = "Write the numbers of the training for TensorBoard too (RUN/tensorboard), or to Weights & Biases."
 
@@ -48,6 +52,7 @@ class Train:
     out: Path | None
     preset: str = PRESETS[0]
     log: LoggerName | None = None
+    profile: bool = False
 
     def run(self) -> None:
         """Train, show the progress, print the score. Raises UserError before any work where it can."""
@@ -59,7 +64,7 @@ class Train:
         from tiltflow.training.run import train
 
         with show_progress() as display, logging_to(self.log, out, display) as observe:
-            run = train(self.config, out, observe)
+            run = train(self.config, out, observe, profile=self.profile)
         print(describe_run(run))
 
 
@@ -97,7 +102,7 @@ def parse(arguments: Sequence[str]) -> Train | Resume:
     The algorithm, the task and the preset are found first: they decide which hyper-parameters there are, and
     their defaults. Raises UserError for an unknown algorithm or preset, SystemExit for bad usage.
     """
-    arguments = ["--play=False" if argument == "--no-play" else argument for argument in arguments]
+    arguments = [_SWITCHES.get(argument, argument) for argument in arguments]
     arguments = join_action_bounds(arguments)
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
         return tyro.cli(Resume, prog=_PROGRAM, args=arguments)
@@ -130,7 +135,7 @@ def _parse(form: Any, program: str, description: str, arguments: Sequence[str]) 
         raise UserError(f"{_given_for(error.field, arguments)}: {error}") from error
     fields = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(TrainConfig)}
     refuse_unread(parsed.agent, {name.replace("_", "-") for name in _peek(arguments)[1]})
-    return Train(TrainConfig(**fields), parsed.out, parsed.preset, parsed.log)
+    return Train(TrainConfig(**fields), parsed.out, parsed.preset, parsed.log, parsed.profile)
 
 
 def _given_for(field: str, arguments: Sequence[str]) -> str:
@@ -165,7 +170,7 @@ def _form(algorithm: str, preset: Preset, name: str) -> Any:
         ("agent", _argument(type(agent), name="set"), agent),
         ("steps", _argument(Count, help=_STEPS_HELP), steps),
         ("evaluations", _argument(Count, help=_EVALUATIONS_HELP), evaluations),
-        ("preset", _argument(str, metavar="{" + ",".join(PRESETS) + "}", help=_PRESET_HELP), name),
+        ("preset", _argument(str, metavar=PRESET_WORDS, help=_PRESET_HELP), name),
         *_FOR_ALL,
     )
 
@@ -178,7 +183,7 @@ def _overview_form() -> Any:
             _argument(tyro.conf.Positional[str], metavar="ALGORITHM", help=", ".join(ALGORITHMS.known())),
         ),
         ("agent", _hidden(object), None),
-        ("preset", _argument(str, metavar="{" + ",".join(PRESETS) + "}", help=_PRESET_HELP), PRESETS[0]),
+        ("preset", _argument(str, metavar=PRESET_WORDS, help=_PRESET_HELP), PRESETS[0]),
         *_FOR_ALL,
         ("resume", _argument(Path | None, metavar="RUN", help=_RESUME_HELP), None),
     )
@@ -193,8 +198,11 @@ def _hidden(kind: Any) -> Any:
     return suppress[kind]
 
 
+_SWITCHES = {"--no-play": "--play=False", "--profile": "--profile=True"}
+"""Options without a value, and what they stand for."""
 _FOR_ALL = (
     ("ends", _hidden(tuple), ()),
+    ("profile", _argument(bool, help=_PROFILE_HELP), False),
     ("log", _argument(LoggerName | None, help=_LOG_HELP), None),
     ("out", _argument(Path | None, metavar="RUN", help=_OUT_HELP), None),
 )

@@ -8,7 +8,7 @@ from tiltflow.data.audit import Finding
 from tiltflow.data.hdf5 import read_hdf5
 from tiltflow.errors import UserError
 from tiltflow.files import atomic_file
-from tiltflow.npz import ArrayFault, read_npz
+from tiltflow.npz import ArrayFault, read_npz, save_npz
 from tiltflow.packages import require
 
 # Every key that any of the formats uses; others (infos/…, metadata) are left unread.
@@ -18,10 +18,20 @@ ARRAY_KEYS = (
 )  # fmt: skip
 
 
+_VECTORS = {"observations", "actions", "next_observations"}
+_NUMBERS = {"rewards", "terminations", "ends", "terminals", "timeouts"}
+
+
+def in_floats(column: np.ndarray) -> np.ndarray:
+    """Whole numbers and booleans as float32; others as they are."""
+    return column.astype(np.float32) if column.dtype.kind in "biu" else column
+
+
 def read_array_file(path: Path) -> tuple[dict[str, np.ndarray], list[Finding]]:
     """Read the known keys of an npz or HDF5 file (told apart by content) and what is wrong with the file.
 
-    Raises UserError where there is no such file.
+    Vectors are floats [N, d], also where the file has one number a row, whole numbers or booleans; rewards
+    and flags [N, 1] are [N]. Raises UserError where there is no such file.
     """
     if not path.is_file():
         raise UserError(f"{path} is not a file. Give --data the path of an npz or HDF5 file.")
@@ -33,13 +43,18 @@ def read_array_file(path: Path) -> tuple[dict[str, np.ndarray], list[Finding]]:
         arrays, faults = read_hdf5(path, ARRAY_KEYS)
     else:
         arrays, faults = {}, [ArrayFault(None, "is neither an npz nor an HDF5 file.")]
+    for key in _NUMBERS & arrays.keys():
+        arrays[key] = arrays[key][:, 0] if arrays[key].shape[1:] == (1,) else arrays[key]
+    for key in _VECTORS & arrays.keys():
+        column = in_floats(arrays[key])
+        arrays[key] = column[:, None] if column.ndim == 1 else column
     return arrays, [Finding("error", str(path), key, None, text) for key, text in faults]
 
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays to a compressed npz, atomically. Equal arrays give equal bytes."""
     with atomic_file(path) as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+        save_npz(file, arrays, packed=True)
 
 
 def write_hdf5(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tiltflow import words
+from tiltflow.data.arrays import in_floats
 from tiltflow.data.audit import Finding
 from tiltflow.data.columns import ColumnChoice, LogColumn, holds, resolve_columns, unread_columns
 from tiltflow.data.ends import LogParts, Unfit, episode_flags, flat_column
@@ -58,7 +60,7 @@ def assemble(file: str, log: Log, choice: ColumnChoice) -> Assembled:
         times = [flat_column("time", part) for name in roles["time"] for part in parts[name]]
     except Unfit as fault:
         return failed((fault.key, str(fault)))
-    notes = _notes(roles, columns, log, choice.reward)
+    notes = _notes(roles, columns, log, choice.reward, reward)
     findings = [Finding("note", file, None, None, text) for text in notes]
     signals = [
         tuple(
@@ -95,7 +97,7 @@ def _columns(
             if len(reached) == len(columns["terminations"]):
                 columns["terminations"] = columns["terminations"] | (reached > 0)
         else:
-            columns["rewards"] = values.astype(np.float32) if values.dtype.kind in "biu" else values
+            columns["rewards"] = in_floats(values)
     return columns
 
 
@@ -141,7 +143,7 @@ def _joined(role: str, parts: LogParts, names: Sequence[str]) -> list[np.ndarray
                 raise Unfit(name, f"has {piece.shape[:1]} rows, but {names[0]!r} has {len(first)}.")
             if piece.ndim > 3:
                 raise Unfit(name, f"has the shape {piece.shape}: images are not read yet. Leave it out.")
-        flat = [piece.reshape(len(piece), math.prod(piece.shape[1:])) for piece in pieces]
+        flat = [in_floats(piece.reshape(len(piece), math.prod(piece.shape[1:]))) for piece in pieces]
         joined.append(flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1))
     if len({piece.shape[1] for piece in joined}) > 1:
         raise Unfit(names[0], f"has a size that differs between episodes, as a part of the {role}.")
@@ -149,12 +151,13 @@ def _joined(role: str, parts: LogParts, names: Sequence[str]) -> list[np.ndarray
 
 
 def _notes(
-    roles: Mapping[str, tuple[str, ...]], columns: FileColumns, log: Log, reward: str | None
-) -> list[str]:
+    roles: Mapping[str, tuple[str, ...]], columns: FileColumns, log: Log, reward: str | None,
+    rewarding: tuple[str, ...],
+) -> list[str]:  # fmt: skip
     """What was taken for what, what was left out, and what the flags are taken to say."""
     taken = ", ".join(f"{role}={_listed(names, '+')}" for role, names in roles.items() if names)
     notes = [f"read as {taken}" + (f"; rewards from {reward}" if reward else "")]
-    if left := unread_columns(log.columns, roles):
+    if left := unread_columns(log.columns, {**roles, "rewards": rewarding}):
         images = [name for name in left if log.columns[name].is_image]
         notes.append(f"not read: {_listed(left, ', ')}" + (" (images are not read yet)" if images else ""))
     if roles["dones"] and not (roles["terminations"] or roles["masks"] or roles["truncations"]):
@@ -166,7 +169,8 @@ def _notes(
     if "next_observations" not in columns:
         cut = int((np.append(columns["ends"][:-1], True) & ~columns["terminations"]).sum())
         if cut:
-            notes.append(f"the last row of {cut} episode(s), not truly ended, has no next one: left out")
+            episodes = words.plural(cut, "episode")
+            notes.append(f"the last row of {episodes}, not truly ended, has no next one: left out")
     return notes
 
 

@@ -1,5 +1,6 @@
 """What a user says of the columns of a log, in a TOML file beside it."""
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from tiltflow.data.columns import (
 )
 from tiltflow.errors import UserError
 
+_LONGEST = 1000
 FOLDER_CHOICE = "columns.toml"
 """The file beside data that says which of their columns is what; NAME.columns.toml is for the file NAME."""
 
@@ -23,12 +25,20 @@ def choice_file(place: Path) -> Path:
     return place / FOLDER_CHOICE if place.is_dir() else place.with_suffix(f".{FOLDER_CHOICE}")
 
 
-def stored_choice(place: Path) -> ColumnChoice:
-    """What a file beside the data says of them, in TOML; nothing where there is none.
+def common_folder(places: Sequence[Path]) -> Path:
+    """The folder that all of these lie in."""
+    return Path(os.path.commonpath([os.path.abspath(place.parent) for place in places]))
+
+
+def stored_choice(place: Path, root: Path | None = None) -> ColumnChoice:
+    """What a file beside the data, or above them up to the folder `root`, says of them; else nothing.
 
     Raises UserError naming the file and the key that is not one.
     """
-    beside = (choice_file(place), place.parent / FOLDER_CHOICE)
+    above = [
+        folder for folder in Path(os.path.abspath(place)).parents[1:] if root and folder.is_relative_to(root)
+    ]
+    beside = [choice_file(place), *(folder / FOLDER_CHOICE for folder in (place.parent, *above))]
     file = next((file for file in beside if file.is_file()), None)
     if file is None:
         return ColumnChoice()
@@ -45,6 +55,8 @@ def stored_choice(place: Path) -> ColumnChoice:
         names = [value] if isinstance(value, str) else value
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise UserError(f"{file}, key {key!r}: {value!r} is neither a column nor a list of columns.")
+        if any(len(name) > _LONGEST for name in names):  # looking for a pattern can take its length squared
+            raise UserError(f"{file}, key {key!r}: a name has more than {_LONGEST:,} letters.")
         roles[column_role(key, str(file))] = tuple(names)
     if (low is None) != (high is None):
         raise UserError(f"{file} has one of {BOUNDS[0]} and {BOUNDS[1]}; it needs both or none.")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from tiltflow.errors import UserError, nearest
@@ -32,6 +33,13 @@ _NAMES: dict[str, tuple[str, ...]] = {
 ROLES = tuple(_NAMES)
 VECTORS = ROLES[:3]
 BOUNDS = ("action_low", "action_high")
+HOW_TO_REWARD = (
+    "Name their column with --columns rewards=COLUMN, or a goal with --reward (success, or a comparison such "
+    'as "distance<0.05")'
+)
+HOW_TO_END = "Say where episodes end (--columns ends=COLUMN or episode=COLUMN)"
+_SEEN = ("rewards", "time", "success")
+"""What a policy may see as well: columns of these roles may be among the observations."""
 # Numbers that only say where a row stands.
 _BOOKKEEPING = ("index", "frame_index", "task_index", *BOUNDS)
 
@@ -114,6 +122,8 @@ def resolve_columns(
         if len(names) > 1 and role not in VECTORS:
             faults.append((role, f"is one column, not {len(names)}: {', '.join(names)}."))
         found[role] = tuple(names)
+    rewards = {"rewards": (choice.reward,)} if choice.reward and choice.reward in there else {}
+    faults += _shared_columns({**found, **rewards})
     taken = {name for names in found.values() for name in names} | set(_BOOKKEEPING)
     for role in ROLES:
         if role not in found:
@@ -127,8 +137,23 @@ def resolve_columns(
             taken |= set(found[role])
     for role in VECTORS[:2]:
         if not found[role] and role not in {fault[0] for fault in faults}:
+            usable = {name: column._replace(unusable="") for name, column in there.items()}
+            if spoilt := [name for name in _guess(role, usable) if there[name].unusable]:
+                faults.append((role, f"{spoilt[0]!r} {there[spoilt[0]].unusable}"))
+                continue
             faults.append((role, f"is missing. {holds(there)} Say which are: --columns {role}=COLUMN."))
     return found, faults
+
+
+def _shared_columns(chosen: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
+    """(role, fault) of columns that are given to two roles which cannot share one."""
+    faults = []
+    for first, second in combinations(chosen, 2):
+        both = [name for name in chosen[first] if name in chosen[second]]
+        if both and not ("observations" in (first, second) and {first, second} & {*_SEEN}):
+            text = f"{both[0]!r} is said to be the {first} too. Name each column once, for what it is."
+            faults.append((second, text))
+    return faults
 
 
 def unread_columns(there: Mapping[str, LogColumn], roles: Mapping[str, tuple[str, ...]]) -> list[str]:
@@ -155,6 +180,13 @@ def guess_by_shape(choice: ColumnChoice, there: Mapping[str, LogColumn]) -> Colu
         if not found[role] and vectors:
             roles[role] = (vectors.pop(pick),)
     return replace(choice, roles=roles)
+
+
+def flag_names() -> list[str]:
+    """What columns are called that say where episodes end."""
+    return [
+        name for role in ("terminations", "truncations", "ends", "masks", "dones") for name in _NAMES[role]
+    ]
 
 
 def holds(there: Mapping[str, LogColumn]) -> str:

@@ -1,14 +1,16 @@
 """A data set in a few lines: sizes, episodes, ranges, returns."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tiltflow.data.columns import ColumnChoice
 from tiltflow.data.formats import layout_of, to_transitions
-from tiltflow.data.load import join_parts
-from tiltflow.data.locate import data_places
+from tiltflow.data.locate import data_places, unread_below
+from tiltflow.data.mapped_folder import map_columns, mapped_inside, read_record, stored_findings
 from tiltflow.data.own import read_own
+from tiltflow.data.row_store import IN_MEMORY
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
 from tiltflow.tasks import Task
@@ -42,11 +44,16 @@ def describe_path(path: Path, choice: ColumnChoice | None = None) -> list[tuple[
 
     More than three files, and those of a pattern, are described as one. Raises UserError where there is none.
     """
+    if folder := mapped_inside(path):
+        record = read_record(folder)
+        lines = [("data of", f"{record['source']}, as {record['task']}"), *describe(map_columns(folder))]
+        return [(str(path), lines + [(one.level, str(one)) for one in stored_findings(record)])]
     places = data_places(path)
     missing = [place for place in places if not place.exists()]
     if missing or not places:
         what = f"There is no file {missing[0]}" if missing else f"{path} holds no data"
-        raise UserError(f"{what}, and no task of that name. Give a file, a folder or a task.")
+        advice = unread_below(path) or "Give a file, a folder or a task."
+        raise UserError(f"{what}, and no task of that name. {advice}")
     together = (len(places) > 3 or not path.exists()) and read_own(places, choice, states=None).alike
     groups = [places] if together else [[place] for place in places]
     return [
@@ -67,7 +74,12 @@ def _describe_group(places: list[Path], choice: ColumnChoice | None) -> Lines:
             lines.append(("episodes", f"{int(columns['terminals'].sum()):,}"))
         else:
             longest = sum(len(columns["rewards"]) for _, columns in own.recordings)
-            lines += describe(join_parts([to_transitions(c, None, longest) for _, c in own.recordings]))
+            parts = [partial(to_transitions, c, None, longest) for _, c in own.recordings]
+            lines += describe(IN_MEMORY.join(parts))
+            if own.interface and own.interface.bounds:
+                sides = zip(*own.interface.bounds, strict=True)
+                bounds = dict.fromkeys(f"{low:g} to {high:g}" for low, high in sides)
+                lines.append(("action bounds", f"{'; '.join(bounds)} in the data, here −1 to 1"))
     return lines + [(finding.level, str(finding)) for finding in own.findings]
 
 

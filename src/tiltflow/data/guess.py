@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tiltflow.data.column_file import choice_file, choice_text, stored_choice
+from tiltflow.data.column_file import choice_file, choice_text, common_folder, stored_choice
 from tiltflow.data.columns import ColumnChoice, guess_by_shape, resolve_columns
-from tiltflow.data.locate import data_places, minari_inside
+from tiltflow.data.locate import data_places, minari_inside, unread_below
 from tiltflow.data.logs import open_log
 from tiltflow.errors import UserError
 from tiltflow.files import write_text
@@ -33,7 +33,11 @@ class Guess:
 
     def write(self) -> Path:
         """Write the TOML beside the data. Raises UserError where one that names the actions is there."""
-        if self.file.exists() and (there := self.file.read_text()) != self.text and "\nactions = " in there:
+        if (
+            self.file.exists()
+            and (there := self.file.read_text(encoding="utf-8")) != self.text
+            and "\nactions = " in there
+        ):
             raise UserError(
                 f"{self.file} is there already and says something else. Change it, or delete it first."
             )
@@ -48,11 +52,11 @@ def guess_choice(path: Path, given: ColumnChoice) -> Guess:
     """
     places = data_places(path)
     if not places or not places[0].exists():
-        raise UserError(f"{path} holds no data.")
+        raise UserError(f"{path} holds no data. {unread_below(path)}".rstrip())
     if minari_inside(places[0]):
         raise UserError(f"{path} is a Minari data set, which says what its columns are.")
     log = open_log(places[0])
-    choice = guess_by_shape(given.over(stored_choice(places[0])), log.columns)
+    choice = guess_by_shape(given.over(stored_choice(places[0], common_folder(places))), log.columns)
     roles, faults = resolve_columns(choice, log.columns)
     if choice.reward:
         roles["rewards"] = ()
@@ -67,6 +71,7 @@ def guess_choice(path: Path, given: ColumnChoice) -> Guess:
     if choice.bounds is None and log.bounds is not None:
         low, high = (tuple(map(float, side)) for side in log.bounds)
         choice = replace(choice, bounds=(low, high))
+    unread = [name for name in taken if name in log.columns and log.columns[name].unusable]
     missing = [role for role in ("observations", "actions") if not roles[role]]
     if not (roles["rewards"] or choice.reward):
         missing.append("rewards")
@@ -78,5 +83,7 @@ def guess_choice(path: Path, given: ColumnChoice) -> Guess:
     # A folder's file is for all of its files; that of a pattern lies beside them.
     file = choice_file(places[0] if len(places) == 1 and not path.is_dir() else path)
     if len(places) > 1 and not path.is_dir():
-        file = places[0].parent / choice_file(places[0].parent).name
-    return Guess(rows, choice_text(roles, choice), [_QUESTIONS[key] for key in missing], file)
+        file = choice_file(common_folder(places))
+    questions = [f"{name} cannot be read: it {log.columns[name].unusable}" for name in unread]
+    questions += [_QUESTIONS[key] for key in missing]
+    return Guess(rows, choice_text(roles, choice), questions, file)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from tiltflow.data.columns import HOW_TO_END
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
 
@@ -30,13 +31,16 @@ def hold_out(data: Transitions, share: float) -> tuple[Transitions, HeldOutEpiso
     count = int(of_row[-1]) + 1
     if count < 2:
         raise UserError(
-            "The data are one episode, so that none can be held out to score the run on. Say where episodes "
-            "end (the column `timeouts` or `ends`), add episodes, or name the environment with --env."
+            f"The data are one episode, so that none can be held out to score the run on. {HOW_TO_END}, add "
+            "episodes, or name the environment with --env."
         )
     number = min(max(round(share * count), 1), count - 1)
     chosen = np.sort(np.random.default_rng(_SEED).choice(count, number, replace=False))
-    inside = np.isin(of_row, chosen)
-    return data.take(~inside), HeldOutEpisodes(data.take(inside), data, chosen.tolist())
+    held = np.zeros(count, bool)
+    held[chosen] = True
+    rows, rest = np.flatnonzero(held[of_row]), np.flatnonzero(~held[of_row])
+    take = data.choose if data.mapped else data.take
+    return take(rest), HeldOutEpisodes(take(rows), data, chosen.tolist())
 
 
 def episode_numbers(data: Transitions) -> Int[np.ndarray, " n"]:

@@ -68,6 +68,23 @@ class PolicyInterface:
         }
 
 
+def entry_names(signals: Sequence[Signal]) -> list[str]:
+    """The names of all entries in order: their own, the column's where it has one, or numbered ones."""
+    return [
+        name
+        for signal in signals
+        for name in signal.entries
+        or ([signal.name] if signal.size == 1 else [f"{signal.name}[{i}]" for i in range(signal.size)])
+    ]
+
+
+def entry_text(signals: Sequence[Signal], number: int) -> str:
+    """`entry 2 (gripper)`, or `entry 2` where the data call it nothing else."""
+    name = dict(enumerate(entry_names(signals))).get(number, "")
+    alone = len(signals) == 1 and not signals[0].entries
+    return f"entry {number}" if alone or not name else f"entry {number} ({name})"
+
+
 def plain_interface(spec: Spec) -> PolicyInterface:
     """That of data which only say how large observations and actions are."""
     return PolicyInterface(

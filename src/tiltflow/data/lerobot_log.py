@@ -4,6 +4,9 @@ Images and videos are left out. Version 2 has a file of each episode, version 3 
 both, columns say of which episode and frame a row is.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,15 @@ def list_log(folder: Path) -> Log:
     paths = sorted((folder / "data").glob("*/*.parquet"))
     if not paths:
         raise UserError(f"{folder} holds no data/*/*.parquet: the data set is not there as a whole.")
+    whole = _listed(paths, features)
+
+    def pieces() -> list[tuple[str, Log]]:
+        return [(str(path), _listed([path], features)) for path in _in_order(paths, whole)]
+
+    return replace(whole, pieces=pieces)
+
+
+def _listed(paths: Sequence[Path], features: dict[str, dict[str, Any]]) -> Log:
     table = list_parquet(paths)
     columns: dict[str, LogColumn] = {}
     for name, feature in features.items():
@@ -51,6 +63,28 @@ def list_log(folder: Path) -> Log:
         return {name: [arrays[name][0][rows]] for name in names}, []
 
     return Log(columns, read, entries={name: _entries(feature) for name, feature in features.items()})
+
+
+def _in_order(paths: Sequence[Path], whole: Log) -> list[Path]:
+    """The files by their episodes. Raises UserError where an episode lies in two of them."""
+    if "episode_index" not in whole.columns:
+        return list(paths)
+    spans = []
+    for path in paths:
+        arrays, _ = list_parquet([path]).read(["episode_index"])
+        if arrays and arrays["episode_index"][0].size:  # a damaged file says so when it is read
+            episodes = arrays["episode_index"][0]
+            spans.append((int(episodes.min()), int(episodes.max()), path))
+        else:
+            spans.append((-1, -1, path))
+    spans.sort()
+    for (_, last, before), (first, _, path) in pairwise(spans):
+        if -1 < first <= last:
+            raise UserError(
+                f"{path} and {before} hold episodes in between each other's, so that they cannot be read one "
+                "after the other. Write the data set anew with LeRobot."
+            )
+    return [path for _, _, path in spans]
 
 
 def _entries(feature: dict[str, Any]) -> tuple[str, ...]:

@@ -1,23 +1,36 @@
 """Loading a task's data set: located, read, audited, completed for the task, turned into transitions."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tiltflow.data.arrays import read_array_file
-from tiltflow.data.audit import Finding, audit_recording, refuse_errors
+from tiltflow.data.audit import Finding, audit_recording, audit_transitions, refuse_errors
 from tiltflow.data.columns import ColumnChoice
-from tiltflow.data.formats import Recording, layout_of, to_transitions
+from tiltflow.data.formats import Recording, has_rewards, layout_of, to_transitions
 from tiltflow.data.held_out import HeldOutEpisodes
-from tiltflow.data.interface import PolicyInterface
-from tiltflow.data.locate import LOG_SUFFIXES, data_places, minari_inside, validation_of
+from tiltflow.data.interface import PolicyInterface, stored_interface
+from tiltflow.data.locate import LOG_SUFFIXES, data_places, minari_inside, unread_below, validation_of
+from tiltflow.data.mapped_folder import (
+    RECORD,
+    hash_column,
+    map_columns,
+    mapped_inside,
+    read_record,
+    stored_findings,
+    verify,
+)
 from tiltflow.data.minari_folder import minari_interface, read_minari
-from tiltflow.data.own import read_own
+from tiltflow.data.moments import Moments, stored_moments
+from tiltflow.data.own import OwnData, read_own
+from tiltflow.data.own_audit import audit_number
+from tiltflow.data.row_store import IN_MEMORY, RowStore
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
-from tiltflow.tasks import Task
+from tiltflow.tasks import DEFAULT_HORIZON, Task
 
 
 @dataclass(frozen=True)
@@ -35,17 +48,23 @@ class Dataset:
     """Whether there are rewards; otherwise they are all 0, and only cloning makes sense."""
     held_out: HeldOutEpisodes | None = None
     """Where there is no simulator, what policies are scored on; `train` is the rest."""
+    moments: Moments | None = None
+    """Of the observations of `train`, where they are known."""
 
 
-def load_dataset(task: Task, path: Path | None, choice: ColumnChoice | None = None) -> Dataset:
+def load_dataset(
+    task: Task, path: Path | None, choice: ColumnChoice | None = None, store: RowStore = IN_MEMORY
+) -> Dataset:
     """Load the data of a task from a file or folder, or from the default folders.
 
-    `choice` says which columns of the user's own data are what. Raises UserError naming file, key and row
-    where the data are missing or the audit finds an error.
+    `choice` says which columns of the user's own data are what, `store` where their rows go. Raises UserError
+    naming file, key and row where the data are missing or the audit finds an error.
     """
     source = task.source
+    if folder := mapped_inside(path):
+        return _load_mapped(task, folder, choice)
     if source.own:
-        return _load_own(task, path, choice)
+        return _load_own(task, path, choice, store)
     if choice not in (None, ColumnChoice()):
         raise UserError(
             "--columns, --reward and --action-bounds are for data of your own, file/NAME, not for "
@@ -53,32 +72,69 @@ def load_dataset(task: Task, path: Path | None, choice: ColumnChoice | None = No
         )
     places = source.locate(task, path)
     held_out = validation_of(places[0]) if source.states else None
-    read = [read_recording(place, source.states) for place in [*places, held_out] if place]
-    findings = [finding for _, found in read for finding in found]
+    findings, recordings = list[Finding](), list[Recording]()
+    files = [*places, *([held_out] if held_out else [])]
+    store.expect(files)
+    for place in files:
+        (file, columns), found = read_recording(place, source.states)
+        recordings.append(Recording(file, store.keep(columns)))
+        findings += found
     refuse_errors(findings)
-    recordings = [recording for recording, _ in read]
     findings += source.complete(task, recordings)
-    parts = [to_transitions(columns, source.states, task.horizon) for _, columns in recordings]
-    train = join_parts(parts[: len(places)], equally="medium-expert" in task.dataset)
-    validation = parts[-1] if held_out else None
+    parts = [partial(to_transitions, columns, source.states, task.horizon) for _, columns in recordings]
+    train = store.join(parts[: len(places)], equally="medium-expert" in task.dataset)
+    findings += _sound(recordings[0].file, train)
+    validation = parts[-1]() if held_out else None
     folder = minari_inside(places[0])
     interface = minari_interface(folder) if folder else None
     named = ",".join(map(str, places))
-    return Dataset(train, validation, _checksum(train), named, tuple(findings), interface)
+    return Dataset(train, validation, rows_checksum(train), named, tuple(findings), interface)
 
 
-def _load_own(task: Task, path: Path | None, choice: ColumnChoice | None) -> Dataset:
+def _load_own(task: Task, path: Path | None, choice: ColumnChoice | None, store: RowStore) -> Dataset:
     places = task.source.locate(task, path)
-    own = read_own(places, choice)
+    own = read_own(places, choice, store=store)
     refuse_errors(own.findings)
-    findings = own.findings + task.source.complete(task, own.recordings)
-    parts = [to_transitions(columns, False, task.horizon) for _, columns in own.recordings]
-    parts = [part for part in parts if len(part)]
-    if not parts:
-        raise UserError(f"The data {path or places[0]} hold no row that has a next one: no transition.")
-    train = join_parts(parts)
+    findings = own.findings + task.source.complete(task, own.recordings) + _unread(path)
+    train = store.join(
+        [partial(to_transitions, columns, False, task.horizon) for _, columns in own.recordings]
+    )
     source = str(path or places[0])
-    return Dataset(train, None, _checksum(train), source, tuple(findings), own.interface, own.rewarded)
+    findings += _sound(source, train)
+    return Dataset(train, None, rows_checksum(train), source, tuple(findings), own.interface, own.rewarded)
+
+
+def _load_mapped(task: Task, folder: Path, choice: ColumnChoice | None) -> Dataset:
+    """A folder that `data shard` has written: what was found then is not looked for again."""
+    if choice not in (None, ColumnChoice()):
+        raise UserError(
+            f"{folder} is converted: --columns, --reward and --action-bounds were said to `tiltflow data "
+            "shard`, and cannot be said again. Leave them out, or convert the data anew."
+        )
+    record, train = read_record(folder), map_columns(folder)
+    if record["task"] != task.name and not task.source.own:
+        raise UserError(
+            f"{folder} holds the data of {record['task']}, not of {task.name}. Convert those: tiltflow data "
+            f"shard PATH OUT --task {task.name}."
+        )
+    told = record.get("interface")
+    interface = stored_interface(record, train.spec, str(folder / RECORD)) if told else None
+    findings, moments = tuple(stored_findings(record)), stored_moments(record["moments"])
+    return Dataset(
+        train, None, record["checksum"], str(folder), findings, interface, record["rewarded"], moments=moments
+    )
+
+
+def _sound(source: str, train: Transitions) -> list[Finding]:
+    """The warnings of the rows that are trained on. Raises UserError where there are none."""
+    findings = audit_transitions(source, train)
+    refuse_errors(findings)
+    return findings
+
+
+def _unread(path: Path | None) -> list[Finding]:
+    text = unread_below(path) if path else ""
+    return [Finding("note", str(path), None, None, text)] if text else []
 
 
 def read_recording(place: Path, states: bool | None = None) -> tuple[Recording, list[Finding]]:
@@ -99,13 +155,19 @@ def read_recording(place: Path, states: bool | None = None) -> tuple[Recording, 
 
 def audit_path(path: Path, choice: ColumnChoice | None = None) -> list[Finding]:
     """Everything that is wrong with the data of a path, errors included, without raising them."""
+    if folder := mapped_inside(path):
+        return verify(folder)
     places = data_places(path)
     if not places:
-        text = f"it holds no files that are read ({', '.join(LOG_SUFFIXES)})."
+        text = f"it holds no files that are read ({', '.join(LOG_SUFFIXES)}). {unread_below(path)}".rstrip()
         return [Finding("error", str(path), None, None, text)]
     own = read_own(places, choice, states=None)
+    own.findings.extend(_unread(path))
     if own.alike or not path.is_dir():
-        return own.findings
+        findings = own.findings + _audit_rows(path, own)
+        if own.interface is None or minari_inside(path) or layout_of(own.recordings[0].columns) == "states":
+            return findings
+        return findings + audit_number(own.recordings)
     text = (
         "its files differ in what they hold: checked one by one. They cannot be trained on as one data set."
     )
@@ -113,19 +175,22 @@ def audit_path(path: Path, choice: ColumnChoice | None = None) -> list[Finding]:
     return [*alone, Finding("warning", str(path), None, None, text)]
 
 
-def join_parts(parts: list[Transitions], equally: bool = False) -> Transitions:
-    """All rows of the parts, or the first ones, equally many of each; a cut ends an episode."""
-    if len(parts) == 1:
-        return parts[0]
-    if equally:
-        parts = [part.take(slice(min(map(len, parts)))) for part in parts]
-        parts = [replace(part, ends=np.append(part.ends[:-1], True)) for part in parts]
-    columns = [part.columns() for part in parts]
-    return Transitions(**{key: np.concatenate([column[key] for column in columns]) for key in columns[0]})
+def _audit_rows(path: Path, own: OwnData) -> list[Finding]:
+    """What is wrong with the rows that sound recordings become."""
+    if not own.recordings or any(finding.level == "error" for finding in own.findings):
+        return []
+    parts = []
+    for _, columns in own.recordings:
+        if layout_of(columns) == "states" and not has_rewards(columns):  # those of the task come with it
+            zeros = np.zeros(len(columns["actions"]), np.float32)
+            columns = {**columns, "rewards": zeros, "terminations": zeros}
+        parts.append(partial(to_transitions, columns, None, DEFAULT_HORIZON))
+    return audit_transitions(str(path), IN_MEMORY.join(parts))
 
 
-def _checksum(train: Transitions) -> str:
+def rows_checksum(train: Transitions) -> str:
+    """SHA-256 of the columns, one after the other."""
     digest = hashlib.sha256()
     for column in train.columns().values():
-        digest.update(np.ascontiguousarray(column).tobytes())
+        hash_column(digest, column)
     return digest.hexdigest()

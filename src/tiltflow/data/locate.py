@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from tiltflow import words
 from tiltflow.errors import UserError, nearest
 from tiltflow.tasks import Task, collectable
 
@@ -27,12 +28,13 @@ def default_folders(task: Task) -> list[Path]:
 def locate_files(task: Task, path: Path | None) -> list[Path]:
     """The training file(s) of a task in `path`: a file, a folder of NAME.npz or .hdf5, or A,B,….
 
-    Without `path`, the default folders are searched.
-    Raises UserError saying how to obtain the data where there are none.
+    NAME may be in several files, NAME-000.npz and so on, as OGBench's largest data sets are. Without
+    `path`, the default folders are searched. Raises UserError saying how to obtain the data where there are
+    none.
     """
     if path is None or path.is_dir():
-        return [_search(task, path)]
-    paths = [Path(part) for part in str(path).split(",")]
+        return _search(task, path)
+    paths = listed_paths(path)
     for part in paths:
         if not part.is_file():
             raise UserError(f"There is no file {part}, which --data names for the task {task.name}.")
@@ -57,15 +59,40 @@ def minari_inside(path: Path) -> Path | None:
 def data_places(path: Path) -> list[Path]:
     """What a path means: a Minari or LeRobot data set, the files of a folder or pattern, or a list A,B,….
 
-    Numbers in names count as numbers: episode_2 comes before episode_10.
+    The folders below a folder are not searched; a pattern that ends in `*` names the files that are read, and
+    `**` all folders below. Numbers in names count as numbers: episode_2 comes before episode_10.
     """
     if minari_inside(path) or (path / "meta" / "info.json").is_file():
         return [path]
     if path.is_dir():
-        return _in_order(p for p in path.iterdir() if p.suffix.lower() in LOG_SUFFIXES and p.is_file())
+        return _in_order(filter(_is_log, path.iterdir()))
     if not path.exists() and set("*?[") & set(str(path)):
-        return _in_order(Path(name) for name in glob.glob(str(path), recursive=True))
-    return [Path(part) for part in str(path).split(",")]
+        found = map(Path, glob.iglob(str(path), recursive=True))
+        named, deep = path.suffix.strip(".*"), "**" in path.parts
+        return _in_order(p for p in found if _is_log(p) or (not deep if p.is_dir() else named))
+    return listed_paths(path)
+
+
+def listed_paths(path: Path) -> list[Path]:
+    """The file of that name, which may have a comma in it, or those of a list A,B,…."""
+    return [path] if path.exists() else [Path(part) for part in str(path).split(",")]
+
+
+def unread_below(path: Path) -> str:
+    """What to say of files in the folders of a folder, which are not read; empty where there are none."""
+    if not path.is_dir() or data_places(path) == [path]:
+        return ""
+    count = sum(map(_is_log, path.glob("*/*")))
+    if not count:
+        return ""
+    return (
+        f'{words.plural(count, "file")} in folders below {path} are not read; "{path}/**/*" names them too.'
+    )
+
+
+def _is_log(path: Path) -> bool:
+    """Whether a file is read where nobody has named it."""
+    return path.suffix.lower() in LOG_SUFFIXES and path.is_file()
 
 
 def locate_own(task: Task, path: Path | None) -> list[Path]:
@@ -79,7 +106,7 @@ def locate_own(task: Task, path: Path | None) -> list[Path]:
     if not places:
         raise UserError(
             f"{path} holds no data: no {task.dataset}.npz or .hdf5, and no file that ends in "
-            f"{', '.join(LOG_SUFFIXES)}."
+            f"{', '.join(LOG_SUFFIXES)}. {unread_below(path)}".rstrip()
         )
     for place in places:
         if not place.exists():
@@ -104,13 +131,16 @@ def packed_name(task: Task) -> str:
     return task.name.replace("/", "-")
 
 
-def _search(task: Task, given: Path | None) -> Path:
+def _search(task: Task, given: Path | None) -> list[Path]:
     folders = [given] if given else default_folders(task)
     for folder in folders:
         for stem in _stems(task):
             for suffix in _SUFFIXES:
                 if (folder / f"{stem}{suffix}").is_file():
-                    return folder / f"{stem}{suffix}"
+                    return [folder / f"{stem}{suffix}"]
+                numbered = re.compile(rf"{re.escape(stem)}-\d+{re.escape(suffix)}")
+                if pieces := [path for path in folder.glob("*") if numbered.fullmatch(path.name)]:
+                    return _in_order(pieces)
     if given:
         names = sorted(p.stem for p in given.iterdir() if p.suffix in _SUFFIXES)
         raise UserError(

@@ -30,6 +30,8 @@ class Log:
     """The names of the entries of a column, where the format has them."""
     bounds: tuple[np.ndarray, np.ndarray] | None = None
     """The lowest and the highest action, where the file says."""
+    pieces: "Callable[[], Sequence[tuple[str, Log]]] | None" = None
+    """The files that it is made of, by name, where each holds whole episodes and can be read alone."""
 
 
 # What the path looks like to a format: a folder with this file, the first bytes, or the ending of the name.

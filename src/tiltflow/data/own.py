@@ -1,7 +1,7 @@
 """A user's own data: read by whatever names and in whatever units they have, and checked."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,21 +9,22 @@ import numpy as np
 
 from tiltflow.data.arrays import ARRAY_KEYS, read_array_file
 from tiltflow.data.assemble import Assembled, assemble
-from tiltflow.data.audit import NOTHING_TO_LEARN, Finding, audit_recording
+from tiltflow.data.audit import FLAGS, NOTHING_TO_LEARN, Finding, audit_recording
 from tiltflow.data.bounds import bound_actions
-from tiltflow.data.column_file import stored_choice
-from tiltflow.data.columns import ColumnChoice
+from tiltflow.data.column_file import common_folder, stored_choice
+from tiltflow.data.columns import HOW_TO_REWARD, ColumnChoice, flag_names
 from tiltflow.data.formats import FileColumns, Recording, layout_of
 from tiltflow.data.interface import ActionBounds, PolicyInterface, Signal
 from tiltflow.data.locate import minari_inside
 from tiltflow.data.logs import Log, open_log
 from tiltflow.data.minari_folder import minari_interface, read_minari
-from tiltflow.data.own_audit import audit_logs, merge_findings
+from tiltflow.data.own_audit import audit_logs, audit_own_units, merge_findings
+from tiltflow.data.row_store import IN_MEMORY, RowStore
 from tiltflow.errors import UserError
 
 _NO_REWARDS = (
     "there are none: bc-flow and bc-diffusion, which clone, can train; every other algorithm needs them. "
-    "Name their column with --columns rewards=COLUMN, or a goal with --reward, as in --reward success."
+    f"{HOW_TO_REWARD}."
 )
 
 
@@ -51,15 +52,23 @@ class _Read:
 
 
 def read_own(
-    places: Sequence[Path], given: ColumnChoice | None = None, states: bool | None = False
+    places: Sequence[Path],
+    given: ColumnChoice | None = None,
+    states: bool | None = False,
+    store: RowStore = IN_MEMORY,
 ) -> OwnData:
     """Read files or folders by what is said of their columns, here and in a TOML file beside them.
 
     What is said here comes first. `states` as in `layout_of`. Raises UserError where that file is wrong, or a
     file is not there; what is wrong with the data is among the findings.
     """
-    choices = [(given or ColumnChoice()).over(stored_choice(place)) for place in places]
-    read = [_read(place, choice) for place, choice in zip(places, choices, strict=True)]
+    root = common_folder(places)
+    choices = [(given or ColumnChoice()).over(stored_choice(place, root)) for place in places]
+    read = list[_Read]()
+    store.expect(places)
+    for place, choice in zip(places, choices, strict=True):
+        for one in _read(place, choice, store):
+            read.append(replace(one, found=replace(one.found, columns=store.keep(one.found.columns))))
     findings = [finding for one in read for finding in one.found.findings]
     sound = [one for one in read if one.found.columns]
     for one in sound if len(read) > 1 else ():
@@ -69,8 +78,10 @@ def read_own(
     differences = _differences(sound, bounds_given=bool(choices[0].bounds))
     findings += differences
     bounds = sound[0].bounds if sound else None
+    signals = {key: getattr(sound[0].found, key) if sound else () for key in ("observations", "actions")}
     if sound and not sound[0].scaled:
-        bounds, said = bound_actions(recordings, choices[0].bounds, bounds)
+        findings += [] if differences else audit_own_units(recordings, signals)
+        bounds, said = bound_actions(recordings, choices[0].bounds, bounds, signals["actions"])
         findings += said
     if not sound or any(finding.level == "error" and finding.row is None for finding in findings):
         findings += _audit(recordings, findings, states)
@@ -83,12 +94,33 @@ def read_own(
     findings += _audit(recordings, findings, states)
     if any(finding.level == "error" for finding in findings):
         return OwnData(recordings, merge_findings(findings), None, rewarded)
-    findings += audit_logs(recordings, [one.found.time for one in sound])
+    findings += audit_logs(recordings, [one.found.time for one in sound], signals)
     interface = PolicyInterface(sound[0].found.observations, sound[0].found.actions, bounds)
     return OwnData(recordings, merge_findings(findings), interface, rewarded)
 
 
-def _read(place: Path, choice: ColumnChoice) -> _Read:
+def _read(place: Path, choice: ColumnChoice, store: RowStore) -> Iterator[_Read]:
+    """The file or folder; or, if so wanted, the files that it is made of."""
+    log = None if minari_inside(place) else _open(place)
+    if not (store.piecewise and isinstance(log, Log) and log.pieces):
+        yield _read_log(place, choice, log)
+        return
+    pieces = log.pieces()
+    store.expect([Path(name) for name, _ in pieces[1:]])
+    for name, piece in pieces:
+        yield replace(_read_log(place, choice, piece), file=name)
+
+
+def _open(place: Path) -> Log | UserError:
+    if not place.exists():
+        raise UserError(f"There is no file {place}.")
+    try:
+        return open_log(place)
+    except UserError as error:
+        return error
+
+
+def _read_log(place: Path, choice: ColumnChoice, log: Log | UserError | None) -> _Read:
     if folder := minari_inside(place):
         columns, findings = read_minari(folder, bounded=False)
         if not columns:
@@ -101,15 +133,11 @@ def _read(place: Path, choice: ColumnChoice) -> _Read:
             findings.append(Finding("error", str(folder), None, None, text))
         found = Assembled(columns, findings, told.observations, told.actions)
         return _Read(str(folder), found, told.bounds, told.bounds is not None)
-    if not place.exists():
-        raise UserError(f"There is no file {place}.")
     file = str(place)
-    try:
-        log = open_log(place)
-    except UserError as error:
+    if not isinstance(log, Log):
         if place.suffix == ".npz":  # what is wrong with it is told by key
             return _Read(file, _plain(*read_array_file(place)))
-        text = str(error).removeprefix(f"{place} ")
+        text = str(log).removeprefix(str(place)).lstrip(" ,")
         return _Read(file, _plain({}, [Finding("error", file, None, None, text)]))
     if _in_our_words(log, choice):
         columns, findings = read_array_file(place)
@@ -128,6 +156,8 @@ def _in_our_words(log: Log, choice: ColumnChoice) -> bool:
     there = log.columns.keys()
     ends = "terminals" in there or {"terminations", "ends"} <= there
     ours = {"observations", "actions"} <= there and ends and not log.episodes
+    # Time limits under another name than D4RL's: columns by their roles know it.
+    ours &= bool({"timeouts", "ends"} & there) or not set(flag_names()) & (there - {*FLAGS})
     return not (choice.roles or choice.reward) and (ours or not there)
 
 
@@ -186,7 +216,7 @@ def _without_rewards(recordings: Sequence[Recording], unrewarded: Sequence[str])
     if not unrewarded:
         return []
     if len(unrewarded) < len(recordings):
-        text = f"is missing here and in {len(unrewarded) - 1} other files, but others have it."
+        text = f"is missing in {len(unrewarded)} of {len(recordings)} files: all need it, or none."
         return [Finding("error", unrewarded[0], "rewards", None, text)]
     for _, columns in recordings:
         columns["rewards"] = np.zeros(len(columns["actions"]), np.float32)

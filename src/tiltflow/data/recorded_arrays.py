@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from tiltflow.data.arrays import write_npz
 from tiltflow.data.column_file import choice_file, choice_text
-from tiltflow.data.columns import ColumnChoice
+from tiltflow.data.columns import BOUNDS, ColumnChoice, checked_bounds, read_entries
+from tiltflow.data.interface import ActionBounds
 from tiltflow.errors import UserError
 from tiltflow.files import write_text
 
@@ -21,7 +22,8 @@ _OTHERS = ("rewards", "next_observations", "terminations", "timeouts", "ends")
 class RecordedArrays:
     """What was recorded: n rows, a time step each, one episode after the other, in own units.
 
-    Raises UserError where an array holds no numbers, or has another number of rows.
+    Raises UserError where an array holds no numbers, has another number of rows, or is given twice; and for
+    bounds that are none.
     """
 
     observations: ArrayLike | Mapping[str, ArrayLike]
@@ -46,18 +48,39 @@ class RecordedArrays:
         if len(set(rows.values())) > 1:
             counts = ", ".join(f"{name} {count:,}" for name, count in rows.items())
             raise UserError(f"The arrays have different numbers of rows: {counts}. Each needs one a step.")
+        seen, done = (list(_parts(role, getattr(self, role)).items()) for role in ("observations", "actions"))
+        for name, column in done:
+            if same := [other for other, values in seen if values is column]:
+                text = f"The array of the actions {name!r} is that of the observations {same[0]!r} too."
+                raise UserError(f"{text} Give each array once.")
+        if self.action_bounds is not None:
+            self._bounds()
 
     def write(self, path: Path) -> None:
         """Write the arrays to an npz file, and beside it which are joined, where they have own names."""
         columns = self._columns()
-        size = sum(columns[name][:1].size for name in _parts("actions", self.actions))
-        for key, side in zip(("action_low", "action_high"), self.action_bounds or (), strict=False):
-            columns[key] = np.broadcast_to(np.asarray(side, np.float64), size)
+        if self.action_bounds is not None:
+            columns |= dict(zip(BOUNDS, map(np.array, self._bounds()), strict=True))
         write_npz(path, columns)
         joined = {"observations": self.observations, "actions": self.actions}
         if any(isinstance(parts, Mapping) for parts in joined.values()):
             roles = {role: tuple(_parts(role, parts)) for role, parts in joined.items()}
             write_text(choice_file(path), choice_text(roles, ColumnChoice()))
+
+    def _bounds(self) -> ActionBounds:
+        """The lowest and the highest value of each entry of an action."""
+        columns, where = self._columns(), f"action_bounds = {self.action_bounds}"
+        size = sum(columns[name][:1].size for name in _parts("actions", self.actions))
+        given: Any = self.action_bounds
+        try:
+            below, above = given
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{where}: give the lowest and the highest action, as in (-2, 2).") from error
+        low, high = (read_entries(np.atleast_1d(side).tolist(), where) for side in (below, above))
+        low, high = checked_bounds(low, high, where)
+        if len(low) not in (1, size):
+            raise UserError(f"{where}: there are {len(low)}, but an action has {size} entries.")
+        return (low * size, high * size) if len(low) < size else (low, high)
 
     def _columns(self) -> dict[str, np.ndarray]:
         """The arrays by name, with the flag `ends` in the place of `timeouts`."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -67,3 +67,42 @@ class Transitions:
     def take(self, rows: np.ndarray | slice) -> "Transitions":
         """The given rows."""
         return Transitions(**{name: column[rows] for name, column in self.columns().items()})
+
+    @property
+    def mapped(self) -> bool:
+        """Whether observations lie in a file, perhaps of more than the memory."""
+        return isinstance(self.observations, (np.memmap, ChosenRows))
+
+    @property
+    def nbytes(self) -> int:
+        """What the columns take where all of them are in memory."""
+        return sum(column.nbytes for column in self.columns().values())
+
+    def choose(self, rows: Int[np.ndarray, " m"]) -> "Transitions":
+        """The given rows, of which columns of vectors in a file are only read where they are indexed."""
+        numbers = rows.astype(np.int32 if len(self) < 2**31 else np.int64)
+
+        def chosen(column: np.ndarray) -> Any:
+            apart = isinstance(column, np.memmap) and column.ndim > 1
+            return ChosenRows(column, numbers) if apart else column[rows]
+
+        return Transitions(**{name: chosen(column) for name, column in self.columns().items()})
+
+
+@final
+class ChosenRows:
+    """Some rows of an array in a file, [n, …], read where they are indexed."""
+
+    def __init__(self, column: np.ndarray, numbers: Int[np.ndarray, " n"]):
+        self.column, self.numbers = column, numbers
+        self.shape, self.dtype, self.ndim = (len(numbers), *column.shape[1:]), column.dtype, column.ndim
+        self.nbytes = len(numbers) * column[:1].nbytes
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        return self.column[self.numbers[rows]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.column[self.numbers], dtype)

@@ -99,8 +99,10 @@ class Trainer:
         done = 0
         while done < config.steps:
             count = min(length, config.steps - done)
-            state, losses = _chunk(loss, settings, count, state, columns, rows, key, jnp.int32(done), given)
-            mean = float(jnp.mean(losses))
+            state, losses = _chunk(
+                loss, settings, length, state, columns, rows, key, jnp.int32(done), jnp.int32(count), given
+            )
+            mean = float(jnp.mean(losses[:count]))
             done += count
             if not np.isfinite(mean):
                 raise TrainingDiverged(
@@ -168,12 +170,13 @@ def _start(settings: _Descent, model: Any) -> TrainState:
 def _chunk(
     loss: Loss,
     settings: _Descent,
-    length: int,
+    room: int,
     state: tuple[TrainState, Array],
     columns: Columns,
     rows: RowNumbers,
     key: PRNGKeyArray,
     first: Int[Array, ""],
+    length: Int[Array, ""],
     given: tuple[Any, ...],
 ) -> tuple[tuple[TrainState, Array], Float[Array, " steps"]]:
     def update(state: tuple[TrainState, Array], batch: Columns, key: PRNGKeyArray) -> tuple[Any, Metrics]:
@@ -194,6 +197,6 @@ def _chunk(
         return (trained, step + 1), metrics
 
     state, metrics = run_steps(
-        update, state, rows, key, first, num_steps=length, batch_size=settings.batch_size
+        update, state, rows, key, first, num_steps=length, batch_size=settings.batch_size, room=room
     )
     return state, metrics["loss"]

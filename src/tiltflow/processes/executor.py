@@ -39,13 +39,19 @@ class Job:
 class Executor(ABC):
     """Runs jobs, here or elsewhere."""
 
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Jobs of one core that run at a time."""
+
     @abstractmethod
     def submit(self, jobs: Sequence[Job], stop: StopFlag) -> Told:
         """Run every job, the first ones first; yields their events.
 
-        A job's first event is "launched", its last one `exited`; in between come those that it sends. One
-        that fails does not stop the others. Where `stop` is asked for, no other begins and those that run
-        get SIGTERM. Close the iterator early to kill them.
+        A job's first event is "launched", its last one `exited`; in between come those that it sends. After
+        "lost", whose "text" says why, it waits to be launched again. One that fails does not stop the others.
+        Where `stop` is asked for, no other begins and those that run get SIGTERM. Close the iterator early to
+        kill them.
         """
 
 

@@ -28,10 +28,15 @@ def available_cores() -> list[int]:
 class LocalExecutor(Executor):
     """Processes that end with this one, on all cores that it may use or on `at_most` so many of them."""
 
-    def __init__(self, at_most: int | None = None):
-        cores = available_cores()
+    def __init__(self, at_most: int | None = None, cores: Sequence[int] = ()):
+        cores = list(cores) or available_cores()
         turn = os.getpid() % len(cores)  # two commands started side by side do not both begin with core 0
         self.cores = (cores[turn:] + cores[:turn])[:at_most]
+
+    @property
+    def width(self) -> int:
+        """As `Executor.width` says."""
+        return len(self.cores)
 
     def submit(self, jobs: Sequence[Job], stop: StopFlag) -> Told:
         """As `Executor.submit` says. Raises UserError where a log cannot be written."""

@@ -2,14 +2,20 @@
 
 import fcntl
 import os
+import platform
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tiltflow.errors import UserError
-from tiltflow.files import unwritable
+from tiltflow.files import remove_abandoned, unwritable
 
 LOCK = ".lock"
+PATIENCE = "TILTFLOW_PATIENCE"
+"""The environment variable with the seconds that a process waits for a lock: one that takes the place of a
+process that was lost, on another machine perhaps, and that may take a while to die."""
 
 
 @contextmanager
@@ -19,17 +25,16 @@ def locked(folder: Path) -> Iterator[None]:
     A folder that holds nothing but the lock at the end is removed again. Raises UserError where another
     process holds it or the folder cannot be written.
     """
+    late = time.monotonic() + float(os.environ.get(PATIENCE, 0))
+    while (handle := _taken(folder)) is None:
+        if time.monotonic() > late:
+            raise UserError(f"{_owner(folder)} is training {folder}. Wait for it, or stop it first.")
+        time.sleep(0.2)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o644)
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise UserError(f"Another process is training {folder}. Wait for it, or stop it first.") from error
-    try:
+        with suppress(OSError):  # whom a second process is told of; a full disk keeps nobody from training
+            os.ftruncate(handle, 0)
+            os.write(handle, f"{os.getpid()} on {platform.node()}".encode())
+        remove_abandoned(folder)
         yield
     finally:
         with suppress(OSError):
@@ -37,3 +42,28 @@ def locked(folder: Path) -> Iterator[None]:
                 (folder / LOCK).unlink()
                 folder.rmdir()
         os.close(handle)
+
+
+def _owner(folder: Path) -> str:
+    """Who holds the lock of a folder, as far as it says so, and for how long."""
+    try:
+        owner = re.fullmatch(r"\d+ on [\w.-]+", (folder / LOCK).read_text(encoding="utf-8"))
+        minutes = (time.time() - (folder / LOCK).stat().st_mtime) / 60
+    except (OSError, UnicodeDecodeError):
+        return "Another process"
+    return f"Another process ({owner[0]}, since {minutes:.0f} min)" if owner else "Another process"
+
+
+def _taken(folder: Path) -> int | None:
+    """The lock as an open file; None where another process has it, or has just removed it with the folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), os.stat(folder / LOCK)):
+            return handle
+    os.close(handle)
+    return None

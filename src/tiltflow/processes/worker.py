@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from tiltflow.compiled_programs import keep_compiled
 from tiltflow.processes.executor import Event, Send, error_of, failure
 
 CORES, PARENT = "TILTFLOW_CORES", "TILTFLOW_PARENT"
@@ -56,6 +57,7 @@ def main() -> int:
     """Do every job that standard input gives; returns the exit code of the last one."""
     end_with_parent(os.environ.get(PARENT))
     stay_on_cores(os.environ.get(CORES))
+    keep_compiled()
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not mix with the events
 

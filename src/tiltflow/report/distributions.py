@@ -9,8 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.stats import wasserstein_distance
 
 from tiltflow import words
-from tiltflow.data.interface import stored_interface
-from tiltflow.data.transitions import Spec
+from tiltflow.data.interface import entry_names
 from tiltflow.report.curves import LOOK, PANEL, Chart
 from tiltflow.report.record import Actions, RunContent
 from tiltflow.report.svg import SHADE, draw_svg
@@ -73,25 +72,17 @@ class ActionEntry(NamedTuple):
     high: float
 
 
-def action_entries(run: RunContent) -> list[ActionEntry]:
-    """The entries of an action, as environment.json describes them; else without names and from −1 to 1.
+def action_entries(run: RunContent, size: int) -> list[ActionEntry]:
+    """The entries of an action of that size, as environment.json describes them; else nameless, from −1 to 1.
 
     Raises UserError where it is damaged.
     """
-    assert run.actions is not None
-    size, data = run.actions.data.shape[1], run.environment.get("data", {})
-    if "interface" not in data:
+    if run.interface is None:
         return [ActionEntry("", -1.0, 1.0)] * size
-    spec = Spec(data["observation_size"], size)
-    interface = stored_interface(data, spec, f"environment.json of {run.name}")
-    names = [
-        entry
-        for name, count, entries in interface.actions
-        for entry in entries or [f"{name} {place}" if count > 1 else name for place in range(count)]
-    ]
-    if len(interface.actions) == 1 and not interface.actions[0].entries:
+    names, signals = entry_names(run.interface.actions), run.interface.actions
+    if [signal.name for signal in signals] == ["actions"] and not signals[0].entries:
         names = [""] * size  # the number says as much
-    low, high = interface.bounds or ((-1.0,) * size, (1.0,) * size)
+    low, high = run.interface.bounds or ((-1.0,) * size, (1.0,) * size)
     return [ActionEntry(*entry) for entry in zip(names, low, high, strict=True)]
 
 
@@ -120,7 +111,7 @@ def action_histograms(actions: Actions, entries: list[ActionEntry]) -> list[Char
             axes.set_xlim(-1.04, 1.04)
             ticks = np.linspace(-1, 1, 5)
             axes.set_xticks(ticks, [words.number(low + (tick + 1) / 2 * (high - low)) for tick in ticks])
-            axes.set_xlabel(f"entry {dimension} of the action ({unit})")
+            axes.set_xlabel(f"{name or f'entry {dimension} of the action'} ({unit})")
             axes.set_ylabel("actions (%)")
             axes.grid(False, axis="x")
 
@@ -128,7 +119,7 @@ def action_histograms(actions: Actions, entries: list[ActionEntry]) -> list[Char
         return Chart(
             f"Action {dimension}",
             draw_svg(f"action-{dimension}", PANEL, paint),
-            f"Histogram of action dimension {dimension}: distance between policy and data {note}.",
+            f"Histogram of {name or f'action dimension {dimension}'}: policy and data are {note} apart.",
             f"W₁ {note}",
             kicker=name,
         )

@@ -21,9 +21,9 @@ def find_metric(stage: str, name: str) -> Metric:
     return Metric(**found) if found else Metric(name.replace("_", " "), "", "No description.")
 
 
-def known_terms() -> dict[str, str]:
-    """What the words of the page mean."""
-    return _glossary()["terms"]
+def known_terms(played: bool) -> dict[str, str]:
+    """What the words of the page mean, of policies that were played or of such that were estimated."""
+    return _glossary()["terms"] | ({} if played else _glossary()["estimated-terms"])
 
 
 def held_out_terms() -> dict[str, str]:

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from tiltflow.data.interface import PolicyInterface, stored_interface
+from tiltflow.data.transitions import Spec
 from tiltflow.errors import UserError
 from tiltflow.evaluation.rollouts import Episodes
 from tiltflow.evaluation.statistics import (
@@ -18,18 +20,45 @@ from tiltflow.evaluation.statistics import (
     score_interval,
     seed_scores,
 )
-from tiltflow.files import read_object
+from tiltflow.json_records import checked_record
 from tiltflow.report.pictures import FilmStrip, MazePaths, read_film, read_paths
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task
 from tiltflow.train_config import FORMAT
 
 CURVE_RESAMPLES = 2000
-CONFIG_KEYS = ("format", "algorithm", "task", "agent", "seed", "seeds")
-RESULT_KEYS = (
-    "metric", "unit", "seeds", "episodes", "per_seed", "mean", "std", "iqm", "ci95", "mean_return", "steps",
-    "evaluated_steps", "train_seconds",
-)  # fmt: skip
+
+
+class ConfigRecord(TypedDict):
+    """What a page reads of config.json."""
+
+    format: int
+    algorithm: str
+    task: str
+    agent: dict[str, Any]
+    seed: int
+    seeds: int
+    steps: int
+    ends: NotRequired[list[int]]
+
+
+class ResultRecord(TypedDict):
+    """result.json; see `evaluation.statistics.result_record`."""
+
+    metric: str
+    unit: str
+    seeds: int
+    episodes: int
+    per_seed: list[float]
+    mean: float
+    std: float | None
+    iqm: float
+    ci95: list[float]
+    mean_return: float
+    steps: int
+    evaluated_steps: list[int]
+    train_seconds: float
+    undetermined: NotRequired[float]
 
 
 class Curve(NamedTuple):
@@ -76,6 +105,8 @@ class RunContent:
     actions: Actions | None
     paths: MazePaths | None
     film: FilmStrip | None
+    spent: dict[str, float]
+    """Seconds of the training by what they were spent on, where that is known."""
 
     @property
     def algorithm(self) -> str:
@@ -93,6 +124,18 @@ class RunContent:
     @property
     def last_step(self) -> int:
         return self.chunks[-1]["step"] if self.chunks else 0
+
+    @cached_property
+    def interface(self) -> PolicyInterface | None:
+        """What the data call the entries of observations and actions, and the bounds of these; if recorded.
+
+        Raises UserError where environment.json is damaged.
+        """
+        data = self.environment.get("data", {})
+        if "interface" not in data:
+            return None
+        spec = Spec(data["observation_size"], data["action_size"])
+        return stored_interface(data, spec, f"environment.json of {self.name}")
 
     @cached_property
     def stages(self) -> list[StageRecord]:
@@ -170,7 +213,7 @@ def read_run(folder: Path) -> RunContent:
     """Read a run folder. Raises UserError where it is none, or where one of its files is damaged."""
     run = RunFolder(folder)
     run.refuse_no_run()
-    config = read_object(run.config_file, *CONFIG_KEYS)
+    config: dict[str, Any] = {**checked_record(run.config_file, ConfigRecord)}
     if config["format"] != FORMAT:
         raise UserError(
             f"{run.config_file} has format {config['format']!r}; this version of tiltflow reads {FORMAT}."
@@ -180,7 +223,10 @@ def read_run(folder: Path) -> RunContent:
     environment = run.read_environment() if run.environment_file.exists() else {}
     task = run.read_task()
     if run.finished:
-        result = read_object(run.result_file, *RESULT_KEYS)
+        found = checked_record(run.result_file, ResultRecord)
+        result: dict[str, Any] | None = {**found}
+        if len(found["per_seed"]) != config["seeds"] or len(found["ci95"]) != 2:
+            raise UserError(f"{run.result_file} is damaged: it is of other seeds than config.json.")
     elif evaluations:
         seconds = sum(chunk["seconds"] for chunk in chunks)
         steps = max(record["step"] for record in [*chunks, *evaluations])
@@ -199,6 +245,7 @@ def read_run(folder: Path) -> RunContent:
         actions=_read_actions(run),
         paths=read_paths(run),
         film=read_film(run),
+        spent=run.read_time(),
     )
 
 

@@ -37,6 +37,9 @@ def _context(run: RunContent) -> dict[str, Any]:
         "score_bar": curves.score_bar(run),
         "facts": run_tables.facts(run),
         "held_out": run_tables.held_out(run),
+        "other_values": not run.task.played
+        and run.evaluations
+        and {"critic_value", "importance_value"} & run.evaluations[-1]["held_out"].keys(),
         "evaluations": run_tables.evaluations(run),
         "betas": list(map(words.number, run.scored_betas)),
         "curves": [curves.metric_curve(run, *place) for place in logged if place[1] != "ess"],
@@ -44,11 +47,13 @@ def _context(run: RunContent) -> dict[str, Any]:
         "episodes": _episodes(run),
         "paths": seed_panels(run.paths) if run.paths else [],
         "strip": film_strip(run.film, "Frames of an episode", run.task) if run.film else None,
-        "actions": distributions.action_histograms(run.actions, distributions.action_entries(run))
+        "actions": distributions.action_histograms(
+            run.actions, distributions.action_entries(run, run.actions.data.shape[1])
+        )
         if run.actions
         else [],
         "configuration": run_tables.configuration(run),
-        "provenance": run_tables.groups(run.environment, "machine"),
+        "provenance": run_tables.provenance(run),
         "glossary": run_tables.glossary(run),
         "command": train_command(run.config),
     }

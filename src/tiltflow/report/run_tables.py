@@ -3,6 +3,7 @@
 from typing import Any
 
 from tiltflow import words
+from tiltflow.report.distributions import action_entries
 from tiltflow.report.glossary import find_metric, held_out_terms, known_terms
 from tiltflow.report.record import RunContent
 from tiltflow.settings import flat
@@ -40,6 +41,7 @@ def facts(run: RunContent) -> dict[str, str]:
         ),
         "gradient steps": words.count(result["steps"]),
         "training time": words.duration(result["train_seconds"]),
+        **({"where time went": words.spent_text(run.spent)} if run.spent else {}),
     }
 
 
@@ -61,10 +63,12 @@ def held_out(run: RunContent) -> list[list[str]]:
         if name not in record:
             continue
         if name in ("wasserstein", "energy_distance"):
-            entries = zip(*record[name], strict=True)
+            entries = list(zip(*record[name], strict=True))
             rows += [
-                [f"{meaning}, entry {number}", *map(words.number, seeds)]
-                for number, seeds in enumerate(entries, start=1)
+                [f"{meaning}, {entry.name or f'entry {number}'}", *map(words.number, seeds)]
+                for number, (seeds, entry) in enumerate(
+                    zip(entries, action_entries(run, len(entries)), strict=True)
+                )
             ]
         elif name == "matching_loss":
             rows.append([meaning, *map(words.number, record[name])])
@@ -103,6 +107,22 @@ def configuration(run: RunContent) -> dict[str, dict[str, str]]:
     return groups({key: value for key, value in run.config.items() if key not in hidden}, "training")
 
 
+def provenance(run: RunContent) -> dict[str, dict[str, str]]:
+    """Every key of environment.json, in groups; columns with the names of their entries, or their number."""
+    record = run.environment
+    if run.interface:
+        names = {
+            key: [
+                f"{name} ({', '.join(entries)})" if entries else f"{name} [{size}]" if size > 1 else name
+                for name, size, entries in getattr(run.interface, key)
+            ]
+            for key in ("observations", "actions")
+        }
+        data = record["data"]
+        record = {**record, "data": {**data, "interface": {**data["interface"], **names}}}
+    return groups(record, "machine")
+
+
 def groups(record: dict[str, Any], title: str) -> dict[str, dict[str, str]]:
     """Every key of a record under the name of its part; those of the record itself under `title`."""
     found: dict[str, dict[str, str]] = {}
@@ -126,7 +146,8 @@ def _text(value: Any) -> str:
 def glossary(run: RunContent) -> dict[str, str]:
     """Every term of the page and every metric that the run logged, with its meaning."""
     others = {"success", "normalized return", "return", ESTIMATED, CLONED} - {run.task.metric, "return"}
-    return {term: meaning for term, meaning in known_terms().items() if term not in others} | {
+    terms = known_terms(played=run.task.played)
+    return {term: meaning for term, meaning in terms.items() if term not in others} | {
         f"{name} ({stage.name})" if name == "loss" else name: find_metric(stage.name, name).meaning
         for stage in run.stages
         for name in stage.metrics

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from tiltflow.data.interface import PolicyInterface, Signal, stored_interface
+from tiltflow.data.interface import PolicyInterface, entry_names, stored_interface
 from tiltflow.data.transitions import Spec
 from tiltflow.errors import UserError
 
@@ -70,13 +70,3 @@ def read_card(record: Any, source: str) -> PolicyCard:
     spec = Spec(len(record["observation_names"]), len(record["action_names"]))
     interface = stored_interface({"interface": record}, spec, source)
     return PolicyCard(**{key: record[key] for key in keys}, interface=interface)
-
-
-def entry_names(signals: tuple[Signal, ...]) -> list[str]:
-    """The names of all entries in order: their own, the column's where it has one, or numbered ones."""
-    return [
-        name
-        for signal in signals
-        for name in signal.entries
-        or ([signal.name] if signal.size == 1 else [f"{signal.name}[{i}]" for i in range(signal.size)])
-    ]

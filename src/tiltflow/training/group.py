@@ -1,9 +1,11 @@
 """One group of seeds from its last checkpoint (or none) to the end of its schedule."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 
 from tiltflow.data.load import Dataset
@@ -11,6 +13,7 @@ from tiltflow.errors import Interrupted
 from tiltflow.processes.stopping import StopFlag
 from tiltflow.run_folder import RunFolder
 from tiltflow.training import checkpoints
+from tiltflow.training.devices import devices_of, on_host
 from tiltflow.training.estimator import Estimator
 from tiltflow.training.evaluator import Evaluator, write_actions
 from tiltflow.training.loop import Loop
@@ -19,26 +22,43 @@ from tiltflow.training.prepare import Prepared
 from tiltflow.training.progress import Observe
 from tiltflow.training.restore import restore_group
 from tiltflow.training.reuse import Reusable, find_reusable
-from tiltflow.training.rows import DeviceRows, HostRows, row_columns
+from tiltflow.training.rows import DataRows, DeviceRows, HostRows, row_columns
 from tiltflow.training.schedule import Position
+from tiltflow.training.time_spent import TimeSpent
 
 
 def train_group(
-    prepared: Prepared, dataset: Dataset, run: RunFolder, seeds: list[int], observe: Observe, stop: StopFlag
+    prepared: Prepared,
+    dataset: Dataset,
+    run: RunFolder,
+    seeds: list[int],
+    observe: Observe,
+    stop: StopFlag,
+    spent: TimeSpent,
+    *,
+    profile: bool = False,
 ) -> dict[str, Any]:
     """Train a group of seeds to the end of the schedule; returns what the run's result needs of it.
 
-    Raises UserError (a checkpoint, a run to reuse), TrainingDiverged, Interrupted (after a checkpoint).
+    The seconds that are `spent` are added to those that the group's folder has of an earlier part. Raises
+    UserError (a checkpoint, a run to reuse), TrainingDiverged, Interrupted (after a checkpoint).
     """
-    group = _restore(prepared, dataset, run, seeds, observe, stop)
-    try:
-        _train(group)
-    except Interrupted as error:
-        group.save()
-        steps = prepared.schedule.steps
-        raise Interrupted(f"Stopped at step {group.step} of {steps}, after a checkpoint.") from error
-    shown = dataset.train if dataset.held_out is None else dataset.held_out.rows
-    write_actions(group.folder, group.evaluator, group.loop.state, shown)
+    with spent.apart_from_compiling():
+        group = _restore(prepared, dataset, run, seeds, observe, stop, spent, profile)
+        try:
+            with spent.on("train"):
+                _train(group)
+            shown = dataset.train if dataset.held_out is None else dataset.held_out.rows
+            with spent.on("play"):
+                write_actions(group.folder, group.evaluator, group.loop.state, shown)
+        except Interrupted as error:
+            group.save()
+            steps = prepared.schedule.steps
+            raise Interrupted(f"Stopped at step {group.step} of {steps}, after a checkpoint.") from error
+        finally:
+            earlier = group.folder.read_time()
+            total = {name: value + earlier.get(name, 0.0) for name, value in spent.seconds().items()}
+            group.folder.write_time(total)
     return {"train_seconds": group.seconds(), "steps": prepared.schedule.steps}
 
 
@@ -53,6 +73,8 @@ class _Group:
     reusable: Reusable | None
     observe: Observe
     step: int
+    profile: bool
+    """Whether a chunk of each stage is traced."""
     seconds_before: float
     """Seconds of training that `began` does not count; those of evaluations are taken off."""
     began: float = field(default_factory=time.perf_counter)
@@ -74,7 +96,8 @@ class _Group:
             "to_play": not prepared.config.play and self.step in prepared.schedule.evaluated,
             "run": prepared.fingerprint(seeds),
         }
-        checkpoints.save(self.folder, self.loop.state, head, keep=prepared.config.keep)
+        with self.loop.spent.on("checkpoint"):
+            checkpoints.save(self.folder, self.loop.state, head, keep=prepared.config.keep)
         self.tell("checkpoint", seeds=seeds, step=self.step)
 
     def log(self, here: Position, length: int, spent: float, values: dict[str, np.ndarray]) -> None:
@@ -93,7 +116,8 @@ class _Group:
 
     def evaluate(self) -> None:
         """Play and log the evaluation of this edge."""
-        line = self.evaluator.scheduled(self.loop.state, self.step)
+        with self.loop.spent.on("play"):
+            line = self.evaluator.scheduled(self.loop.state, self.step)
         self.seconds_before -= line["seconds"]
         if before := [end for end in self.prepared.config.ends if end < self.step]:
             line["lengthened_from"] = before[-1]
@@ -101,6 +125,15 @@ class _Group:
             self.folder.write_episodes(paths)
         self.folder.log_evaluation(line)
         self.tell("evaluation", seeds=self.loop.seeds, step=self.step, score=line["score"])
+
+    def run_chunk(self, here: Position, length: int) -> dict[str, np.ndarray]:
+        """Run one chunk; with `profile`, trace the first of each stage that does not compile."""
+        stage = self.prepared.schedule.stages[here.stage]
+        folder = self.folder.path / "trace" / stage.name
+        due = here.stage_step > 0 or length == stage.steps
+        traced = self.profile and due and not folder.exists()
+        with jax.profiler.trace(str(folder)) if traced else nullcontext():
+            return self.loop.run_chunk(here, length)
 
     def adopts(self, here: Position) -> bool:
         """Whether the stage that begins here is taken over from another run, which then is done."""
@@ -117,11 +150,18 @@ class _Group:
 
 
 def _restore(
-    prepared: Prepared, dataset: Dataset, run: RunFolder, seeds: list[int], observe: Observe, stop: StopFlag
+    prepared: Prepared,
+    dataset: Dataset,
+    run: RunFolder,
+    seeds: list[int],
+    observe: Observe,
+    stop: StopFlag,
+    spent: TimeSpent,
+    profile: bool,
 ) -> _Group:
     """The group at its newest checkpoint, its logs cut to what was logged before."""
     scaled = prepared.config.normalize_observations
-    scaler = data_scaler(dataset.train) if scaled else identity_scaler(prepared.spec)
+    scaler = data_scaler(dataset.train, dataset.moments) if scaled else identity_scaler(prepared.spec)
     fresh = init_state(prepared.agent, scaler, seeds)
     state, start, seconds, problems = restore_group(prepared, run, seeds, fresh, to_train=True)
     reusable = find_reusable(prepared, seeds, start, fresh)
@@ -130,15 +170,19 @@ def _restore(
     for problem in problems:
         observe({"event": "message", "level": "warning", "text": problem})
     folder.cut_logs(start)
-    on_host = prepared.config.data_on == "host"
-    rows = HostRows(dataset.train, scaler) if on_host else DeviceRows(row_columns(dataset.train, scaler))
-    loop = Loop(prepared.schedule, seeds, rows, state, observe, stop)
+    devices = devices_of(prepared, seeds)
+    rows: DataRows = (
+        HostRows(dataset.train, scaler, folder.path)
+        if on_host(prepared.config, dataset.train)
+        else DeviceRows(devices.rows(row_columns(dataset.train, scaler)))
+    )
+    loop = Loop(prepared.schedule, seeds, rows, state, observe, stop, spent, devices)
     evaluator: Evaluator | Estimator = (
         Evaluator(prepared, seeds, observe, stop)
         if dataset.held_out is None
         else Estimator(prepared, dataset.held_out, seeds, observe, stop)
     )
-    return _Group(prepared, folder, loop, evaluator, reusable, observe, start, seconds)
+    return _Group(prepared, folder, loop, evaluator, reusable, observe, start, profile, seconds)
 
 
 def _train(group: _Group) -> None:
@@ -159,7 +203,7 @@ def _train(group: _Group) -> None:
             adopted = here.stage
         if here.stage != adopted:
             began = time.perf_counter()
-            values = group.loop.run_chunk(here, length)
+            values = group.run_chunk(here, length)
             group.log(here, length, time.perf_counter() - began, values)
         elif not schedule.ends_stage(end):
             continue

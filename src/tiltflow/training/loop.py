@@ -4,6 +4,7 @@ Everything that a chunk computes is a function of the state, the data and keys f
 step), so that a resumed run takes the same steps as an uninterrupted one.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,17 +14,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from tiltflow.accelerators import step_unroll
 from tiltflow.agents.base import Stage
 from tiltflow.errors import TrainingDiverged
-from tiltflow.optimize import Buffer, Columns, run_steps
+from tiltflow.optimize import Buffer, Columns, Update, run_steps
 from tiltflow.processes.stopping import StopFlag
+from tiltflow.training.devices import Devices
 from tiltflow.training.policy import STAGE, RunState, seed_keys
 from tiltflow.training.precompute import drawn_rows, precompute_columns
 from tiltflow.training.progress import Observe
 from tiltflow.training.rows import DataRows
 from tiltflow.training.schedule import Position, Schedule
+from tiltflow.training.time_spent import TimeSpent
+from tiltflow.training.used_columns import used_columns, with_blanks
 
 SAMPLE_ROWS = 2048
+_EXPLODED = 1e6
 
 
 @dataclass
@@ -36,9 +42,17 @@ class Loop:
     state: RunState
     observe: Observe
     stop: StopFlag
+    spent: TimeSpent = field(default_factory=TimeSpent)
+    devices: Devices = None  # type: ignore[assignment]
+    """Those that JAX chooses by itself, by default."""
     precomputed: dict[str, Array] = field(default_factory=dict)
     precomputed_for: tuple[int, int] | None = None
-    _compiled: dict[tuple[int, int], Callable] = field(default_factory=dict)
+    _compiled: dict[tuple[str, int], Any] = field(default_factory=dict)
+    _first: dict[tuple[str, str], float] = field(default_factory=dict)
+    """What each loss of a stage was at first, 1 at least."""
+
+    def __post_init__(self) -> None:
+        self.devices = self.devices or Devices(len(self.seeds) > 1)
 
     def run_chunk(self, here: Position, length: int) -> dict[str, np.ndarray]:
         """Run one chunk; returns each metric as [seeds, steps].
@@ -47,104 +61,134 @@ class Loop:
         at the edge.
         """
         stage = self.schedule.stages[here.stage]
-        agent_state = self.state.agent
-        if self.schedule.refreshes(here):
-            agent_state = self.refresh(stage, here)
-        buffer = self._extended(stage, here, agent_state)
-        self._precompute(stage, here, agent_state)
+        agent_state = self.devices.state(self.state.agent)
+        with self.spent.on("refresh"):
+            if self.schedule.refreshes(here):
+                agent_state = self.refresh(stage, here)
+            buffer = self._extended(stage, here, agent_state)
+            self._precompute(stage, here, agent_state)
         key = self._stage_keys(here.stage, 0)
-        each = self.schedule.call_length(here.stage, length)
-        run, parts = self._compile(here.stage, each), []
-        for first in range(here.stage_step, here.stage_step + length, each):
-            gathered = self.rows.batches(key, first, each, stage.batch_size, buffer)
+        longest = self.schedule.longest_chunk(here.stage)
+        room = self.rows.steps_at_once(longest, stage.batch_size * len(self.seeds))
+        used, update = self._batches_of(here.stage)
+        run = self._once(f"{room} steps", here.stage, lambda: self._steps(here.stage, update, room))
+        end, parts = here.stage_step + length, []
+        for first in range(here.stage_step, end, room):
+            steps = min(room, end - first)
             agent_state, metrics = run(
                 agent_state,
                 self.rows.resident,
-                gathered,
+                self.devices.batches(self.rows.batches(key, first, room, stage.batch_size, buffer, used)),
                 self.precomputed,
                 buffer,
                 key,
                 jnp.int32(first),
+                jnp.int32(steps),
             )
-            parts.append(
-                {name: np.asarray(value).reshape(len(self.seeds), -1) for name, value in metrics.items()}
-            )
+            values = {name: np.asarray(v).reshape(len(self.seeds), room) for name, v in metrics.items()}
+            parts.append({name: of_steps[:, :steps] for name, of_steps in values.items()})
         values = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
         self._check(values, stage, here)
+        self._warn_of_explosion(values, stage, here)
         self.state = self.state._replace(agent=agent_state, buffer=buffer)
         return values
 
     def _extended(self, stage: Stage, here: Position, agent_state: Any) -> Buffer | None:
         """The rows added so far, with those that the chunk which begins here begins with."""
-        rows_of, buffer = stage.extend, self.state.buffer
+        rows_of, buffer = stage.extend, self.devices.state(self.state.buffer)
         if rows_of is None or buffer is None:
             return buffer
 
         def extend(state: Any, buffer: Buffer, key: PRNGKeyArray) -> Buffer:
             return buffer.add(rows_of(state, key))
 
-        compiled = self._once("extend", here.stage, lambda: jax.jit(self._lift(extend, (0, 0, 0))))
+        compiled = self._once("extend", here.stage, lambda: self.devices.compiled(extend, (0, 0, 0)))
         return compiled(agent_state, buffer, self._stage_keys(here.stage, 3, here.stage_step))
 
     def _stage_keys(self, stage: int, *path: int) -> PRNGKeyArray:
         keys = seed_keys(self.seeds, STAGE)
         for number in (stage, *path):
             keys = jax.vmap(lambda key, n=number: jax.random.fold_in(key, n))(keys)
-        return keys if len(self.seeds) > 1 else keys[0]
+        return self.devices.state(keys if len(self.seeds) > 1 else keys[0])
 
-    def _lift(self, function: Callable, axes: tuple[Any, ...]) -> Callable:
-        """`function` for the whole group: vmapped over several seeds, as it is for one."""
-        return jax.vmap(function, in_axes=axes) if len(self.seeds) > 1 else function
+    def _batches_of(self, index: int) -> tuple[frozenset[str] | None, Update]:
+        """The columns that are to be gathered for a stage, and its update of batches of them.
 
-    def _compile(self, index: int, length: int) -> Callable:
-        """So many compiled steps of a stage. Their input is not donated: it stays where they diverge."""
-        if (index, length) not in self._compiled:
-            stage = self.schedule.stages[index]
+        None where all are on the device.
+        """
+        stage = self.schedule.stages[index]
 
-            def chunk(
-                state: Any,
-                columns: Columns,
-                gathered: Columns,
-                precomputed: Columns,
-                buffer: Buffer | None,
-                key: PRNGKeyArray,
-                first: Array,
-            ):
-                return run_steps(
-                    stage.update,
-                    state,
-                    {**columns, **precomputed},
-                    key,
-                    first,
-                    num_steps=length,
-                    batch_size=stage.batch_size,
-                    rows=self.rows.count,
-                    gathered=gathered,
-                    buffer=buffer,
-                )
+        def find() -> tuple[frozenset[str], Update]:
+            state = jax.eval_shape(self._of_first_seed, self.state.agent)
+            rows = self.rows.take(np.zeros(stage.batch_size, int))
+            used = used_columns(stage, state, rows)
+            return used, with_blanks(stage.update, rows, used)
 
-            self._compiled[index, length] = jax.jit(self._lift(chunk, (0, None, 0, 0, 0, 0, None)))
-        return self._compiled[index, length]
+        return (None, stage.update) if self.rows.resident else self._once("batches", index, find)
+
+    def _of_first_seed(self, tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf[0], tree) if len(self.seeds) > 1 else tree
+
+    def _steps(self, index: int, of_batch: Update, room: int) -> Callable:
+        """Up to `room` compiled steps. Their input is not donated: it stays where they diverge."""
+        stage, part = self.schedule.stages[index], math.gcd(self.schedule.common_part(index), room)
+
+        def update(state: Any, batch: Columns, key: PRNGKeyArray) -> Any:
+            return of_batch(state, self.devices.batch(batch), key)
+
+        def chunk(
+            state: Any,
+            columns: Columns,
+            gathered: Columns,
+            precomputed: Columns,
+            buffer: Buffer | None,
+            key: PRNGKeyArray,
+            first: Array,
+            length: Array,
+        ):
+            return run_steps(
+                update,
+                state,
+                {**columns, **precomputed},
+                key,
+                first,
+                num_steps=length,
+                batch_size=stage.batch_size,
+                room=room,
+                part=part,
+                unroll=step_unroll(stage.unroll),
+                rows=self.rows.count,
+                gathered=gathered,
+                buffer=buffer,
+            )
+
+        return self.devices.compiled(chunk, (0, None, 0, 0, 0, 0, None, None))
 
     def refresh(self, stage: Stage, here: Position) -> Any:
         """The agent's state after the refresh with which the chunk that begins here begins."""
         key = self._stage_keys(here.stage, 1, self.schedule.refresh_number(here))
-        sample = self.rows.take(np.random.default_rng(0).integers(0, self.rows.count, SAMPLE_ROWS))
-        refresh = self._once("refresh", here.stage, lambda: jax.jit(self._lift(stage.refresh, (0, None, 0))))
-        return refresh(self.state.agent, sample, key)
+        numbers = np.random.default_rng(0).integers(0, self.rows.count, SAMPLE_ROWS)
+        sample = self.devices.rows(self.rows.take(numbers))
+        refresh = self._once(
+            "refresh", here.stage, lambda: self.devices.compiled(stage.refresh, (0, None, 0))
+        )
+        return refresh(self.devices.state(self.state.agent), sample, key)
 
     def _precompute(self, stage: Stage, here: Position, agent_state: Any) -> None:
         """The columns that follow from the state at the last refresh, unless they are there already."""
         wanted = (here.stage, self.schedule.refresh_number(here))
         if self.precomputed_for == wanted:
             return
-        self.precomputed_for, self.precomputed = None, {}
+        self.precomputed_for, self.precomputed = None, self.rows.hold(np.empty(0, int), (), 0)
         function = stage.precompute
         if function is None:
             return
-        precompute = self._once("precompute", here.stage, lambda: jax.jit(self._lift(function, (0, None, 0))))
+        precompute = self._once(
+            "precompute", here.stage, lambda: self.devices.compiled(function, (0, None, 0))
+        )
         keys = self._stage_keys(here.stage, 0)
-        rows = drawn_rows(keys, stage, wanted[1], self.rows.count)
+        room = self.schedule.longest_chunk(here.stage)
+        rows = drawn_rows(keys, stage, wanted[1], self.rows.count, room)
 
         def done(share: float) -> None:
             self._activity(stage.precompute_reason, share)
@@ -161,14 +205,29 @@ class Loop:
         )
         self.precomputed_for = wanted
 
-    def _once(self, what: str, index: int, make: Callable[[], Callable]) -> Callable:
-        key: Any = (what, index)
-        if key not in self._compiled:
-            self._compiled[key] = make()
-        return self._compiled[key]
+    def _once(self, what: str, index: int, make: Callable[[], Any]) -> Any:
+        if (what, index) not in self._compiled:
+            self._compiled[what, index] = make()
+        return self._compiled[what, index]
 
     def _activity(self, text: str, fraction: float) -> None:
         self.observe({"event": "activity", "seeds": self.seeds, "text": text, "fraction": fraction})
+
+    def _warn_of_explosion(self, values: dict[str, np.ndarray], stage: Stage, here: Position) -> None:
+        """Say once that a loss has grown beyond all measure since the stage was begun or resumed."""
+        for name, metric in values.items():
+            if "loss" not in name:
+                continue
+            now, key = float(np.abs(metric[:, -1]).max()), (stage.name, name)
+            first = self._first.setdefault(key, max(1.0, float(np.abs(metric[:, 0]).max())))
+            if now > _EXPLODED * first:
+                self._first[key] = np.inf
+                text = (
+                    f"{name} is {now:.3g} at step {here.stage_step + metric.shape[1]} of stage {stage.name}, "
+                    f"where it was {first:.3g}: it explodes, though it is finite. Lower the learning rate or "
+                    "beta, or look at the scale of rewards and observations."
+                )
+                self.observe({"event": "message", "level": "warning", "text": text})
 
     def _check(self, values: dict[str, np.ndarray], stage: Stage, here: Position) -> None:
         for name, metric in values.items():

@@ -9,11 +9,14 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent
+from tiltflow.data.audit import LIMIT
+from tiltflow.data.moments import Moments, observation_moments
 from tiltflow.data.transitions import Spec, Transitions
 from tiltflow.evaluation.rollouts import Policy
 from tiltflow.optimize import Buffer
 
-_LIMIT = 10.0
+_ROUNDING = 2.0**-20
+"""Of the size of an entry: eight times what rounding to float32 changes."""
 INIT, STAGE, EVALUATE, UNIT, CHOOSE = range(5)
 """Purposes of random keys, each with a stream of its own."""
 
@@ -44,17 +47,16 @@ def identity_scaler(spec: Spec) -> ObservationScaler:
     return ObservationScaler(jnp.zeros(size), jnp.ones(size), jnp.array(jnp.inf))
 
 
-def data_scaler(data: Transitions) -> ObservationScaler:
-    """Mean and standard deviation of each entry, the latter at least a tenth of the median of what varies.
+def data_scaler(data: Transitions, moments: Moments | None = None) -> ObservationScaler:
+    """Mean and standard deviation of each entry; a tenth of the median of the others where it does not vary.
 
-    An entry that hardly varies in the data would otherwise be blown up, and throw the policy off wherever
-    it takes another value. What lies further than 10 units from the mean is cut off.
+    What varies by the rounding of float32 alone would otherwise be blown up. What lies further than 10 units
+    from the mean is cut off. `moments` are those of the observations, where they are known.
     """
-    mean = data.observations.mean(axis=0, dtype=np.float64)
-    std = data.observations.std(axis=0, dtype=np.float64)
-    floor = 0.1 * np.median(std[std > 0]) if std.any() else 1.0
-    std = np.maximum(std, floor)
-    return ObservationScaler(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32), jnp.array(_LIMIT))
+    mean, std = moments or observation_moments(data.observations)
+    varies = std > _ROUNDING * np.abs(mean)
+    std = np.where(varies, std, 0.1 * np.median(std[varies]) if varies.any() else 1.0)
+    return ObservationScaler(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32), jnp.array(LIMIT))
 
 
 def seed_keys(seeds: list[int], purpose: int) -> PRNGKeyArray:
@@ -93,8 +95,18 @@ def _empty_buffer(agent: Agent, state: Any, key: PRNGKeyArray) -> Buffer | None:
 def of_one_seed(state: RunState, seeds: list[int], index: int) -> RunState:
     """The state of one seed of a group."""
     if len(seeds) == 1:
-        return state
-    return RunState(jax.tree.map(lambda leaf: leaf[index], state.agent), state.scaler)
+        return state._replace(agent=_on_one_device(state.agent))
+    return RunState(_on_one_device(jax.tree.map(lambda leaf: leaf[index], state.agent)), state.scaler)
+
+
+def _on_one_device(tree: Any) -> Any:
+    """Arrays that lie on several devices, on the first; others as they are."""
+
+    def moved(leaf: Any) -> Any:
+        several = isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) > 1
+        return jax.device_put(leaf, jax.devices()[0]) if several else leaf
+
+    return jax.tree.map(moved, tree)
 
 
 def make_act(agent: Agent) -> Callable[..., Array]:

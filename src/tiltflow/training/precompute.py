@@ -4,17 +4,15 @@ A short run on a large data set draws a small part of its rows before the next r
 precomputed, for support actions cost as much as the gradient steps that use them.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from tiltflow.agents.base import Stage
-from tiltflow.optimize import draw_batches
+from tiltflow.training.gather import draw_numbers
 from tiltflow.training.rows import DataRows
 
 BLOCK_ROWS = 4096
@@ -30,26 +28,26 @@ def steps_in_force(stage: Stage, refresh: int) -> range:
     return range(refresh * every, min(stage.steps, (refresh + 1) * every))
 
 
-def drawn_rows(keys: PRNGKeyArray, stage: Stage, refresh: int, total: int) -> Int[np.ndarray, " m"]:
+def drawn_rows(
+    keys: PRNGKeyArray, stage: Stage, refresh: int, total: int, room: int
+) -> Int[np.ndarray, " m"]:
     """Numbers of the rows, of `total`, that some seed's batches draw under that refresh, in order.
 
-    `keys` are those of the stage's steps, one for each seed. All rows where nearly all are drawn, and a few
-    more where fewer are drawn than a block has: every block of every refresh is compiled as one shape.
+    `keys` are those of the stage's steps, one for each seed; as many steps as there is `room` for are drawn
+    at a time. All rows where nearly all are drawn, and a few more where fewer are drawn than a block has:
+    every block of every refresh is compiled as one shape.
     """
-    steps = steps_in_force(stage, refresh)
+    steps, keys = steps_in_force(stage, refresh), keys.reshape(-1)
     if len(steps) * stage.batch_size * keys.size > WORTH_COUNTING * total:
         return np.arange(total)
 
-    drawn = np.zeros(total, bool)
-    for key in keys.reshape(-1):
-        numbers, _ = _batches(key, jnp.int32(steps.start), len(steps), stage.batch_size, total)
-        drawn[np.asarray(numbers)] = True
+    drawn, totals = np.zeros(total, bool), jnp.full(keys.shape, total)
+    for first in range(steps.start, steps.stop, room):
+        numbers = draw_numbers(keys, totals, first, room, stage.batch_size)
+        drawn[np.asarray(numbers)[:, : steps.stop - first]] = True
     lacking = max(min(BLOCK_ROWS, total) - np.count_nonzero(drawn), 0)
     drawn[np.flatnonzero(~drawn)[:lacking]] = True
     return np.flatnonzero(drawn)
-
-
-_batches = jax.jit(draw_batches, static_argnums=(2, 3, 4))
 
 
 def precompute_columns(
@@ -62,30 +60,20 @@ def precompute_columns(
     seeds: int,
     done: Callable[[float], None],
 ) -> dict[str, Array]:
-    """`precompute` of those rows, block by block, as columns of all rows: NaN stands in the others.
+    """`precompute` of those rows, block by block, kept as the data are: see `DataRows.hold`.
 
     `precompute` is compiled and, for several `seeds`, vmapped over them: its columns are [seeds, rows, …].
     `done` is told the share that is done after each block, and may raise before the next one.
     """
-    total, block = data.count, min(BLOCK_ROWS, len(rows))
-    axis = 1 if seeds > 1 else 0
+    block = min(BLOCK_ROWS, len(rows))
 
-    def empty(part: Array) -> Array:
-        return jnp.full((*part.shape[:axis], total, *part.shape[axis + 1 :]), jnp.nan, part.dtype)
+    def blocks() -> Iterator[tuple[np.ndarray, dict[str, Array]]]:
+        for number, first in enumerate(range(0, len(rows), block)):
+            first = min(
+                first, len(rows) - block
+            )  # the last block overlaps the one before: one shape compiles
+            chosen = rows[first : first + block]
+            yield chosen, precompute(state, data.take(chosen), key_of_block(number))
+            done((first + block) / len(rows))
 
-    precomputed: dict[str, Array] = {}
-    for number, first in enumerate(range(0, len(rows), block)):
-        first = min(first, len(rows) - block)  # the last block overlaps the one before: one shape compiles
-        chosen = rows[first : first + block]
-        part = precompute(state, data.take(chosen), key_of_block(number))
-        precomputed = precomputed or {name: empty(column) for name, column in part.items()}
-        precomputed = _write(precomputed, chosen, part, axis)
-        jax.block_until_ready(precomputed)
-        done((first + block) / len(rows))
-    return precomputed
-
-
-@partial(jax.jit, static_argnums=3, donate_argnums=0)
-def _write(columns: dict[str, Array], rows: Array, part: dict[str, Array], axis: int) -> dict[str, Array]:
-    at = (slice(None),) * axis + (rows,)
-    return {name: columns[name].at[at].set(part[name]) for name in columns}
+    return data.hold(rows, blocks(), axis=1 if seeds > 1 else 0)

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from tiltflow.agents.base import Agent
+from tiltflow.data.columns import HOW_TO_REWARD
 from tiltflow.data.held_out import hold_out
 from tiltflow.data.interface import PolicyInterface, plain_interface, stored_interface
 from tiltflow.data.load import Dataset, load_dataset
@@ -15,6 +17,7 @@ from tiltflow.data.rewards import rescale_rewards
 from tiltflow.data.transitions import Spec
 from tiltflow.environments import Environment, make_environment
 from tiltflow.errors import UserError
+from tiltflow.packages import device_fault
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task, find_task, without_rewards
 from tiltflow.train_config import TrainConfig, to_dict
@@ -76,6 +79,8 @@ def prepare(config: TrainConfig) -> tuple[Prepared, Dataset]:
 
     Raises UserError for an unknown task, for data that are missing or wrong, for settings that do not fit.
     """
+    if fault := device_fault():
+        raise UserError(fault)
     task = find_task(config.task, config.env)
     if not (task.played or config.play):
         raise UserError(
@@ -103,15 +108,14 @@ def load_data(config: TrainConfig, task: Task) -> Dataset:
     dataset = load_dataset(task, _data_path(config), config.column_choice())
     if not task.played:
         train, held_out = hold_out(dataset.train, config.estimate.held_out)
-        dataset = replace(dataset, train=train, validation=held_out.rows, held_out=held_out)
+        dataset = replace(dataset, train=train, validation=held_out.rows, held_out=held_out, moments=None)
     critic = getattr(config.agent, "critic", None)
     if critic is None:
         return dataset
     if not dataset.rewarded:
         raise UserError(
-            f"{config.algorithm} learns from rewards, and {dataset.source} has none. Name their column with "
-            "--columns rewards=COLUMN, or a goal with --reward (success, or a comparison such as "
-            '"distance<0.05"); or train bc-flow or bc-diffusion, which clone.'
+            f"{config.algorithm} learns from rewards, and {dataset.source} has none. {HOW_TO_REWARD}; or "
+            "train bc-flow or bc-diffusion, which clone."
         )
     return replace(dataset, train=rescale_rewards(dataset.train, critic.rewards))
 
@@ -147,7 +151,9 @@ def seed_groups(config: TrainConfig, run: RunFolder) -> list[list[int]]:
         return [seeds]
     if run.group(seeds[:1]).path.is_dir():
         return apart
-    vmapped = config.parallel == "vmap" or (config.parallel == "auto" and jax.default_backend() != "cpu")
+    vmapped = config.parallel in ("vmap", "shard") or (
+        config.parallel == "auto" and jax.default_backend() != "cpu"
+    )
     return [seeds] if vmapped else apart
 
 
@@ -168,6 +174,7 @@ def check_environment(prepared: Prepared) -> None:
         return
     environment = prepared.make_environment()
     sizes = len(environment.reset(0)), environment.action_size
+    environment.step(np.zeros(environment.action_size, np.float32))
     environment.close()
     if sizes != (spec.observation_size, spec.action_size):
         raise UserError(

@@ -1,7 +1,9 @@
-"""Where a run keeps its data: on the device, or on the host, which gathers the batches of each chunk."""
+"""Where a run keeps its data: on the device, or on the host, which gathers the batches ahead of it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import final
 
 import jax
@@ -10,8 +12,12 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from tiltflow.data.transitions import Transitions
-from tiltflow.optimize import Buffer, draw_batches
+from tiltflow.optimize import Buffer
+from tiltflow.training.gather import Gatherer, Request
 from tiltflow.training.policy import ObservationScaler
+
+Blocks = Iterable[tuple[Int[np.ndarray, " b"], Mapping[str, Array]]]
+"""Numbers of rows, and columns that are theirs, [b, …] or [seeds, b, …]."""
 
 
 class DataRows(ABC):
@@ -26,13 +32,30 @@ class DataRows(ABC):
         """The columns of the rows of these numbers, each [*batch, …]."""
 
     @abstractmethod
+    def hold(self, rows: Int[np.ndarray, " m"], blocks: Blocks, axis: int) -> dict[str, Array]:
+        """Keep further columns of these rows, in order, in the place of those that were held before.
+
+        `axis` is that of the rows. Returns those that are on the device, as columns of all rows.
+        """
+
+    @abstractmethod
     def batches(
-        self, keys: PRNGKeyArray, first: int, steps: int, batch_size: int, buffer: Buffer | None = None
+        self,
+        keys: PRNGKeyArray,
+        first: int,
+        steps: int,
+        batch_size: int,
+        buffer: Buffer | None = None,
+        used: Collection[str] | None = None,
     ) -> dict[str, Array]:
         """The columns that are not resident, of so many steps from `first` on: [*keys, steps, batch, …].
 
-        Any row stands where one of the buffer is drawn.
+        All of them, or those that are `used`. Any row stands where one of the buffer is drawn.
         """
+
+    @abstractmethod
+    def steps_at_once(self, steps: int, rows_of_step: int) -> int:
+        """How many of so many steps one compiled call should take, each of so many rows."""
 
 
 @final
@@ -47,54 +70,97 @@ class DeviceRows(DataRows):
         """As `DataRows.take`."""
         return {name: column[numbers] for name, column in self.resident.items()}
 
+    def hold(self, rows: Int[np.ndarray, " m"], blocks: Blocks, axis: int) -> dict[str, Array]:
+        """As `DataRows.hold`: NaN stands in the other rows."""
+        held: dict[str, Array] = {}
+        for numbers, part in blocks:
+            held = held or {name: self._empty(column, axis) for name, column in part.items()}
+            held = _write(held, numbers, part, axis)
+            jax.block_until_ready(held)
+        return held
+
+    def _empty(self, part: Array, axis: int) -> Array:
+        shape = (*part.shape[:axis], self.count, *part.shape[axis + 1 :])
+        where = part.sharding if len(part.sharding.device_set) > 1 else None
+        return jnp.full(shape, jnp.nan, part.dtype, device=where)
+
     def batches(
-        self, keys: PRNGKeyArray, first: int, steps: int, batch_size: int, buffer: Buffer | None = None
+        self,
+        keys: PRNGKeyArray,
+        first: int,
+        steps: int,
+        batch_size: int,
+        buffer: Buffer | None = None,
+        used: Collection[str] | None = None,
     ) -> dict[str, Array]:
         """Nothing: everything is resident."""
         return {}
 
+    def steps_at_once(self, steps: int, rows_of_step: int) -> int:
+        """All: nothing has to be gathered."""
+        return steps
+
+
+@partial(jax.jit, static_argnums=3, donate_argnums=0)
+def _write(columns: dict[str, Array], rows: Array, part: dict[str, Array], axis: int) -> dict[str, Array]:
+    at = (slice(None),) * axis + (rows,)
+    return {name: columns[name].at[at].set(part[name]) for name in columns}
+
 
 @final
 class HostRows(DataRows):
-    """Data that stay where they are, perhaps mapped from files that are larger than the memory."""
+    """Data that stay where they are, perhaps mapped from files that are larger than the memory.
 
-    def __init__(self, data: Transitions, scaler: ObservationScaler):
-        self._data, self._scaler = data, scaler
-        self.count, self.resident = len(data), {}
+    `scratch` is a folder for what is held of them, without which it is in memory.
+    """
+
+    def __init__(self, data: Transitions, scaler: ObservationScaler, scratch: Path | None = None):
+        self._scaler, self.count, self.resident = scaler, len(data), {}
+        self._gatherer = Gatherer(data, scratch)
 
     def take(self, numbers: Int[np.ndarray, "*batch"]) -> dict[str, Array]:
         """As `DataRows.take`."""
-        columns = row_columns(self._data, self._scaler, numbers.reshape(-1))
-        return {name: x.reshape(*numbers.shape, *x.shape[1:]) for name, x in columns.items()}
+        return _in_units(self._gatherer.gather(numbers), self._scaler)
+
+    def hold(self, rows: Int[np.ndarray, " m"], blocks: Blocks, axis: int) -> dict[str, Array]:
+        """As `DataRows.hold`: nothing is on the device."""
+        self._gatherer.hold(rows, blocks, axis)
+        return {}
 
     def batches(
-        self, keys: PRNGKeyArray, first: int, steps: int, batch_size: int, buffer: Buffer | None = None
+        self,
+        keys: PRNGKeyArray,
+        first: int,
+        steps: int,
+        batch_size: int,
+        buffer: Buffer | None = None,
+        used: Collection[str] | None = None,
     ) -> dict[str, Array]:
-        """As `DataRows.batches`: their row numbers are drawn on the device."""
-        totals = jnp.full(keys.shape, self.count)
+        """As `DataRows.batches`. The next ones, if they go on from here, are gathered meanwhile."""
+        totals = np.full(keys.shape, self.count)
         if buffer is not None:
-            filled = jax.vmap(lambda one: one.filled) if keys.ndim else lambda one: one.filled
-            totals = totals + filled(buffer)
-        numbers = _numbers(keys.reshape(-1), totals.reshape(-1), jnp.int32(first), steps, batch_size)
-        own = np.minimum(np.asarray(numbers), self.count - 1)
-        return self.take(own.reshape(*keys.shape, steps, batch_size))
+            totals = totals + np.minimum(
+                np.asarray(buffer.added), next(iter(buffer.columns.values())).shape[keys.ndim]
+            )
+        request = Request.of(keys, totals, first, steps, batch_size, used)
+        return self._gatherer.ahead(request, lambda columns: _in_units(columns, self._scaler))
+
+    def steps_at_once(self, steps: int, rows_of_step: int) -> int:
+        """As many as are gathered within a fixed memory; equal parts, if they can be."""
+        return self._gatherer.steps_at_once(steps, rows_of_step)
 
 
-@partial(jax.jit, static_argnums=(3, 4))
-def _numbers(
-    keys: PRNGKeyArray, totals: Int[Array, " seeds"], first: Int[Array, ""], steps: int, batch_size: int
-) -> Int[Array, "seeds steps b"]:
-    return jax.vmap(lambda key, rows: draw_batches(key, first, steps, batch_size, rows)[0])(keys, totals)
+def row_columns(data: Transitions, scaler: ObservationScaler) -> dict[str, Array]:
+    """A data set as columns: observations in the run's units, terminations 0 or 1."""
+    actions, known = data.following_actions()
+    columns = {name: np.asarray(column) for name, column in data.columns().items() if name != "ends"}
+    return _in_units(columns | {"following_actions": actions, "followed": known}, scaler)
 
 
-def row_columns(
-    data: Transitions, scaler: ObservationScaler, numbers: Int[np.ndarray, " n"] | None = None
-) -> dict[str, Array]:
-    """Rows of a data set as columns, by default all: observations in the run's units, terminations 0 or 1."""
-    chosen = data if numbers is None else data.take(numbers)
-    columns = {name: jnp.asarray(column) for name, column in chosen.columns().items() if name != "ends"}
-    for name in ("observations", "next_observations"):
-        columns[name] = scaler(columns[name])
-    columns["terminations"] = columns["terminations"].astype(jnp.float32)
-    actions, known = data.following_actions(numbers)
-    return columns | {"following_actions": jnp.asarray(actions), "followed": jnp.asarray(known, jnp.float32)}
+def _in_units(columns: Mapping[str, np.ndarray], scaler: ObservationScaler) -> dict[str, Array]:
+    arrays = {name: jnp.asarray(column) for name, column in columns.items()}
+    for name in arrays.keys() & {"observations", "next_observations"}:
+        arrays[name] = scaler(arrays[name])
+    for name in arrays.keys() & {"terminations", "followed"}:
+        arrays[name] = arrays[name].astype(jnp.float32)
+    return arrays

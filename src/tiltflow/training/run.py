@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from tiltflow.data.load import Dataset
+from tiltflow.data.locate import data_places
 from tiltflow.errors import ExplainedError, Interrupted, TrainingDiverged, UserError
 from tiltflow.evaluation.statistics import result_record
 from tiltflow.files import read_json_lines, write_json
@@ -20,6 +21,7 @@ from tiltflow.processes.locks import locked
 from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.run_folder import RunFolder
 from tiltflow.train_config import TrainConfig
+from tiltflow.training.devices import devices_of
 from tiltflow.training.group import train_group
 from tiltflow.training.lengthen import lengthened, told
 from tiltflow.training.prepare import Prepared, check_environment, check_trusted, prepare, seed_groups
@@ -27,6 +29,8 @@ from tiltflow.training.progress import Event, Observe, ignore_event
 from tiltflow.training.restore import refuse_unsound
 from tiltflow.training.seed_jobs import train_in_processes
 from tiltflow.training.shared_data import data_shared, remove_shared_data
+from tiltflow.training.time_spent import TimeSpent, mean_seconds
+from tiltflow.words import spent_text
 
 PACKAGES = (
     "jax",
@@ -44,24 +48,31 @@ PACKAGES = (
 
 
 def train(
-    config: TrainConfig, out: Path, observe: Observe = ignore_event, *, in_this_process: bool = False
+    config: TrainConfig,
+    out: Path,
+    observe: Observe = ignore_event,
+    *,
+    in_this_process: bool = False,
+    profile: bool = False,
 ) -> Path:
     """Train all seeds of `config` into the new folder `out`; returns it, with result.json and report.html.
 
     Where the config says not to play, both are missing until `training.unplayed.play_kept` has played.
-    On a CPU each seed has a process of its own, except where there is one seed and `in_this_process`. Raises
+    On a CPU each seed has a process of its own, except where there is one seed and `in_this_process`. With
+    `profile` the first seeds' folder gets a trace of one chunk of each stage, `trace/STAGE`. Raises
     UserError (bad config or data, `out` exists already), TrainingDiverged, Interrupted (after a checkpoint;
     `resume` continues).
     """
-    run = RunFolder(out)
+    run, spent = RunFolder(out), TimeSpent()
     run.refuse_run()
     prepared, dataset = prepare(config)
     if config.play:
         check_environment(prepared)
+    devices_of(prepared, config.seed_numbers)
     with locked(out):
         run.refuse_run()
         run.write_config(config)
-        _train_all(prepared, dataset, run, observe, in_this_process)
+        _train_all(prepared, dataset, run, observe, spent, in_this_process=in_this_process, profile=profile)
     return out
 
 
@@ -81,16 +92,15 @@ def resume(
     and UserError where the data are others, no checkpoint can be read, or the folder names code to be run
     that nobody has vouched for; the folder then stays as it was.
     """
-    run = RunFolder(folder)
+    run, spent = RunFolder(folder), TimeSpent()
     stored = run.read_config()
     if config is None:
         check_trusted(stored, run)
     config = config or stored
-    if data is not None:
-        config = replace(config, data=str(data))
+    config = replace(config, data=str(data)) if data is not None else _with_data_found(config, run)
     prepared, dataset = prepare(config)
     with locked(folder):
-        _refuse_other_data(run, dataset)
+        refuse_other_data(run, dataset)
         for seeds in seed_groups(config, run):
             refuse_unsound(prepared, run, seeds)
         if steps is not None:
@@ -103,11 +113,29 @@ def resume(
             run.write_config(config)
         if steps is not None:
             run.reopen()
-        _train_all(prepared, dataset, run, observe, in_this_process)
+        _train_all(prepared, dataset, run, observe, spent, in_this_process=in_this_process)
     return folder
 
 
-def _refuse_other_data(run: RunFolder, dataset: Dataset) -> None:
+def _with_data_found(config: TrainConfig, run: RunFolder) -> TrainConfig:
+    """The config with data that are where it says, or else in the run folder itself, by their name.
+
+    Raises UserError saying how to name data that are at neither place.
+    """
+    if config.data is None or any(place.exists() for place in data_places(Path(config.data))):
+        return config
+    inside = run.path / Path(config.data).name
+    if inside.is_file():
+        return replace(config, data=str(inside))
+    seen = "" if Path(config.data).is_absolute() else f", seen from {Path.cwd()}"
+    raise UserError(
+        f"{run.config_file}, key 'data' = {config.data!r}: nothing is there{seen}. Say where the data lie by "
+        f"now: tiltflow train --resume {run.path} --data PATH"
+    )
+
+
+def refuse_other_data(run: RunFolder, dataset: Dataset) -> None:
+    """Raise UserError where the run was trained on other data."""
     if not run.environment_file.exists():  # the run was stopped before it began
         return
     checksum = run.read_environment()["data"].get("checksum")
@@ -120,7 +148,14 @@ def _refuse_other_data(run: RunFolder, dataset: Dataset) -> None:
 
 
 def _train_all(
-    prepared: Prepared, dataset: Dataset, run: RunFolder, observe: Observe, in_this_process: bool
+    prepared: Prepared,
+    dataset: Dataset,
+    run: RunFolder,
+    observe: Observe,
+    spent: TimeSpent,
+    *,
+    in_this_process: bool,
+    profile: bool = False,
 ) -> None:
     """Train every group of seeds, join what they wrote, and conclude the run where it is played."""
     for finding in dataset.findings:
@@ -137,16 +172,20 @@ def _train_all(
         together = config.parallel != "process" and len(groups[0]) > 1
         try:
             if len(groups) == 1 and (in_this_process or together):
-                done = [train_group(prepared, dataset, run, groups[0], watch, stop)]
+                done = [train_group(prepared, dataset, run, groups[0], watch, stop, spent, profile=profile)]
             else:
                 with data_shared(run, dataset):
-                    done = train_in_processes(run, groups, watch, stop)
+                    loaded = spent.seconds()["load"]
+                    done = train_in_processes(run, groups, watch, stop, loaded, profile=profile)
         except (Interrupted, TrainingDiverged):
             run.merge_logs(groups)
             raise
         # Still locked, and deaf to a late Ctrl-C: what is left takes a moment.
         run.merge_logs(groups)
         run.merge_actions(groups)
+        run.write_time(mean_seconds([run.group(seeds).read_time() for seeds in groups]))
+        text = f"time {'of a seed: ' if len(groups) > 1 else ''}{spent_text(run.read_time())}"
+        observe({"event": "message", "level": "info", "text": text})
         if config.play:
             conclude(prepared, run, max(record["train_seconds"] for record in done), observe)
     observe({"event": "finished"})

@@ -10,9 +10,6 @@ from functools import cached_property
 from tiltflow.agents.base import Stage
 from tiltflow.train_config import TrainConfig
 
-_MOST_CALLS = 16
-"""Compiled calls that a chunk is divided into at most."""
-
 
 @dataclass(frozen=True)
 class Position:
@@ -85,15 +82,13 @@ class Schedule:
             yield self.position(start), end - start
             start = end
 
-    def call_length(self, index: int, length: int) -> int:
-        """Steps of one compiled call in a chunk of that length of stage number `index`.
+    def longest_chunk(self, index: int) -> int:
+        """Steps of the longest chunk of stage number `index`."""
+        return max(self._lengths[index])
 
-        Each length is compiled anew: where a part of them divides all, one program serves the stage. Very
-        short calls would cost more than that saves.
-        """
-        lengths = self._lengths[index]
-        common = math.gcd(*lengths)
-        return common if _MOST_CALLS * common >= max(lengths) else length
+    def common_part(self, index: int) -> int:
+        """Steps of the largest part that divides every chunk of stage number `index`."""
+        return math.gcd(*self._lengths[index])
 
     @cached_property
     def _lengths(self) -> dict[int, set[int]]:

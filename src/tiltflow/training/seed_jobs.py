@@ -11,28 +11,39 @@ from tiltflow.processes.stopping import StopFlag, listening
 from tiltflow.run_folder import RunFolder
 
 
-def train_seeds(send: Send, run: str, seeds: list[int]) -> dict[str, Any]:
-    """The job of a group: train it to its end, or to a checkpoint when this process is asked to stop."""
+def train_seeds(send: Send, run: str, seeds: list[int], loaded: float, profile: bool) -> dict[str, Any]:
+    """The job of a group: train it to its end, or to a checkpoint when this process is asked to stop.
+
+    The process that gave it has spent `loaded` seconds on the data.
+    """
     stop = StopFlag()
     with listening(stop.ask):
         from tiltflow.training.group import train_group
         from tiltflow.training.prepare import prepare_from_shared
+        from tiltflow.training.time_spent import TimeSpent
 
-        folder = RunFolder(Path(run))
-        return train_group(*prepare_from_shared(folder), folder, seeds, send, stop)
+        folder, spent = RunFolder(Path(run)), TimeSpent(loaded)
+        return train_group(*prepare_from_shared(folder), folder, seeds, send, stop, spent, profile=profile)
 
 
 def train_in_processes(
-    run: RunFolder, groups: list[list[int]], observe: Send, stop: StopFlag
+    run: RunFolder, groups: list[list[int]], observe: Send, stop: StopFlag, loaded: float, *, profile: bool
 ) -> list[dict[str, Any]]:
     """Train every group in a process of its own; returns the results of `train_seeds`.
 
+    With `profile` the first one is traced.
     A group that fails does not stop the others. Then its error is raised again: UserError,
     TrainingDiverged, Interrupted, or ProcessFailed for a bug or a killed process.
     """
     work = f"{__name__}:{train_seeds.__name__}"
+    given = {"run": str(run.path), "loaded": loaded}
     jobs = [
-        Job(work, {"run": str(run.path), "seeds": seeds}, run.group(seeds).worker_log) for seeds in groups
+        Job(
+            work,
+            {**given, "seeds": seeds, "profile": profile and seeds == groups[0]},
+            run.group(seeds).worker_log,
+        )
+        for seeds in groups
     ]
     done: dict[int, dict[str, Any]] = {}
     errors: list[ExplainedError] = []

@@ -12,11 +12,13 @@ import numpy as np
 from tiltflow.data.held_out import hold_out
 from tiltflow.data.interface import stored_interface
 from tiltflow.data.load import Dataset
-from tiltflow.data.transitions import Transitions
+from tiltflow.data.moments import observation_moments, stored_moments
+from tiltflow.data.transitions import ChosenRows, Transitions
 from tiltflow.files import read_object, unwritable, write_json
 from tiltflow.run_folder import RunFolder
 
 _RECORDED = "recorded"
+_CHOSEN = "chosen.npy"
 
 
 @contextmanager
@@ -41,15 +43,26 @@ def _write(folder: Path, dataset: Dataset) -> None:
         raise unwritable(folder, error) from error
     record: dict[str, Any] = {"checksum": dataset.checksum, "source": dataset.source}
     record["rewarded"] = dataset.rewarded
+    if dataset.train.mapped:
+        moments = dataset.moments or observation_moments(dataset.train.observations)
+        record["moments"] = {name: values.tolist() for name, values in moments._asdict().items()}
     if dataset.interface is not None:
         record["interface"] = dataset.interface.record()
     write_json(folder / "data.json", record)
 
 
 def _save(folder: Path, rows: Transitions) -> None:
+    """What lies in a file is not copied: that file is named, and which of its rows are meant."""
     folder.mkdir()
     for name, column in rows.columns().items():
-        np.save(folder / f"{name}.npy", column)
+        place = folder / f"{name}.npy"
+        if isinstance(column, ChosenRows):
+            np.save(folder / _CHOSEN, column.numbers)
+            column = column.column
+        if isinstance(column, np.memmap) and column.filename is not None:
+            place.symlink_to(Path(column.filename).resolve())
+        else:
+            np.save(place, column)
 
 
 def read_shared_data(run: RunFolder, held_out: float) -> Dataset:
@@ -62,6 +75,7 @@ def read_shared_data(run: RunFolder, held_out: float) -> Dataset:
     train = _mapped(folder)
     interface = stored_interface(record, train.spec, str(folder / "data.json"))
     dataset = Dataset(train, None, record["checksum"], record["source"], (), interface, record["rewarded"])
+    dataset = replace(dataset, moments=stored_moments(record.get("moments")))
     if not (folder / _RECORDED).is_dir():
         return dataset
     _, scored_on = hold_out(_mapped(folder / _RECORDED), held_out)
@@ -69,7 +83,11 @@ def read_shared_data(run: RunFolder, held_out: float) -> Dataset:
 
 
 def _mapped(folder: Path) -> Transitions:
-    return Transitions(**{path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")})
+    columns: dict[str, Any] = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
+    if (numbers := columns.pop(Path(_CHOSEN).stem, None)) is not None:
+        for name in ("observations", "actions", "next_observations"):
+            columns[name] = ChosenRows(columns[name], np.array(numbers))
+    return Transitions(**columns)
 
 
 def remove_shared_data(run: RunFolder) -> None:

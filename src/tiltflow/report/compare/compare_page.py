@@ -49,6 +49,7 @@ def _context(comparison: Comparison, across: AcrossTasks) -> dict[str, Any]:
         "fewest_seeds": comparison.fewest_seeds,
         "lead": lead_sentence(comparison, across),
         "warnings": _warnings(comparison),
+        "estimated": not all(task.played for task in comparison.tasks),
         "lines": tables.task_lines(comparison),
         "aggregate_lines": tables.aggregate_lines(comparison, across),
         "notes": [*tables.legend(comparison), *across.notes],

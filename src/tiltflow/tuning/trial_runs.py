@@ -1,0 +1,112 @@
+"""The runs of a sweep, one for each seed of each trial, as jobs; what they come to is on the disk at once."""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tiltflow.benchmark.records import RUN_LOG
+from tiltflow.errors import Interrupted, TrainingDiverged, UserError
+from tiltflow.processes.executor import Event, Executor, Job, error_of
+from tiltflow.processes.stopping import StopFlag
+from tiltflow.train_config import to_dict
+from tiltflow.tuning.sweep import Sweep, Trial, write_sweep
+from tiltflow.tuning.trial_job import train_trial
+
+AdvanceRuns = Callable[[str, int, int, str], None]
+"""(what goes on, runs done, runs in all, a note)"""
+
+
+@dataclass
+class TrialRuns:
+    """The runs of a sweep in the folder `out`; `runs` is what they have come to, by their folders there."""
+
+    sweep: Sweep
+    out: Path
+    runs: dict[str, Any]
+    executor: Executor
+    stop: StopFlag
+    advance: AdvanceRuns
+    trials: list[Trial]
+    """All so far, the first of which that has the same settings as another one trains for both."""
+
+    def keep(self, trials: list[Trial]) -> None:
+        """Write down where all trials stand."""
+        self.trials = list(trials)
+        write_sweep(self.sweep, self.trials, self.runs, self.out)
+
+    def train(self, trials: list[Trial], until: int | None) -> dict[int, list[dict[str, Any]]]:
+        """Bring every seed of these trials to so many evaluations, or to the end; gives what they came to.
+
+        Raises Interrupted when asked to stop, and ProcessFailed where a process broke; what is done is kept.
+        """
+        self.trials += [trial for trial in trials if trial not in self.trials]
+        wanted = {folder: place for trial in trials for folder, place in self._folders(trial).items()}
+        left = [folder for folder in wanted if not _reached(self.runs.get(folder), until)]
+        if left:
+            self._run({folder: wanted[folder] for folder in left}, until)
+        return {trial.number: [self.runs[folder] for folder in self._folders(trial)] for trial in trials}
+
+    def _folders(self, trial: Trial) -> dict[str, tuple[Trial, int]]:
+        first = next(other for other in self.trials if other.settings == trial.settings)
+        seeds = self.sweep.config.seed_numbers
+        return {f"trial-{first.number:03d}/seed-{seed}": (trial, seed) for seed in seeds}
+
+    def _run(self, wanted: dict[str, tuple[Trial, int]], until: int | None) -> None:
+        numbers = sorted({trial.number for trial, _ in wanted.values()})
+        goal = "the end" if until is None else f"evaluation {until}"
+        what = (
+            f"trials {numbers[0]} to {numbers[-1]}, to {goal}"
+            if len(numbers) > 1
+            else f"trial {numbers[0]}, to {goal}"
+        )
+        folders, done = list(wanted), 0
+        jobs = [self._job(folder, *place, until) for folder, place in wanted.items()]
+        self.advance(what, 0, len(jobs), "")
+        with closing(self.executor.submit(jobs, self.stop)) as told:
+            for index, event in filter(None, told):
+                if event["event"] == "exited":
+                    self.runs[folders[index]] = _outcome(event, jobs[index].log)
+                    self.keep(self.trials)
+                    done += 1
+                if note := _note(folders[index], event):
+                    self.advance(what, done, len(jobs), note)
+        self.stop.check()
+
+    def _job(self, folder: str, trial: Trial, seed: int, until: int | None) -> Job:
+        arguments = {
+            "config": to_dict(self.sweep.trial_config(trial.settings, seed)),
+            "folder": str(self.out / folder),
+            "objective": self.sweep.objective,
+            "until": until,
+        }
+        work = f"{train_trial.__module__}:{train_trial.__name__}"
+        return Job(work, arguments, self.out / folder / RUN_LOG)
+
+
+def _reached(run: dict[str, Any] | None, until: int | None) -> bool:
+    if run is None:
+        return False
+    return "failed" in run or run["finished"] or (until is not None and len(run["values"]) >= until)
+
+
+def _outcome(event: Event, log: Path) -> dict[str, Any]:
+    """What a job has come to. That it diverged is an outcome for good, what a user can mend for this time."""
+    if event["failed"] is None:
+        return event["result"]
+    error = error_of(event["failed"], log)
+    if isinstance(error, TrainingDiverged | UserError):
+        return {"failed": str(error), "mendable": isinstance(error, UserError)}
+    raise Interrupted(str(error)) if isinstance(error, Interrupted) else error
+
+
+def _note(folder: str, event: Event) -> str:
+    match event["event"]:
+        case "chunk":
+            return f"{folder}: step {event['step']:,}"
+        case "lost":
+            return f"{folder} was lost and is continued: {event['text']}"
+        case "exited":
+            return f"{folder}: {'failed' if event['failed'] else 'done'}"
+    return ""
