@@ -111,6 +111,7 @@ def run_steps(
     batch_size: int,
     room: int | None = None,
     part: int = 1,
+    unroll: int = 1,
     rows: int | None = None,
     gathered: Columns | None = None,
     buffer: Buffer | None = None,
@@ -123,6 +124,7 @@ def run_steps(
     Returns the state and every metric of every step. With `room`, `num_steps` may be any multiple of `part`
     up to it, and one that is not known when this is compiled: `gathered` then has `room` steps, as have the
     metrics, which are 0 behind the last step that is taken. An accelerator waits for the host once a part.
+    So many steps of a part as `unroll` says are compiled as one piece.
     """
     room = int(num_steps) if room is None else room
     if rows is None:
@@ -145,10 +147,13 @@ def run_steps(
         return state, {name: values.at[number].set(taken[name]) for name, values in carried[1].items()}
 
     def steps_of_part(index: Int[Array, ""], carried: Any) -> Any:
-        return jax.lax.fori_loop(0, part, lambda number, now: body(index * part + number, now), carried)
+        return jax.lax.fori_loop(
+            0, part, lambda number, now: body(index * part + number, now), carried, unroll=min(unroll, part)
+        )
 
     _, metrics = jax.eval_shape(step, state, jnp.int32(0))
     empty = {name: jnp.zeros((room, *value.shape), value.dtype) for name, value in metrics.items()}
     if part == 1:
-        return jax.lax.fori_loop(0, num_steps, body, (state, empty))
+        pieces = unroll if isinstance(num_steps, int) and unroll > 1 else None
+        return jax.lax.fori_loop(0, num_steps, body, (state, empty), unroll=pieces)
     return jax.lax.fori_loop(0, num_steps // part, steps_of_part, (state, empty))

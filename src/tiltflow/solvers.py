@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from tiltflow.accelerators import solver_unroll
 from tiltflow.paths import Path
 from tiltflow.settings import FixedStep
 
@@ -70,7 +71,7 @@ def integrate(
     def body(x: Any, t: Array) -> tuple[Any, None]:
         return step(velocity, t, x, h), None
 
-    return jax.lax.scan(body, x, times[:-1])[0]
+    return jax.lax.scan(body, x, times[:-1], unroll=solver_unroll())[0]
 
 
 def dpm_solver(
@@ -108,7 +109,7 @@ def dpm_solver(
         return (shrink * x + grow * extrapolated, prediction), None
 
     inputs = (times[:-1], sigma[1:] / sigma[:-1], alpha[1:] * (1 - decay), extrapolation)
-    return jax.lax.scan(body, (x, jnp.zeros_like(x)), inputs)[0][0]
+    return jax.lax.scan(body, (x, jnp.zeros_like(x)), inputs, unroll=solver_unroll())[0][0]
 
 
 def integrate_adaptive(

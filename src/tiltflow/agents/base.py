@@ -44,6 +44,9 @@ class Stage:
     They are drawn like the data's, from then on, in this stage and later ones; checkpoints hold them."""
     capacity: int = 0
     """How many added rows are kept, the newest. An agent that adds rows precomputes no columns."""
+    unroll: int = 1
+    """Steps that are compiled for an accelerator as one piece: where a step has few kernels, the next one
+    begins while it ends. Compilation takes longer."""
     depends: Mapping[str, Any] = field(default_factory=dict)
     """What of the config those fields depend on, besides the data, the seed and the steps of this stage."""
 

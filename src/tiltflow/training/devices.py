@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from tiltflow.accelerators import step_options
 from tiltflow.agents.base import Stage
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
@@ -66,11 +67,13 @@ class Devices:
         `axes` has 0 for each argument that has an axis of the seeds, as the first has, None for the others.
         """
         if self.mesh is None:
-            return jax.jit(jax.vmap(function, in_axes=axes) if self.several_seeds else function)
+            lifted = jax.vmap(function, in_axes=axes) if self.several_seeds else function
+            return jax.jit(lifted, compiler_options=step_options())
         if self.mesh.shape[_BATCH] == 1:
-            return jax.jit(self._on_each(function, axes))
+            return jax.jit(self._on_each(function, axes), compiler_options=step_options())
         vmapped = jax.vmap(function, in_axes=axes, spmd_axis_name=_SEEDS)
-        return jax.jit(vmapped if self.several_seeds else function, out_shardings=self.of_state)
+        lifted = vmapped if self.several_seeds else function
+        return jax.jit(lifted, out_shardings=self.of_state, compiler_options=step_options())
 
     def _on_each(self, function: Callable, axes: tuple[int | None, ...]) -> Callable:
         """On each device the program that one device would run for its seeds alone."""

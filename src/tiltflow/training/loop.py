@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from tiltflow.accelerators import step_unroll
 from tiltflow.agents.base import Stage
 from tiltflow.errors import TrainingDiverged
 from tiltflow.optimize import Buffer, Columns, Update, run_steps
@@ -155,6 +156,7 @@ class Loop:
                 batch_size=stage.batch_size,
                 room=room,
                 part=part,
+                unroll=step_unroll(stage.unroll),
                 rows=self.rows.count,
                 gathered=gathered,
                 buffer=buffer,
