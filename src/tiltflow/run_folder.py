@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, final
 
@@ -133,11 +132,7 @@ class RunFolder:
     def read_config(self) -> TrainConfig:
         """The config of the run. Raises UserError where there is none, or none that this version reads."""
         self.refuse_no_run()
-        config = from_dict(read_json(self.config_file), str(self.config_file))
-        if config.data is None or Path(config.data).exists():
-            return config
-        inside = self.path / Path(config.data).name  # a run that holds its data has been moved
-        return replace(config, data=str(inside)) if inside.exists() else config
+        return from_dict(read_json(self.config_file), str(self.config_file))
 
     def write_config(self, config: TrainConfig) -> None:
         """Write config.json; its paths hold from whatever folder the run is continued."""

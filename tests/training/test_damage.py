@@ -245,11 +245,3 @@ def test_a_run_goes_on_from_another_folder_than_it_was_begun_in(
     RunFolder(tmp_path).write_config(small_config("bc-flow", data=pendulum.name))
     monkeypatch.chdir(tmp_path)
     assert RunFolder(tmp_path).read_config().data == str(pendulum)
-
-
-def test_a_run_that_holds_its_data_may_be_moved(small_config, pendulum, tmp_path):
-    run = RunFolder(tmp_path / "before")
-    run.write_config(small_config("bc-flow", data=str(run.path / "arrays.npz")))
-    shutil.copy(pendulum, run.path / "arrays.npz")
-    moved = RunFolder(run.path.rename(tmp_path / "after"))
-    assert moved.read_config().data == str(moved.path / "arrays.npz")
