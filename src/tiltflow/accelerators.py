@@ -11,13 +11,16 @@ def on_accelerator() -> bool:
 
 
 def solver_unroll() -> int:
-    """Steps of a solver that are compiled as one piece: kernels of one turn of a loop alone do not fill a GPU."""
+    """Steps of a solver that are compiled as one piece: one turn of a loop does not fill a GPU."""
     return _ROLLED_FROM if on_accelerator() else 1
 
 
-def step_unroll(wanted: int) -> int:
-    """Gradient steps that are compiled as one piece: what a stage wants, on an accelerator."""
-    return wanted if on_accelerator() else 1
+def step_unroll(wanted: int, seeds: int) -> int:
+    """Gradient steps that are compiled as one piece: what a stage wants, for several seeds on an accelerator.
+
+    Those of one seed gain nothing.
+    """
+    return wanted if on_accelerator() and seeds > 1 else 1
 
 
 def step_options() -> dict[str, str] | None:
