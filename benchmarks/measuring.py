@@ -1,13 +1,14 @@
 """Times of calls, the limit of the machine measured beside them, and the record of one measurement."""
 
+import math
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 REPEATS = 5
 """A median is of so many calls, after one that compiles."""
@@ -90,47 +91,46 @@ def product_rate(batch: int, rows: int, width: int, steps: int = 1000) -> float:
     return steps * 2 * batch * rows * width**2 / statistics.median(seconds)
 
 
-def product_flop(function: Callable, *arguments: Any) -> float:
-    """FLOP of all matrix products in a call of `function`, loops counted in full, branches by their mean."""
-    return _flop(jax.make_jaxpr(function)(*arguments).jaxpr)
+Products = Counter[tuple[int, int, int, int]]
+"""FLOP by the shape of a product: how many side by side, rows, entries summed over, columns."""
 
 
-def _flop(jaxpr: Any) -> float:
-    total = 0.0
+def products_of(function: Callable, *arguments: Any) -> Products:
+    """All matrix products in a call of `function`, loops counted in full, branches by their mean."""
+    return _products(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def costliest(products: Products, width: int) -> tuple[int, int]:
+    """How many side by side, and rows, of the product of hidden layers on which most FLOP are spent."""
+    hidden = {shape: flop for shape, flop in products.items() if shape[2:] == (width, width)}
+    return max(hidden, key=hidden.__getitem__)[:2] if hidden else (1, 256)
+
+
+def _products(jaxpr: Any) -> Products:
+    total: Products = Counter()
     for equation in jaxpr.eqns:
         inner = [p for p in equation.params.values() for p in (p if isinstance(p, tuple | list) else (p,))]
-        parts = [_flop(getattr(p, "jaxpr", p)) for p in inner if hasattr(getattr(p, "jaxpr", p), "eqns")]
+        parts = [_products(getattr(p, "jaxpr", p)) for p in inner if hasattr(getattr(p, "jaxpr", p), "eqns")]
+        times = 1.0
         match equation.primitive.name:
             case "dot_general":
-                (contracted, _), _ = equation.params["dimension_numbers"]
-                left = equation.invars[0].aval.shape
-                total += 2 * equation.outvars[0].aval.size * _product(left[i] for i in contracted)
+                (summed, _), (side_by_side, _) = equation.params["dimension_numbers"]
+                left, result = equation.invars[0].aval.shape, equation.outvars[0].aval.size
+                batch, length = (math.prod(left[i] for i in axes) for axes in (side_by_side, summed))
+                rows = math.prod(left) // (batch * length)
+                total[batch, rows, length, result // (batch * rows)] += 2 * result * length
             case "scan":
-                total += equation.params["length"] * sum(parts)
+                times = equation.params["length"]
             case "cond":
-                total += sum(parts) / len(parts)
+                times = 1 / len(parts)
             case "custom_jvp_call" | "custom_vjp_call":
-                total += parts[0]
-            case _:
-                total += sum(parts)
+                parts = parts[:1]
+        for part in parts:
+            for shape, flop in part.items():
+                total[shape] += times * flop
     return total
-
-
-def _product(sizes: Any) -> int:
-    result = 1
-    for size in sizes:
-        result *= size
-    return result
 
 
 def block(value: Any) -> Any:
     """The value, once it is there."""
     return jax.block_until_ready(value)
-
-
-def uniform(key: int, *shape: int) -> jax.Array:
-    return jax.random.uniform(jax.random.key(key), shape, minval=-1.0)
-
-
-def float_shape(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, jnp.float32)

@@ -10,8 +10,17 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from benchmarks.measuring import REPEATS, Measured, block, measured, product_flop, product_rate, seconds_of
-from benchmarks.training_steps import BATCH, Case
+from benchmarks.measuring import (
+    REPEATS,
+    Measured,
+    block,
+    costliest,
+    measured,
+    product_rate,
+    products_of,
+    seconds_of,
+)
+from benchmarks.training_steps import Case
 
 from tiltflow.agents.registry import build_agent, preset
 from tiltflow.data.transitions import Spec
@@ -30,8 +39,9 @@ def refreshes(sizes: list[tuple[int, int]]) -> Iterator[Measured]:
         draw = jax.jit(case.stage.precompute)
         taken = seconds_of(lambda: block(draw(state, columns, key)))  # noqa: B023
         line = measured(f"refresh: {STATES} states x 16, {width}x{depth}", taken, STATES / BLOCK_ROWS, "s")
-        flop = product_flop(case.stage.precompute, state, columns, key)
-        line.share = flop / taken[len(taken) // 2] / product_rate(1, BATCH, width)
+        products = products_of(case.stage.precompute, state, columns, key)
+        limit = product_rate(*costliest(products, width), width, steps=20)
+        line.share = products.total() / taken[len(taken) // 2] / limit
         yield line
 
 

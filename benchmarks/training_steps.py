@@ -1,7 +1,7 @@
 """Gradient steps a second of every stage of every agent, on random data of cube-single's sizes.
 
-The work of a step is that of its matrix products. The share is of a chain of products of the hidden layers'
-shape, with as many networks side by side as there are seeds. The reference is the same update, compiled,
+The work of a step is that of its matrix products. The share is of a chain of products of the shape on which
+most of it is spent, with as many networks side by side. The reference is the same update, compiled,
 and called once a step from Python. Stages that are compiled to the same program are measured once.
 """
 
@@ -12,11 +12,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from benchmarks.measuring import REPEATS, Measured, block, measured, product_flop, product_rate, seconds_of
+from benchmarks.measuring import (
+    Measured,
+    Products,
+    block,
+    costliest,
+    measured,
+    product_rate,
+    products_of,
+    seconds_of,
+)
 
 from tiltflow.accelerators import step_options, step_unroll
 from tiltflow.agents.base import Agent, Stage
@@ -112,43 +121,45 @@ class Case:
 
     def chunk(self, state: Any, columns: Any, extra: Any, key: jax.Array) -> Any:
         batch = self.stage.batch_size
-        unroll = step_unroll(self.stage.unroll)
+        unroll = step_unroll(self.stage.unroll, self.seeds)
         steps = {"num_steps": self.steps, "batch_size": batch, "unroll": unroll}
         return run_steps(self.stage.update, state, {**columns, **extra}, key, jnp.int32(0), **steps)
 
-    def compile(self) -> tuple[Any, float]:
-        """The compiled chunk, and the seconds that tracing and compiling took."""
+    def compile(self, *, referenced: bool) -> "Compiled":
+        """The compiled chunk and what is called beside it."""
         begin = time.perf_counter()
+        sizes = jax.eval_shape(self.begin)
         chunk = jax.jit(self.lift(self.chunk, 0, None, 0, 0), compiler_options=step_options())
-        compiled = chunk.lower(*jax.eval_shape(self.begin)).compile()
-        return compiled, time.perf_counter() - begin
+        run = chunk.lower(*sizes).compile()
+        seconds = time.perf_counter() - begin
+        one = jax.jit(self.lift(self.one_step, 0, None, 0, 0, None)).lower(*sizes, jnp.int32(0))
+        return Compiled(
+            run, seconds, jax.jit(self.begin).lower().compile(), one.compile() if referenced else None
+        )
 
-    def flop(self) -> float:
+    def products(self) -> Products:
         """Of one step of one seed."""
         state, columns, extra, key = jax.eval_shape(replace(self, seeds=1).begin)
         batch = self.stage.batch_size
         rows = {
-            name: jax.ShapeDtypeStruct((batch, *c.shape[1:]), c.dtype)
-            for name, c in {**columns, **extra}.items()
+            name: jax.ShapeDtypeStruct((batch, *column.shape[1:]), column.dtype)
+            for name, column in {**columns, **extra}.items()
         }
-        return product_flop(self.stage.update, state, rows, key)
+        return products_of(self.stage.update, state, rows, key)
 
-    def by_python(self, state: Any, columns: Any, extra: Any, keys: jax.Array) -> Callable[[], Any]:
-        """A call that takes the steps one by one."""
+    def one_step(self, state: Any, columns: Any, extra: Any, key: jax.Array, number: jax.Array) -> Any:
+        run = {"num_steps": 1, "batch_size": self.stage.batch_size}
+        return run_steps(self.stage.update, state, {**columns, **extra}, key, number, **run)
 
-        def step(state: Any, columns: Any, extra: Any, key: jax.Array, number: jax.Array) -> Any:
-            run = {"num_steps": 1, "batch_size": self.stage.batch_size}
-            return run_steps(self.stage.update, state, {**columns, **extra}, key, number, **run)
 
-        compiled = jax.jit(self.lift(step, 0, None, 0, 0, None))
+class Compiled(NamedTuple):
+    """The programs of a case."""
 
-        def call() -> None:
-            now = state
-            for number in range(self.steps):
-                now, _ = compiled(now, columns, extra, keys, jnp.int32(number))
-            block(now)
-
-        return call
+    run: Callable
+    seconds: float
+    """Of tracing and compiling `run`."""
+    begin: Callable
+    one_step: Callable | None
 
 
 _COLUMNS = {
@@ -181,36 +192,43 @@ def training_steps(wanted: list[Case], *, referenced: bool, until: float) -> Ite
     """
     cpu = jax.default_backend() == "cpu"
     together = 1 if cpu else os.cpu_count() or 1
-    limits: dict[tuple[int, int], float] = {}
+    limits: dict[tuple[int, int, int], float] = {}
     for first in range(0, len(wanted), together):
         if time.monotonic() > until:
             left = ", ".join(case.name.removeprefix("step: ") for case in wanted[first:])
             print(f"no time for: {left}", flush=True)
             return
         group = wanted[first : first + together]
-        with ThreadPoolExecutor(1 if cpu else os.cpu_count()) as pool:
-            compiled = list(pool.map(Case.compile, group))
-        for case, (run, compiling) in zip(group, compiled, strict=True):
-            yield from _of_case(case, run, compiling, limits, referenced)
+        with ThreadPoolExecutor(together) as pool:
+            compiled = list(pool.map(lambda case: case.compile(referenced=referenced), group))
+        for case, programs in zip(group, compiled, strict=True):
+            yield _of_case(case, programs, limits)
+            if cpu:
+                name = case.name.replace("step:", "compile:")
+                yield Measured(name, programs.seconds, "s", programs.seconds, programs.seconds)
 
 
-def _of_case(
-    case: Case, run: Any, compiling: float, limits: dict[tuple[int, int], float], referenced: bool
-) -> Iterator[Measured]:
-    arguments = jax.jit(case.begin)()
-    key = (case.seeds, case.width)
-    if jax.default_backend() == "cpu" or key not in limits:
-        limits[key] = product_rate(case.seeds, BATCH, case.width)
-    seconds = seconds_of(lambda: block(run(*arguments)))
-    if jax.default_backend() == "cpu":  # the clock of a core moves: the limit is what it is before or after
-        limits[key] = max(limits[key], product_rate(case.seeds, BATCH, case.width))
-    work = case.seeds * case.steps
-    line = measured(case.name, seconds, work, "seed-steps/s")
-    line.share = line.value * case.flop() / limits[key]
-    line.note = f"{limits[key] / 1e9:.0f} GFLOP/s is the limit"
-    if referenced:
-        apart = statistics.median(seconds_of(case.by_python(*arguments), REPEATS))
-        line.ratio, line.reference = apart / statistics.median(seconds), "a call a step"
-    yield line
-    name = case.name.replace("step:", "compile:")
-    yield Measured(name, compiling, "s", compiling, compiling)
+def _of_case(case: Case, programs: Compiled, limits: dict[tuple[int, int, int], float]) -> Measured:
+    state, columns, extra, keys = programs.begin()
+    products = case.products()
+    side_by_side, rows = costliest(products, case.width)
+    shape = (case.seeds * side_by_side, rows, case.width)
+    if jax.default_backend() == "cpu" or shape not in limits:
+        limits[shape] = product_rate(*shape)
+    seconds = seconds_of(lambda: block(programs.run(state, columns, extra, keys)))
+    if jax.default_backend() == "cpu":  # the clock of a core moves: the limit is the best of before and after
+        limits[shape] = max(limits[shape], product_rate(*shape))
+    line = measured(case.name, seconds, case.seeds * case.steps, "seed-steps/s")
+    line.share = line.value * products.total() / limits[shape]
+    line.note = f"{limits[shape] / 1e9:.0f} GFLOP/s: {'x'.join(map(str, shape))}x{case.width}"
+    if (one_step := programs.one_step) is not None:
+
+        def by_python() -> None:
+            now = state
+            for number in range(case.steps):
+                now, _ = one_step(now, columns, extra, keys, jnp.int32(number))
+            block(now)
+
+        line.ratio = statistics.median(seconds_of(by_python)) / statistics.median(seconds)
+        line.reference = "a call a step"
+    return line

@@ -15,10 +15,8 @@ ROWS, BATCH, STEPS = 7, 5, 400
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 
-@partial(jax.jit, static_argnames=("steps", "room", "part"))
-def ran(
-    first, state, *, steps: int | None = None, room: int | None = None, part: int = 1, length: Any = None
-):
+@partial(jax.jit, static_argnames=("steps", "room", "part", "unroll"))
+def ran(first, state, *, steps: int | None = None, length: Any = None, **loop: int):
     """The sum of all rows drawn; the rows and a number of the key of every step."""
     count = steps if length is None else length
 
@@ -27,9 +25,7 @@ def ran(
 
     columns = {"row": jnp.arange(ROWS)}
     key = jax.random.key(1)
-    return run_steps(
-        update, state, columns, key, first, num_steps=count, batch_size=BATCH, room=room, part=part
-    )
+    return run_steps(update, state, columns, key, first, num_steps=count, batch_size=BATCH, **loop)
 
 
 def test_every_step_draws_rows_and_a_key_of_its_own_and_every_row_as_often():
@@ -60,6 +56,15 @@ def test_one_program_takes_any_number_of_parts_up_to_its_room(part):
         np.testing.assert_array_equal(seen["rows"][:length], rows[:length])
         assert not np.any(seen["rows"][length:])
     assert ran._cache_size() == before + 1
+
+
+@pytest.mark.parametrize("loop", [{"steps": 11}, {"length": 9, "room": 11, "part": 3}])
+def test_steps_compiled_as_one_piece_are_the_same_steps(loop):
+    whole, seen = ran(5, 0, **loop)
+    state, in_pieces = ran(5, 0, **loop, unroll=2)
+    assert state == whole
+    for name, values in seen.items():
+        np.testing.assert_array_equal(in_pieces[name], values)
 
 
 def test_an_average_goes_its_share_of_the_way():

@@ -15,9 +15,12 @@ def solver_unroll() -> int:
     return _ROLLED_FROM if on_accelerator() else 1
 
 
-def step_unroll(wanted: int) -> int:
-    """Gradient steps that are compiled as one piece: what a stage wants, on an accelerator."""
-    return wanted if on_accelerator() else 1
+def step_unroll(wanted: int, seeds: int) -> int:
+    """Gradient steps that are compiled as one piece: what a stage wants, for several seeds on an accelerator.
+
+    Those of one seed gain nothing.
+    """
+    return wanted if on_accelerator() and seeds > 1 else 1
 
 
 def step_options() -> dict[str, str] | None:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Stage
-from tiltflow.agents.bc import MATCHING_UNROLL, make_optimizer
+from tiltflow.agents.bc import make_optimizer
 from tiltflow.agents.behaviour_critic import energy_unit, support_energies
 from tiltflow.agents.judged import halves, judge_beta
 from tiltflow.agents.one_step import OneStep
@@ -218,7 +218,6 @@ def improvement_stage(config: QIPOConfig, spec: Spec, steps: int) -> Stage:
         refresh_every=refresh_every,
         precompute=support if config.support == "dataset" else None,
         precompute_reason="drawing support actions",
-        unroll=1 if config.continue_critic else MATCHING_UNROLL,
     )
 
 

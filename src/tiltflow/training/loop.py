@@ -156,7 +156,7 @@ class Loop:
                 batch_size=stage.batch_size,
                 room=room,
                 part=part,
-                unroll=step_unroll(stage.unroll),
+                unroll=step_unroll(stage.unroll, len(self.seeds)),
                 rows=self.rows.count,
                 gathered=gathered,
                 buffer=buffer,
