@@ -63,6 +63,11 @@ SetName = Literal["swissroll", "8gaussians", "moons", "rings", "checkerboard", "
 
 # Runs.
 Parallel = Literal["auto", "process", "vmap", "shard"]
+Objective = Literal["estimate", "loss", "return"]
+"""What a sweep goes by: the estimate of the return from recorded episodes, the matching loss on held-out
+episodes, or the return (or success) of played ones."""
+Sampler = Literal["tpe", "random"]
+"""Who chooses the configurations of a sweep: the tree-structured Parzen estimator, or chance."""
 DataPlace = Literal["auto", "device", "host"]
 ExportFormat = Literal["jax", "onnx"]
 LoggerName = Literal["tensorboard", "wandb"]

@@ -16,6 +16,7 @@ from tiltflow.cli.tables import print_table
 from tiltflow.errors import Interrupted, UserError
 from tiltflow.processes.executor import Executor
 from tiltflow.run_folder import default_out
+from tiltflow.settings import Objective
 from tiltflow.train_config import TrainConfig
 from tiltflow.tuning.space import read_space
 from tiltflow.tuning.sweep import (
@@ -31,7 +32,6 @@ from tiltflow.tuning.sweep import (
     tuned_on,
     write_sweep,
 )
-from tiltflow.tuning.trial_job import Objective
 
 _PROGRAM = "tiltflow tune"
 _SHOWN = 10

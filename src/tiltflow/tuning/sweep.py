@@ -9,17 +9,15 @@ from tiltflow.agents.presets import Preset
 from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.errors import UserError
 from tiltflow.files import read_object, write_json
-from tiltflow.settings import Count, check, diff, diff_text, override
+from tiltflow.settings import Count, Objective, Sampler, check, diff, diff_text, override
 from tiltflow.tasks import NO_ENVIRONMENT, find_task
 from tiltflow.train_config import TrainConfig, to_dict
 from tiltflow.tuning.space import Space
-from tiltflow.tuning.trial_job import Objective
 from tiltflow.words import plural
 
 TUNE_FILE = "tune.json"
 BEST_FILE = "best.json"
 _FREE = {"budget": None, "config.data": None, "config.data_on": None}
-Sampler = Literal["tpe", "random"]
 
 
 @dataclass(frozen=True)

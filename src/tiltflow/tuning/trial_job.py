@@ -1,17 +1,14 @@
 """The job of a trial's seed: train its configuration to the end, or to one of its evaluations."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tiltflow.benchmark.queue import train_run
 from tiltflow.errors import Interrupted, UserError
 from tiltflow.evaluation.lines import Line
 from tiltflow.processes.executor import Event, Send
 from tiltflow.run_folder import RunFolder
-
-Objective = Literal["estimate", "loss", "return"]
-"""What a sweep goes by: the estimate of the return from recorded episodes, the matching loss on held-out
-episodes, or the return (or success) of played ones."""
+from tiltflow.settings import Objective
 
 
 def train_trial(

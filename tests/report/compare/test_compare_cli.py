@@ -67,8 +67,9 @@ def test_the_folder_of_a_benchmark_stands_for_its_evaluated_runs(make_run, tmp_p
     write_json(bench / "benchmark.json", {"format": 1, "suite": "toy", "runs": [run]})
     code, _, err = said(capsys, bench, "--out", tmp_path / "out")
     assert code == 2
-    assert "benchmark.json is damaged: run 0 has no 'agent'" in err
-    for runs, fault in ((None, "'runs' is no list"), ([1], "run 0 is no JSON object")):
+    assert "benchmark.json is damaged" in err
+    assert "'runs[0].agent'" in err
+    for runs, fault in ((None, "'runs' is None, not a list"), ([1], "'runs[0]' is 1, not")):
         write_json(bench / "benchmark.json", {"format": 1, "suite": "toy", "runs": runs})
         assert fault in said(capsys, bench, "--out", tmp_path / "out")[2]
 
