@@ -5,7 +5,8 @@
 
 Of every checkpoint that `--no-play` has kept: fitted Q evaluation on the run's own data, with its 95 %
 interval, and the discounted return of episodes that are played, from their own first states. Writes OUT.json
-and OUT.png, and prints the rank correlation. The policies were trained on all episodes: nothing is held out.
+and, of the policies that have an estimate, OUT.png and the rank correlation. The policies were trained on all
+episodes: nothing is held out.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from tiltflow.evaluation.rollouts import rollout
-from tiltflow.evaluation.statistics import bootstrap_interval
+from tiltflow.evaluation.statistics import UNDETERMINED, bootstrap_interval
 from tiltflow.processes.stopping import StopFlag
 from tiltflow.run_folder import RunFolder
 from tiltflow.training import checkpoints
@@ -72,6 +73,8 @@ def of_run(folder, episodes):
                         "seed": seeds[index],
                         "step": head["step"],
                         "estimated": line["score"][index],
+                        "beyond": line["beyond"][index],
+                        "recorded": line["recorded"][index],
                         "interval": np.quantile(line["replicates"][index], [0.025, 0.975]).tolist(),
                         "played": returns.mean(),
                         "played_interval": bootstrap_interval([returns[None]]),
@@ -114,13 +117,16 @@ def main():
     parser.add_argument("--episodes", type=int, default=20)
     given = parser.parse_args()
     records = [record for folder in given.runs for record in of_run(folder, given.episodes)]
-    pairs = np.array([(record["estimated"], record["played"]) for record in records])
-    correlation = float(spearmanr(pairs).statistic)
-    inside = np.mean([r["interval"][0] <= r["played"] <= r["interval"][1] for r in records])
-    summary = {"rank_correlation": correlation, "played_inside_interval": float(inside), "policies": records}
+    known = [record for record in records if record["beyond"] <= UNDETERMINED]
+    summary = {"policies": records}
+    if len(known) > 1:
+        correlation = float(spearmanr([(r["estimated"], r["played"]) for r in known]).statistic)
+        inside = float(np.mean([r["interval"][0] <= r["played"] <= r["interval"][1] for r in known]))
+        summary = {"rank_correlation": correlation, "played_inside_interval": inside, **summary}
+        draw(known, given.out.with_suffix(".png"), correlation)
+        print(f"rank correlation {correlation:.3f}; {inside:.0%} were played inside their interval")
     given.out.with_suffix(".json").write_text(json.dumps(summary, indent=1))
-    draw(records, given.out.with_suffix(".png"), correlation)
-    print(f"{len(records)} policies: rank correlation {correlation:.3f}; {inside:.0%} inside their interval")
+    print(f"{len(known)} of {len(records)} policies have an estimate")
 
 
 if __name__ == "__main__":

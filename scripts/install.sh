@@ -34,4 +34,4 @@ fi
 
 echo "Installing tiltflow and its dependencies into .venv (first time: about 1.2 GB on disk, some minutes)"
 .venv/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[all]" --group dev
+.venv/bin/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[all]" --group dev

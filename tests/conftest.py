@@ -20,9 +20,13 @@ if COMPILED not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 # Most tests compile longer than they run. These flags halve that, and change no law: a program is compiled
-# as a whole, not in 32 parts, and its loops by XLA's older emitters. jaxlib ends a process that has a flag it
-# does not know, and 0.12 does not know the second.
-_flags = [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_parallel_codegen_split_count=1"]
+# as a whole, not in 32 parts, with fewer of LLVM's passes, and its loops by XLA's older emitters. jaxlib ends
+# a process that has a flag it does not know, and 0.12 does not know the last.
+_flags = [
+    os.environ.get("XLA_FLAGS", ""),
+    "--xla_cpu_parallel_codegen_split_count=1",
+    "--xla_backend_optimization_level=1",
+]
 if version("jaxlib").startswith("0.10."):
     _flags.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join(_flags)

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from tiltflow.environments import flatten, make_environment
+from tiltflow.environments import Environment, flatten, make_environment
 from tiltflow.errors import UserError
 from tiltflow.tasks import find_task
 
@@ -197,3 +197,44 @@ def test_an_own_environment_has_its_own_limit_or_1000_steps(limit, steps):
         *_, terminated, truncated, _ = environment.step(np.zeros(1))
         taken, over = taken + 1, terminated or truncated
     assert taken == steps
+
+
+class Unruly(gymnasium.Env):
+    """An environment of a user that does one thing otherwise than Gymnasium has it."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+    action_space = gymnasium.spaces.Box(-1, 1, (1,))
+    spec = gymnasium.envs.registration.EnvSpec("Unruly-v0")
+
+    def __init__(self, **does):
+        vars(self).update(does)
+
+    def reset(self, *, seed=None):
+        return np.zeros(2), {}
+
+    def step(self, action):
+        return self.stepped
+
+
+@pytest.mark.parametrize(
+    ("does", "text"),
+    [
+        ({"stepped": (np.zeros(2), 0.0, False, {})}, r"failed in step\(action\): ValueError: not enough"),
+        ({"stepped": (np.zeros(2), None, False, False, {})}, r"failed in step\(action\): TypeError"),
+        ({"stepped": (np.zeros(2), np.zeros(2), False, False, {})}, r"failed in step\(action\): TypeError"),
+        ({"stepped": (np.zeros(2), np.nan, False, False, {})}, "its reward is nan"),
+        ({"stepped": ((np.zeros(2), np.zeros(3)), 0.0, False, False, {})}, "inhomogeneous"),
+        ({"reset": lambda: (np.zeros(2), {})}, r"failed in reset\(seed=…\): TypeError.*unexpected keyword"),
+    ],
+)
+def test_what_an_environment_of_the_user_does_wrong_is_said_of_it(does, text):
+    environment = Environment(Unruly(**does), 10, draws_globally=False)
+    call = (lambda: environment.reset(0)) if "reset" in does else lambda: environment.step(np.zeros(1))
+    with pytest.raises(UserError, match=f"The environment Unruly-v0 .*{text}"):
+        call()
+
+
+def test_bounds_of_an_environment_that_stand_for_none_are_refused():
+    largest = Unruly(action_space=gymnasium.spaces.Box(-3.3e38, 3.3e38, (1,)))
+    with pytest.raises(UserError, match="finite bounds"):
+        Environment(largest, 10, draws_globally=False)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "tiltflow"
 
 FLOORS = (
-    ("errors", "settings", "files", "packages", "trust", "sizes", "npz", "words", "plugins"),
+    ("errors", "settings", "files", "json_records", "packages", "trust", "sizes", "npz", "words", "plugins"),
     ("model_settings", "compiled_programs", "processes", "benchmark_file", "accelerators"),
     ("paths", "networks", "solvers", "tilting", "optimize"),
     (

@@ -258,7 +258,7 @@ def test_the_message_names_the_place_in_the_file_the_value_and_the_range():
         from_dict(record, "run/config.json")
     assert str(error.value) == (
         "run/config.json, key 'agent.flow', does not describe a FlowConfig: num_steps = 0: it must be a "
-        "whole number of at least 1."
+        "whole number in [1, 10000]."
     )
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from tiltflow.errors import UserError
 from tiltflow.files import read_object
+from tiltflow.json_records import record_fault
 
 BENCHMARK_FILE = "benchmark.json"
 
@@ -33,24 +34,33 @@ class PlannedRun(NamedTuple):
         return f"{self.label} on {self.task}, seed {self.seed}"
 
 
+class _Entry(TypedDict):
+    task: str
+    agent: str
+    seed: int
+    folder: str
+    variant: NotRequired[str]
+    state: NotRequired[str]
+    seconds: NotRequired[float]
+    reason: NotRequired[str | None]
+
+
+class _Benchmark(TypedDict):
+    runs: list[_Entry]
+
+
 def stored_runs(out: Path) -> list[dict[str, Any]]:
     """The runs that benchmark.json knows; none without it. Raises UserError where it is damaged."""
     file = out / BENCHMARK_FILE
     if not file.exists():
         return []
-    entries = read_object(file, "runs")["runs"]
-    fault = "" if isinstance(entries, list) else "'runs' is no list"
-    for number, entry in enumerate(entries if not fault else []):
-        if not isinstance(entry, dict):
-            fault = f"run {number} is no JSON object"
-        elif missing := [key for key in ("task", "agent", "seed", "folder") if key not in entry]:
-            fault = f"run {number} has no {missing[0]!r}"
-    if fault:
+    record = read_object(file)
+    if fault := record_fault(record, _Benchmark):
         raise UserError(
             f"{file} is damaged: {fault}. Delete the file: the runs are found again in their folders, "
             "only the seconds that they took are lost."
         )
-    return entries
+    return record["runs"]
 
 
 def stored_label(entry: Mapping[str, Any]) -> str:

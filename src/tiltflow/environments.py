@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from tiltflow.data.bounds import absurd_bounds
 from tiltflow.data.interface import ActionBounds
 from tiltflow.errors import UserError, nearest
 from tiltflow.maze_map import MazeMap, find_maze
@@ -40,7 +42,7 @@ class Environment:
         self._random = np.random.RandomState(0)
         self._observation_space = environment.observation_space
         space = environment.action_space
-        if not hasattr(space, "low") or not np.all(np.isfinite([space.low, space.high])):
+        if not hasattr(space, "low") or absurd_bounds(*np.asarray([space.low, space.high], np.float64)):
             raise UserError(
                 f"{environment} has the action space {space}; only continuous actions with finite bounds "
                 "can be used."
@@ -62,9 +64,9 @@ class Environment:
         self._random = np.random.RandomState(seed % 2**32)
         self._environment.action_space.seed(seed)
         self._time = 0
-        with lend_global_random(self._random):
+        with self._named("reset(seed=…)"), lend_global_random(self._random):
             observation, _ = self._environment.reset(seed=seed)
-        return flatten(self._observation_space, observation)
+            return flatten(self._observation_space, observation)
 
     def step(self, action: _Action) -> tuple[_Observation, float, bool, bool, bool]:
         """Take one action: observation, reward, terminated, truncated (horizon reached), success now."""
@@ -73,16 +75,33 @@ class Environment:
         if self._low is not self._own[0]:
             scaled = np.clip(scaled, *self._own)
         lend = lend_global_random(self._random) if self._draws_globally else contextlib.nullcontext()
-        with lend:
+        with self._named("step(action)"), lend:
             observation, reward, terminated, truncated, info = self._environment.step(scaled)
-        self._time += 1
-        return (
-            flatten(self._observation_space, observation),
-            float(reward),
-            bool(terminated),
-            bool(truncated) or self._time >= self._horizon,
-            bool(info.get("success", info.get("is_success", False))),
-        )
+            self._time += 1
+            reward = float(reward)
+            if not math.isfinite(reward):
+                raise ValueError(f"its reward is {reward}")
+            return (
+                flatten(self._observation_space, observation),
+                reward,
+                bool(terminated),
+                bool(truncated) or self._time >= self._horizon,
+                bool(info.get("success", info.get("is_success", False))),
+            )
+
+    @contextlib.contextmanager
+    def _named(self, call: str) -> Iterator[None]:
+        """What fails in there is the environment's: UserError naming it, and the call."""
+        try:
+            yield
+        except Exception as error:
+            name = getattr(self._environment.spec, "id", None) or self._environment
+            raise UserError(
+                f"The environment {name} failed in {call}: {type(error).__name__}: {error}. It has to be one "
+                "of Gymnasium's interface: reset(seed=…) returns an observation and a dictionary; "
+                "step(action) an observation, a reward that is one finite number, whether the episode has "
+                "terminated, whether it is truncated, and a dictionary. --debug shows where it failed."
+            ) from error
 
     def maze(self) -> MazeMap | None:
         """The maze that its episodes take place in, once it has been reset; None where there is none."""

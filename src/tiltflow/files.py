@@ -1,15 +1,18 @@
 """Writing files so that a crash leaves the old one or the new one, never half of one."""
 
 import errno
+import fcntl
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from tiltflow.errors import UserError
+
+_TEMPORARY = ".writing"
 
 
 @contextmanager
@@ -20,21 +23,31 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}"
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     except OSError as error:
         raise unwritable(path, error) from error
     try:
         with os.fdopen(handle, "wb") as file:
+            with suppress(OSError):  # says that somebody writes it; not every file system can
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+            os.replace(temporary, path)
     except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise unwritable(path, error) from error
         raise
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files below a folder whose writers are dead."""
+    for path in folder.rglob(f".*{_TEMPORARY}"):
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def unwritable(path: Path, error: OSError) -> UserError:
@@ -50,7 +63,7 @@ def open_to_append(path: Path) -> BinaryIO:
     A folder may come from somebody else: what is added must not end in a file that a link in it names.
     """
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise UserError(
@@ -91,7 +104,7 @@ def write_json_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises UserError naming the file where it is missing or not JSON."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist.") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -119,7 +132,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         return []
     records = []
     try:
-        lines = path.read_text().split("\n")
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as lines of JSON: {error}") from error
     for number, line in enumerate(lines, start=1):

@@ -24,6 +24,7 @@ from tiltflow.settings import (
     Prediction,
     Rewards,
     SolverName,
+    SolverSteps,
     check,
 )
 
@@ -88,7 +89,7 @@ class FlowConfig:
     (0: no averaging)."""
     solver: SolverName = "midpoint"
     """Fixed-step integrator of the samples."""
-    num_steps: Count = 5
+    num_steps: SolverSteps = 5
     """Steps of the solver for one sample (midpoint and Heun evaluate the network twice a step)."""
     play_noise: NonNegative = 1.0
     """Noise temperature τ of the actions that are played: they start from τ·z, z ~ N(0, I). Below 1 the

@@ -1,9 +1,15 @@
-"""Reading npy and npz files of strangers: never unpickled, nothing allocated that the file cannot fill."""
+"""Reading npy and npz files of strangers: never unpickled, nothing allocated that the file cannot fill.
 
+Files written here say in the comment of their archive which arrays they hold and the SHA-256 of each:
+a bit that turns in the name of an array would otherwise take it away without a word.
+"""
+
+import hashlib
+import json
 import math
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -17,6 +23,9 @@ _PLAIN = "Save plain numbers (float32), not Python objects."
 _AGAIN = "Copy or make the file again."
 
 
+_COMMENT = "tiltflow sha256 "
+
+
 class ArrayFault(NamedTuple):
     """What is wrong with an array, or with the whole file (None)."""
 
@@ -28,6 +37,36 @@ class _Unusable(Exception):
     """The text of a fault."""
 
 
+def save_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray], *, packed: bool = False) -> None:
+    """Write an npz file with the checksums of its arrays. Equal arrays give equal bytes."""
+    how = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+    plain = {key: np.asanyarray(array) for key, array in arrays.items()}
+    with zipfile.ZipFile(file, "w", how, allowZip64=True) as archive:
+        for key, array in plain.items():
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+                npy.write_array(member, array, allow_pickle=False)
+        sums = json.dumps({key: _checksum(array) for key, array in plain.items()})
+        if len(sums) < 2**15:  # an archive's comment ends at 2**16
+            archive.comment = f"{_COMMENT}{sums}".encode()
+
+
+def _checksum(array: np.ndarray) -> str:
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
+    if array.nbytes:
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _checksums(comment: bytes) -> dict[str, str]:
+    """Of each array, as `save_npz` wrote it; none in files of others. Raises ValueError where damaged."""
+    if not comment.startswith(_COMMENT.encode()):
+        return {}
+    sums = json.loads(comment[len(_COMMENT) :])
+    if not isinstance(sums, dict):
+        raise ValueError("its checksums are none")
+    return sums
+
+
 def read_npz(path: Path, keys: Sequence[str] | None = None) -> tuple[dict[str, np.ndarray], list[ArrayFault]]:
     """The arrays of these names that the file has (all by default), and what is wrong with it.
 
@@ -36,6 +75,7 @@ def read_npz(path: Path, keys: Sequence[str] | None = None) -> tuple[dict[str, n
     arrays, faults = dict[str, np.ndarray](), list[ArrayFault]()
     try:
         archive = zipfile.ZipFile(path)
+        sums = _checksums(archive.comment)
     except Exception as error:  # whatever a decoder throws, the file is what it cannot read
         return {}, [ArrayFault(None, f"is cut off or damaged ({error}). {_AGAIN}")]
     with archive:
@@ -49,12 +89,18 @@ def read_npz(path: Path, keys: Sequence[str] | None = None) -> tuple[dict[str, n
             for key, count in counts.items()
             if count > 1
         ]
+        faults += [
+            ArrayFault(key, f"was written and is not there. {_AGAIN}") for key in sums if key not in counts
+        ]
         for key, info in wanted:
             if counts[key] > 1:
                 continue
             try:
                 with archive.open(info) as member:
-                    arrays[key] = _read(member, info.file_size)
+                    array = _read(member, info.file_size)
+                if sums and sums.get(key) != _checksum(array):
+                    raise _Unusable(f"is not the one that was written: its checksum differs. {_AGAIN}")
+                arrays[key] = array
             except _Unusable as fault_found:
                 faults.append(ArrayFault(key, str(fault_found)))
             except Exception as error:

@@ -3,6 +3,8 @@
 import contextlib
 import importlib
 import io
+import os
+import sys
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -36,6 +38,23 @@ def how_to_install(package: str) -> str:
     python = " (on Python 3.11 or 3.12)" if package == "ogbench" else ""
     extra = EXTRAS.get(package, "envs")
     return f"Install it from tiltflow's own folder: pip install -c constraints.txt '.[{extra}]'{python}"
+
+
+def device_fault() -> str:
+    """Why JAX has no device to compute on; empty where it has one, or nothing has imported it."""
+    if "jax" not in sys.modules:
+        return ""
+    try:
+        sys.modules["jax"].devices()
+    except Exception as error:  # an AssertionError or a RuntimeError, by what it was asked for
+        asked = os.environ.get("JAX_PLATFORMS")
+        setting = (
+            f", as JAX_PLATFORMS={asked} asks for. Unset it, or install that" if asked else ". Install its"
+        )
+        return (
+            f"JAX finds no device to compute on{setting} version of JAX.{f' ({error})' if str(error) else ''}"
+        )
+    return ""
 
 
 def need(*packages: str) -> None:

@@ -9,20 +9,21 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, final
 
 from tiltflow.agents.registry import PRESETS
+from tiltflow.data.locate import listed_paths
 from tiltflow.errors import UserError
-from tiltflow.evaluation.lines import Line, join_logs, read_evaluations, read_log
+from tiltflow.evaluation.lines import Line, join_logs, read_evaluations, read_log, read_metrics
 from tiltflow.files import (
     append_line,
     atomic_file,
     read_json,
     read_json_lines,
-    read_object,
     write_json,
     write_json_lines,
 )
+from tiltflow.json_records import checked_record
 from tiltflow.processes.locks import LOCK
 from tiltflow.tasks import Task, find_task, without_rewards
 from tiltflow.train_config import TrainConfig, from_dict, to_dict
@@ -38,6 +39,26 @@ PATH_ARRAYS = ("positions", "goals", "seeds", "successes")
 def checkpoint_name(step: int) -> str:
     """The file name of the checkpoint after `step` gradient steps."""
     return f"step-{step:010d}.ckpt"
+
+
+class _TaskRecord(TypedDict):
+    task: str
+    env: NotRequired[str | None]
+
+
+class _DataRecord(TypedDict):
+    checksum: NotRequired[str]
+    source: NotRequired[str]
+    transitions: NotRequired[int]
+    observation_size: NotRequired[int]
+    action_size: NotRequired[int]
+    rewarded: NotRequired[bool]
+    held_out_episodes: NotRequired[list[int]]
+
+
+class _Environment(TypedDict):
+    data: _DataRecord
+    packages: NotRequired[dict[str, str]]
 
 
 @final
@@ -114,24 +135,24 @@ class RunFolder:
         return from_dict(read_json(self.config_file), str(self.config_file))
 
     def write_config(self, config: TrainConfig) -> None:
-        """Write config.json."""
-        write_json(self.config_file, to_dict(config))
+        """Write config.json; its paths hold from whatever folder the run is continued."""
+        record = to_dict(config)
+        if config.data is not None:
+            record["data"] = ",".join(str(part.absolute()) for part in listed_paths(Path(config.data)))
+        if config.reuse is not None:
+            record["reuse"] = str(Path(config.reuse).absolute())
+        write_json(self.config_file, record)
 
     def read_environment(self) -> dict[str, Any]:
         """What the run ran on, and from which "data": their source, checksum, transitions and sizes.
 
         Raises UserError where the file is missing or damaged.
         """
-        environment = read_object(self.environment_file, "data")
-        if not isinstance(environment["data"], dict):
-            raise UserError(
-                f"{self.environment_file} is damaged: 'data' holds no JSON object. Restore it from a copy."
-            )
-        return environment
+        return dict(checked_record(self.environment_file, _Environment))
 
     def read_task(self) -> Task:
         """The task of the run. Raises UserError as the files that say it."""
-        config = read_object(self.config_file, "task")
+        config = checked_record(self.config_file, _TaskRecord)
         task = find_task(config["task"], config.get("env"))
         data = self.read_environment()["data"] if self.environment_file.exists() else {}
         return task if data.get("rewarded", True) else without_rewards(task)
@@ -163,8 +184,8 @@ class RunFolder:
         return read_evaluations(self.evaluations_file, seeds)
 
     def metrics(self) -> list[Line]:
-        """The lines of metrics.jsonl. Raises UserError naming one that does not say of which step it is."""
-        return read_log(self.metrics_file)
+        """The lines of metrics.jsonl. Raises UserError naming one that is damaged."""
+        return read_metrics(self.metrics_file)
 
     def log_metrics(self, line: Line) -> None:
         """Add a line to metrics.jsonl, on the disk before any checkpoint that follows it."""
@@ -194,7 +215,7 @@ class RunFolder:
 
     def read_time(self) -> dict[str, float]:
         """Seconds of the training by what they were spent on; empty where that is not known."""
-        return read_object(self.time_file) if self.time_file.exists() else {}
+        return checked_record(self.time_file, dict[str, float]) if self.time_file.exists() else {}
 
     def write_time(self, seconds: Mapping[str, float]) -> None:
         """Write time.json."""
@@ -208,10 +229,10 @@ class RunFolder:
 
     def write_actions(self, data: "np.ndarray", policy: "np.ndarray") -> None:
         """Write actions.npz."""
-        import numpy as np
+        from tiltflow.npz import save_npz
 
         with atomic_file(self.actions_file) as file:
-            np.savez(file, data=data, policy=policy)
+            save_npz(file, {"data": data, "policy": policy})
 
     def merge_actions(self, groups: list[list[int]]) -> None:
         """Write the run's actions from those of its groups of seeds."""
@@ -247,10 +268,10 @@ class RunFolder:
         self._write_arrays(self.film_file, arrays)
 
     def _write_arrays(self, path: Path, arrays: "dict[str, np.ndarray]") -> None:
-        import numpy as np
+        from tiltflow.npz import save_npz
 
         with atomic_file(path) as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            save_npz(file, arrays, packed=True)
 
     def clear(self) -> None:
         """Remove what is left of an attempt that came to no checkpoint: it may be of other settings."""

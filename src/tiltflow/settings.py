@@ -89,6 +89,8 @@ class Bounds:
 
 Count = Annotated[int, Bounds(1)]
 """1, 2, 3, …"""
+SolverSteps = Annotated[int, Bounds(1, 10_000, ends="[]")]
+"""1, 2, 3, …; more would not compile in any time."""
 NonNegative = Annotated[float, Bounds(0)]
 Positive = Annotated[float, Bounds(0, ends="()")]
 Fraction = Annotated[float, Bounds(0, 1, ends="[]")]

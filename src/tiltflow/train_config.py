@@ -131,7 +131,10 @@ def from_dict(record: dict[str, Any], source: str) -> TrainConfig:
         raise UserError(f"{source}, key 'algorithm': {error}") from error
     if record.pop("agent_type", None) != kind.__name__:
         raise UserError(f"{source}, key 'agent_type' = {named!r}: {algorithm} has a {kind.__name__}.")
-    record["ends"] = tuple(record.get("ends") or ())
+    ends = record.get("ends") or []
+    if not isinstance(ends, list):
+        raise UserError(f"{source}, key 'ends' = {ends!r}: it must be a list of whole numbers.")
+    record["ends"] = tuple(ends)
     return _build(TrainConfig, {**record, "agent": _build(kind, agent, source, "agent")}, source)
 
 

@@ -13,6 +13,12 @@ def no_estimate(share: float) -> str:
     )
 
 
+def recorded_text(recorded: Sequence[float]) -> str:
+    """What stands beside an estimate: the return of the recorded episodes, and its interval."""
+    value, *bounds = recorded
+    return f"the recorded episodes themselves: {score_text(value)} (95 % interval {interval_text(bounds)})"
+
+
 def count(value: float) -> str:
     """A whole number with commas between thousands: 200,000."""
     return f"{value:,.0f}"

@@ -24,8 +24,6 @@ BETA = 1.0
 ROWS = 4000
 LAW = gaussian_mixture(np.ones(2), np.array([[-0.35], [0.35]]), np.full((2, 1, 1), 0.15**2))
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 
 @pytest.fixture(scope="module")
 def bandit():

@@ -1,5 +1,7 @@
 """Failures as a paragraph and an exit code."""
 
+import io
+import os
 import subprocess
 import sys
 
@@ -65,3 +67,23 @@ def test_a_reader_that_goes_away_is_no_error():
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("task")
     assert done.stderr == ""
+
+
+def test_a_terminal_that_does_not_know_all_letters_is_shown_the_others(monkeypatch):
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    assert cli.main(["tasks", "ogbench/cube-single"]) == 0
+    assert b"task1?5" in shown.getvalue()
+
+
+def test_a_device_that_is_not_there_is_said_before_anything_is_written(tmp_path):
+    words = ["train", "bc-flow", "--task", "file/x", "--data", "x.npz", "--out", "run"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tiltflow", *words], capture_output=True, text=True, cwd=tmp_path, check=False,
+        env={**os.environ, "JAX_PLATFORMS": "nowhere"},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "JAX finds no device to compute on, as JAX_PLATFORMS=nowhere asks for" in " ".join(
+        done.stderr.split()
+    )
+    assert not list(tmp_path.iterdir())

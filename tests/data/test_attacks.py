@@ -16,6 +16,7 @@ from tiltflow.data.load import audit_path, load_dataset
 from tiltflow.data.points import read_table
 from tiltflow.environments import make_environment
 from tiltflow.errors import UserError
+from tiltflow.npz import read_npz, save_npz
 from tiltflow.tasks import find_task
 from tiltflow.trust import trusting
 
@@ -263,3 +264,27 @@ def test_arrays_in_any_order_and_of_any_size_are_read_as_they_are(tmp_path):
     for key, array in arrays.items():
         np.testing.assert_array_equal(columns[key], array)
         assert columns[key].dtype == array.dtype
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_no_turned_bit_changes_or_hides_an_array_of_ours(tmp_path, packed):
+    """Names stand in the archive twice, and nothing else of it guards them."""
+    arrays = {
+        "observations": np.arange(12.0).reshape(4, 3),
+        "next_observations": np.ones((4, 3)),
+        "n": np.array("é"),
+    }
+    with (tmp_path / "whole.npz").open("wb") as file:
+        save_npz(file, arrays, packed=packed)
+    content, path = (tmp_path / "whole.npz").read_bytes(), tmp_path / "x.npz"
+    with np.load(tmp_path / "whole.npz") as others:
+        assert {key: others[key].tolist() for key in others.files} == {
+            k: a.tolist() for k, a in arrays.items()
+        }
+    assert read_npz(tmp_path / "whole.npz", list(arrays))[1] == []
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        found, faults = read_npz(path, list(arrays))
+        if not faults:  # the bit is of no matter
+            assert found.keys() == arrays.keys()
+        assert all(np.array_equal(found[key], arrays[key]) for key in found)

@@ -17,15 +17,20 @@ def steps(n, terminals=(), timeouts=(), **extra):
     }
 
 
-def test_without_next_observations_rows_are_those_of_qlearning_dataset():
-    """D4RL takes all rows but the last and those with a timeout, and pairs each with the next row."""
+def test_without_next_observations_rows_are_those_of_qlearning_dataset_and_all_true_ends():
+    """D4RL takes all rows but the last and those with a timeout, and pairs each with the next row.
+
+    A true end needs no successor: its reward counts wherever it stands.
+    """
     random = np.random.default_rng(0)
     for _ in range(50):
         columns = steps(40, random.choice(40, 4), random.choice(40, 4))
         data = from_steps(columns, horizon=7)
-        rows = [row for row in range(39) if not columns["timeouts"][row]]
+        free = ~columns["timeouts"]
+        free[39] = False
+        rows = np.flatnonzero(free | columns["terminals"]).tolist()
         assert data.rewards.tolist() == rows
-        assert data.next_observations[:, 0].tolist() == [row + 1 for row in rows]
+        assert data.next_observations[:, 0].tolist() == [min(row + 1, 39) for row in rows]
         assert data.terminations.tolist() == [bool(columns["terminals"][row]) for row in rows]
 
 

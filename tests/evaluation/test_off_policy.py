@@ -8,6 +8,7 @@ from tiltflow.evaluation.off_policy import (
     fitted_q_value,
     importance_value,
     mean_value,
+    recorded_value,
 )
 
 # s' = 0.9·s + 0.5·a + 0.1·noise, r = −(s² + 0.5·a²): a linear policy N(k·s, σ²) has V(s) = −(P·s² + c).
@@ -95,6 +96,82 @@ def test_resamples_are_the_same_for_every_policy():
     better = fitted_q_value(data, 0.9, features=60)
     worse = fitted_q_value(data._replace(rewards=data.rewards - 1.0), 0.9, features=60)
     np.testing.assert_allclose(better.replicates - worse.replicates, 10.0, rtol=0.02)
+    assert np.median(better.replicates - worse.replicates) == pytest.approx(10)  # but where Q met its bounds
+
+
+# A maze of cells: an action moves to any place in the next cell, where no wall is in its way; G pays 1.
+MAZE = ("....#", "#.#..", ".....", "..#..", "G..#.")
+CELLS = np.array([(y, x) for y, row in enumerate(MAZE) for x, mark in enumerate(row) if mark != "#"])
+WAYS = np.array([(0, 1), (1, 0), (0, -1), (-1, 0)])
+AFTER = np.array(
+    [
+        [next((n for n, other in enumerate(CELLS) if (other == cell + way).all()), at) for way in WAYS]
+        for at, cell in enumerate(CELLS)
+    ]
+)
+AT_GOAL = np.array([MAZE[y][x] == "G" for y, x in CELLS])
+
+
+def maze_policy(skill):
+    """The probability of each way in each cell: 1/4 at skill 0, along shortest paths where it is large."""
+    left = np.where(AT_GOAL, 0, len(CELLS))
+    for _ in CELLS:
+        left = np.minimum(left, 1 + left[AFTER].min(axis=1))
+    weights = np.exp(-skill * left[AFTER])
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def maze_value(policy, discount):
+    """The mean value over all cells, by dynamic programming."""
+    moves = np.einsum("ck,ckn->cn", policy, np.eye(len(CELLS))[AFTER])
+    return np.linalg.solve(np.eye(len(CELLS)) - discount * moves, moves @ AT_GOAL).mean()
+
+
+def recorded_in_maze(rng, behaviour, policy, episodes=60, steps=30, samples=4):
+    def drawn(of, at):
+        way = (rng.uniform(size=(len(at), 1)) > of[at].cumsum(axis=1)).sum(axis=1).clip(0, 3)
+        along = WAYS[way] * rng.uniform(0.5, 1, (len(at), 1))
+        return way, along + rng.uniform(-0.3, 0.3, (len(at), 2)) * (WAYS[way] == 0)
+
+    def place(at):
+        return CELLS[at] + rng.uniform(-0.5, 0.5, (len(at), 2))
+
+    first = cell = rng.integers(len(CELLS), size=episodes)
+    state, columns = place(cell), []
+    for _ in range(steps):
+        way, action = drawn(behaviour, cell)
+        cell = AFTER[cell, way]
+        columns.append((state, action, AT_GOAL[cell][:, None], state := place(cell), cell[:, None]))
+    states, actions, rewards, next_states, cells = (
+        np.stack(c, axis=1).reshape(episodes * steps, -1) for c in zip(*columns, strict=True)
+    )
+    return RecordedEpisodes(
+        states, actions, rewards[:, 0].astype(float), next_states, np.zeros(len(states)),
+        np.repeat(np.arange(episodes), steps),
+        np.stack([drawn(policy, cells[:, 0])[1] for _ in range(samples)]), states[::steps],
+        np.stack([drawn(policy, first)[1] for _ in range(samples)]),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("skills", [(0.5, 0.5), (0.5, 1.0), (1.0, 1.0), (1.0, 3.0)])
+def test_in_a_maze_the_interval_holds_the_value_of_the_behaviour_and_of_better_policies(skills):
+    behaviour, policy = map(maze_policy, skills)
+    truth, trials, held = maze_value(policy, 0.9), 5, 0
+    for trial in range(trials):
+        data = recorded_in_maze(np.random.default_rng(trial), behaviour, policy)
+        found = fitted_q_value(data, 0.9, features=128, replicates=50, seed=trial)
+        low, high = found.interval()
+        held += low <= truth <= high
+        assert found.beyond == 0
+    assert held >= 0.8 * trials
+
+
+def test_the_recorded_return_ends_at_a_termination_and_goes_on_behind_a_time_limit():
+    episodes = np.repeat(np.arange(4), 3)
+    for terminated, worth in ((0.0, 10.0), (1.0, 1 + 0.9 + 0.81)):
+        ends = np.where(np.arange(12) % 3 == 2, terminated, 0.0)
+        found = recorded_value(np.ones(12), ends, episodes, 0.9)
+        np.testing.assert_allclose([found.value, *found.interval()], worth)
 
 
 def test_importance_sampling_of_the_behaviour_itself_is_its_discounted_return():

@@ -148,6 +148,8 @@ def test_last_evaluations_are_of_the_final_stage_and_three_at_most():
     improvement = [evaluation(step, [[step + 0.5], [-float(step)]]) for step in (3, 4, 5, 6)]
     assert last_evaluations(behaviour + improvement[:1]) == improvement[:1]
     assert last_evaluations(behaviour + improvement) == improvement[1:]
+    longer = [{**line, "lengthened_from": 4} for line in improvement[2:]]
+    assert last_evaluations(behaviour + improvement[:2] + longer) == longer
 
 
 def test_episodes_of_a_seed_are_joined_over_evaluations():

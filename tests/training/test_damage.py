@@ -236,3 +236,12 @@ def test_a_folder_that_names_a_module_to_import_needs_trust(run, tmp_path, monke
         with pytest.raises(UserError, match=r"strangers_own:Pendulum-v1.* --trust"):
             use(run)
     assert not (tmp_path / "strangers_own.py.ran").exists()
+
+
+def test_a_run_goes_on_from_another_folder_than_it_was_begun_in(
+    small_config, pendulum, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(pendulum.parent)
+    RunFolder(tmp_path).write_config(small_config("bc-flow", data=pendulum.name))
+    monkeypatch.chdir(tmp_path)
+    assert RunFolder(tmp_path).read_config().data == str(pendulum)

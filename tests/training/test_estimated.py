@@ -7,6 +7,7 @@ import pytest
 from tests.training.conftest import ENVIRONMENT
 from tests.training.test_resume import final_bodies, logged
 
+from tiltflow.cli.results import result_text
 from tiltflow.data.held_out import hold_out
 from tiltflow.data.load import load_dataset
 from tiltflow.errors import Interrupted, UserError
@@ -18,6 +19,7 @@ from tiltflow.training.evaluate import evaluate
 from tiltflow.training.prepare import prepare, prepare_from_shared
 from tiltflow.training.run import resume, train
 from tiltflow.training.shared_data import data_shared
+from tiltflow.words import score_text
 
 SETTINGS = {"env": None, "estimate": EstimateConfig(features=40), "seeds": 2}
 
@@ -52,7 +54,11 @@ def test_its_result_is_named_an_estimate(estimated):
     assert result["metric"] == "estimated return (not played)"
     low, high = result["ci95"]
     assert low < result["mean"] < high
-    assert (estimated / "report.html").exists()
+    value, low, high = result["recorded"]
+    assert -1630 < low < value < high < 0
+    text = f"recorded episodes themselves: {score_text(value)}"
+    assert text in result_text(result)
+    assert text in (estimated / "report.html").read_text()
 
 
 def test_what_is_held_out_is_recorded_and_not_trained_on(estimated, pendulum):

@@ -21,7 +21,8 @@ def test_a_run_keeps_the_groups_that_it_began_with_on_another_machine(small_conf
     """Trained as one vmapped axis on an accelerator, it is played on a CPU, and the other way round."""
     config = small_config("bc-flow", seeds=3)
     vmapped, apart = replace(config, parallel="vmap"), replace(config, parallel="process")
-    assert seed_groups(vmapped, RunFolder(tmp_path)) == [[0, 1, 2]]
+    for together in (vmapped, replace(config, parallel="shard")):
+        assert seed_groups(together, RunFolder(tmp_path)) == [[0, 1, 2]]
     assert seed_groups(apart, RunFolder(tmp_path)) == [[0], [1], [2]]
     (tmp_path / "gpu/seeds/0-2").mkdir(parents=True)
     assert seed_groups(apart, RunFolder(tmp_path / "gpu")) == [[0, 1, 2]]

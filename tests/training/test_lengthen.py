@@ -33,6 +33,7 @@ def test_a_lengthened_run_goes_on_from_its_end(small_config, trained, tmp_path):
     result, config = (read_json(run / name) for name in ("result.json", "config.json"))
     assert result["steps"] == 240
     assert [line["step"] for line in lines(run, "evaluations.jsonl")][-2:] == [220, 240]
+    assert result["evaluated_steps"] == [220, 240]
     assert config["ends"] == [200, 240]
     assert train_command(config).endswith("\ntiltflow train --resume RUN --steps 240")
     improvement = [line for line in lines(run, "metrics.jsonl") if line["stage"] == "improvement"]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tiltflow.errors import UserError
+from tiltflow.files import write_json
 from tiltflow.report.command import train_command
 from tiltflow.run_folder import RunFolder
 from tiltflow.train_config import to_dict
@@ -54,7 +55,8 @@ def test_a_policy_of_logs_is_trained_played_and_read_in_their_units(small_config
 def test_a_run_whose_data_are_not_found_says_how_to_name_them(small_config, tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     run = RunFolder(tmp_path / "run")
-    run.write_config(small_config("bc-flow", data="nowhere/logs", columns=COLUMNS))
+    before = small_config("bc-flow", data="nowhere/logs", columns=COLUMNS)
+    write_json(run.config_file, to_dict(before))  # as earlier versions did
     monkeypatch.chdir(tmp_path)
     text = rf"'nowhere/logs': nothing is there, seen from {tmp_path}. .*--resume {run.path} --data PATH"
     with pytest.raises(UserError, match=text):

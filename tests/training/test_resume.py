@@ -214,6 +214,14 @@ def test_a_diverging_run_names_stage_step_and_metric_and_keeps_the_last_good_che
         assert np.isfinite(json.loads(line)["metrics"]["loss"]).all()
 
 
+def test_a_loss_that_explodes_and_stays_finite_is_warned_of(small_config, tmp_path):
+    config = small_config("bc-flow", steps=40, evaluations=1, episodes=1)
+    flow, messages = replace(config.agent.flow, learning_rate=1e3, decay="none"), []
+    train(replace(config, agent=replace(config.agent, flow=flow)), tmp_path / "run", messages.append)
+    texts = [event["text"] for event in messages if event["event"] == "message"]
+    assert sum("it explodes, though it is finite" in text for text in texts) == 1, texts
+
+
 def test_a_second_training_of_the_same_folder_is_refused(small_config, trained):
     config = small_config("bc-flow")
     run = trained(config)

@@ -38,8 +38,14 @@ def test_normalised_observations_have_mean_zero_and_deviation_one_and_end_at_ten
     assert scaler(jnp.array([[1e9, -1e9]])).tolist() == [[10.0, -10.0]]
 
 
-def test_an_entry_that_hardly_varies_is_not_blown_up():
-    data = np.asarray(jax.random.normal(jax.random.key(0), (5000, 3))) * [1.0, 1.0, 1e-6]
+def test_an_entry_of_small_values_is_seen_as_the_others_are():
+    data = np.asarray(jax.random.normal(jax.random.key(0), (5000, 3))) * [50.0, 1e4, 1e-3] + [300.0, 1e5, 0.0]
+    seen = np.asarray(data_scaler(transitions(data.astype(np.float32)))(jnp.asarray(data, jnp.float32)))
+    np.testing.assert_allclose(seen.std(axis=0), 1.0, rtol=1e-2)
+
+
+def test_what_varies_by_rounding_alone_is_not_blown_up():
+    data = np.asarray(jax.random.normal(jax.random.key(0), (5000, 3))) * [1.0, 1.0, 1e-7] + [0.0, 0.0, 1.0]
     scaler = data_scaler(transitions(data.astype(np.float32)))
     assert 0.09 < float(scaler.std[2]) < 0.11
 

@@ -57,6 +57,33 @@ def test_the_same_seed_gives_the_same_trials_and_a_greater_budget_adds_some(samp
     assert found(search(other, Formula(), lambda trials: None)) != found(one)[:12]
 
 
+def test_only_what_is_not_random_learns_from_results_and_only_from_earlier_batches():
+    def settings(sampler, spoil, batch=4):
+        trials = search(
+            sweep(budget=24, sampler=sampler, batch=batch), Formula(spoil=spoil), lambda trials: None
+        )
+        return [trial.settings for trial in trials]
+
+    def good(trial):
+        return {}
+
+    def bad(trial):
+        return {"values": [trial.settings["alpha"]] * 10}
+
+    assert settings("random", good) == settings("random", bad)
+    assert settings("tpe", good)[:12] == settings("tpe", bad)[:12]  # ten at random, and what they come with
+    assert settings("tpe", good)[12:] != settings("tpe", bad)[12:]
+    assert settings("tpe", good, batch=24) == settings("tpe", bad, batch=24)
+
+
+def test_a_batch_goes_on_together():
+    formula = Formula()
+    search(sweep(budget=8), formula, lambda trials: None)
+    assert formula.trained[:4] == [(0, 1), (1, 1), (2, 1), (3, 1)]
+    second = formula.trained.index((4, 1))
+    assert {number for number, _ in formula.trained[:second]} == {0, 1, 2, 3}
+
+
 def test_what_is_behind_is_stopped_and_the_best_is_at_its_end():
     formula = Formula()
     trials = search(sweep(budget=24), formula, lambda trials: None)

@@ -4,7 +4,7 @@ import shutil
 import textwrap
 
 from tiltflow.errors import ExplainedError
-from tiltflow.packages import EXTRAS, how_to_install
+from tiltflow.packages import EXTRAS, device_fault, how_to_install
 
 
 def exit_code(error: BaseException) -> int:
@@ -13,7 +13,7 @@ def exit_code(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return 130
-    return 2 if _missing_package(error) or isinstance(error, OSError) else 1
+    return 2 if _missing_package(error) or isinstance(error, OSError) or device_fault() else 1
 
 
 def paragraph(error: BaseException) -> str:
@@ -35,6 +35,8 @@ def _text(error: BaseException) -> str:
     if isinstance(error, OSError):
         file = f"{error.filename}: " if error.filename else ""
         return f"{file}{error.strerror or error}"
+    if fault := device_fault():
+        return fault
     return (
         f"{type(error).__name__}: {error} This is a defect of tiltflow, not of your input; "
         "the same command with --debug shows where."

@@ -1,5 +1,6 @@
 """`tiltflow VERB …`: finds the verb, runs it, and turns every failure into a paragraph and an exit code."""
 
+import io
 import os
 import sys
 import traceback
@@ -55,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 a run diverged or the program failed, 2 bad usage or bad input, 130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may know fewer letters than the texts have
     debug, trust = "--debug" in arguments, "--trust" in arguments
     try:
         arguments, plugins = _take_plugins([word for word in arguments if word not in ("--debug", "--trust")])

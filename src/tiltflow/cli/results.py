@@ -7,7 +7,7 @@ from typing import Any
 from tiltflow.files import read_json
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import CLONED, ESTIMATED
-from tiltflow.words import interval_text, no_estimate, plural, score_text
+from tiltflow.words import interval_text, no_estimate, plural, recorded_text, score_text
 
 
 def result_text(result: Mapping[str, Any]) -> str:
@@ -17,12 +17,14 @@ def result_text(result: Mapping[str, Any]) -> str:
     each = " each" if played and result["seeds"] > 1 else ""
     what = f"with {episodes}{each}" if played else f"on {result['episodes']} recorded episodes"
     score, interval = score_text(result["mean"], unit), interval_text(result["ci95"], unit)
+    lines = [f"{result['algorithm']} on {result['task']}"]
     if share := result.get("undetermined"):
-        return f"{result['algorithm']} on {result['task']}\n{no_estimate(share)}"
-    return (
-        f"{result['algorithm']} on {result['task']}\n"
-        f"{result['metric']} {score} (95 % interval {interval}), mean of {seeds} {what}"
-    )
+        lines.append(no_estimate(share))
+    else:
+        lines.append(f"{result['metric']} {score} (95 % interval {interval}), mean of {seeds} {what}")
+    if recorded := result.get("recorded"):
+        lines.append(recorded_text(recorded))
+    return "\n".join(lines)
 
 
 def describe_run(run: Path) -> str:

@@ -85,7 +85,7 @@ class Serve:
 
 def _read_token(path: Path) -> str:
     try:
-        token = path.read_text().split("\n")[0].strip()
+        token = path.read_text(encoding="utf-8").split("\n")[0].strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--token-file {path} cannot be read: {error}") from error
     if not token:

@@ -84,11 +84,11 @@ class Tune:
         from tiltflow.packages import require
 
         require("optuna")
+        executor = wanted.open(self.out)  # before JAX has threads: Ray forks
         from tiltflow.training.prepare import check_environment, prepare
 
         prepared, _ = prepare(self.sweep.config)
         check_environment(prepared)
-        executor = wanted.open(self.out)
         try:
             trials = self._work(executor, runs)
         except (KeyboardInterrupt, Interrupted) as stop:

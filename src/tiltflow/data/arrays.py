@@ -8,7 +8,7 @@ from tiltflow.data.audit import Finding
 from tiltflow.data.hdf5 import read_hdf5
 from tiltflow.errors import UserError
 from tiltflow.files import atomic_file
-from tiltflow.npz import ArrayFault, read_npz
+from tiltflow.npz import ArrayFault, read_npz, save_npz
 from tiltflow.packages import require
 
 # Every key that any of the formats uses; others (infos/…, metadata) are left unread.
@@ -54,7 +54,7 @@ def read_array_file(path: Path) -> tuple[dict[str, np.ndarray], list[Finding]]:
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays to a compressed npz, atomically. Equal arrays give equal bytes."""
     with atomic_file(path) as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+        save_npz(file, arrays, packed=True)
 
 
 def write_hdf5(path: Path, arrays: dict[str, np.ndarray]) -> None:

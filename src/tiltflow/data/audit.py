@@ -7,7 +7,10 @@ from typing import Literal
 import numpy as np
 
 from tiltflow import words
+from tiltflow.data.columns import HOW_TO_END
 from tiltflow.data.formats import REQUIRED, FileColumns, Layout
+from tiltflow.data.moments import observation_moments
+from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
 
 _Level = Literal["error", "warning", "note"]
@@ -15,6 +18,10 @@ _Level = Literal["error", "warning", "note"]
 # Rounding in the recording policy; anything beyond is another action space.
 ACTION_TOLERANCE = 1e-3
 NOTHING_TO_LEARN = ": no critic can learn anything from them (imitation, bc-*, can)."
+LIMIT = 10.0
+"""Standard deviations from its mean beyond which a policy sees an entry of an observation cut off."""
+_MERGED = 0.01
+"""Of the spread of an entry: larger steps of float32 are warned of."""
 FLAGS = ("terminations", "ends", "terminals", "timeouts")
 
 
@@ -71,6 +78,7 @@ def audit_columns(file: str, columns: FileColumns) -> list[Finding]:
         faults.append((key, min(count, expected), f"has {count} rows, but 'observations' has {expected}."))
     elif 0 in rows.values():
         faults.append((next(iter(rows)), None, "holds no rows."))
+    faults += [(key, None, "has no entries.") for key, column in sound.items() if column.shape[1:] == (0,)]
     if {"next_observations", "observations"} <= sound.keys():
         size, expected = (sound[key].shape[1] for key in ("next_observations", "observations"))
         if size != expected:
@@ -101,6 +109,12 @@ def _audit_values(file: str, key: str, column: np.ndarray) -> list[Finding]:
         count = int(bad.reshape(len(column), -1).any(axis=1).sum())
         text = f"is {value} ({words.plural(count, 'such row')})."
         return [Finding("error", file, key, row, text)]
+    if (bad := np.abs(column) > np.finfo(np.float32).max).any():
+        row = _first_row(bad)
+        value = column[row][bad[row]].flat[0] if column.ndim > 1 else column[row]
+        return [
+            Finding("error", file, key, row, f"is {value:g}, more than float32, which is kept, can hold.")
+        ]
     if key in FLAGS and (bad := ~np.isin(column, (0, 1))).any():
         row = _first_row(bad)
         return [Finding("error", file, key, row, f"is {column[row]}, but only 0 and 1 mean anything here.")]
@@ -110,7 +124,50 @@ def _audit_values(file: str, key: str, column: np.ndarray) -> list[Finding]:
         what = "all rewards are 0" if column[0] == 0 else f"all rewards are {column[0]:g}"
         text = f"{what}{NOTHING_TO_LEARN}"
         return [Finding("warning", file, key, None, text)]
-    return []
+    return _audit_precision(file, key, column)
+
+
+def _audit_precision(file: str, key: str, column: np.ndarray) -> list[Finding]:
+    """Warn of entries whose offset leaves no room for what they say, once they are float32."""
+    if column.dtype.itemsize < 4 or column.dtype == np.float32 or key in FLAGS:
+        return []
+    size, spread = np.abs(column).max(axis=0), np.atleast_1d(column.std(axis=0))
+    step = np.atleast_1d(np.spacing(size.astype(np.float32)))
+    merged = np.flatnonzero((spread > 0) & (step > _MERGED * spread))
+    if not len(merged):
+        return []
+    first = int(merged[0])
+    text = (
+        f"{_entries_text(merged)} differ{'s' if len(merged) == 1 else ''} by {spread[first]:.3g} or so, but "
+        f"float32, which is kept, has steps of {step[first]:.3g} there: values merge. Subtract an offset."
+    )
+    return [Finding("warning", file, key, None, text)]
+
+
+def audit_transitions(file: str, data: Transitions) -> list[Finding]:
+    """What is wrong with the rows that are trained on, whatever the file holds beside them."""
+    if not len(data):
+        text = f"holds no row that has a next one: no transition. {HOW_TO_END}, or give next_observations."
+        return [Finding("error", file, None, None, text)]
+    mean, spread = (moment.astype(np.float32) for moment in observation_moments(data.observations))
+    beyond = np.zeros(data.observations.shape[1], np.int64)
+    for first in range(0, len(data), 2**16):
+        beyond += (np.abs(data.observations[first : first + 2**16] - mean) > LIMIT * spread).sum(axis=0)
+    far = np.flatnonzero((spread > 0) & (beyond > 0))
+    if not len(far):
+        return []
+    text = (
+        f"{_entries_text(far)}: {int(beyond[far].sum()):,} values are further than {LIMIT:g} standard "
+        "deviations from the mean, where a policy sees them cut off. Leave out what is no measurement, or "
+        "train with --no-normalize-observations."
+    )
+    return [Finding("warning", file, "observations", None, text)]
+
+
+def _entries_text(numbers: np.ndarray) -> str:
+    """Entries of a vector by number: "entries 0, 3"."""
+    shown = ", ".join(map(str, numbers[:10])) + (", …" if len(numbers) > 10 else "")
+    return f"{'entry' if len(numbers) == 1 else 'entries'} {shown}"
 
 
 def _audit_actions(file: str, actions: np.ndarray) -> list[Finding]:

@@ -10,6 +10,8 @@ from tiltflow.data.audit import ACTION_TOLERANCE, Finding
 from tiltflow.data.formats import FileColumns, Recording
 from tiltflow.data.interface import ActionBounds, Signal, entry_text
 
+_ABSURD = 1e9
+"""Bounds of that size stand for none, as the largest float does: all actions would become 0."""
 MARGIN = 0.05
 """Of the range of an entry: how far bounds that come from the data reach beyond them, on each side."""
 
@@ -51,11 +53,13 @@ def bound_actions(
         text = f"has {size} entries, but the bounds {source} are for {len(sides[0])} and {len(sides[1])}."
         return None, [Finding("error", where, "actions", None, text)]
     low, high = (np.broadcast_to(np.asarray(side, np.float64), size) for side in sides)
-    if not (np.isfinite([low, high]).all() and (low < high).all()):
+    if absurd_bounds(low, high):
         text = f"has bounds {source} that are none: {_shown((low, high))}. Give --action-bounds LOW HIGH."
         return None, [Finding("error", where, "actions", None, text)]
     for file, columns in sized:
-        scaled = 2 * (columns["actions"] - low) / (high - low) - 1
+        pinned = low == high  # has no say: 0, or what is outside
+        scaled = columns["actions"] - low
+        scaled = np.where(pinned, scaled, 2 * scaled / np.where(pinned, 1, high - low) - 1)
         outside = np.abs(scaled) > 1 + ACTION_TOLERANCE
         if outside.any():
             row, entry = map(int, np.argwhere(outside)[0])
@@ -69,6 +73,11 @@ def bound_actions(
             findings.append(Finding("error", file, "actions", row, text))
         columns["actions"] = np.clip(scaled, -1, 1).astype(np.float32)
     return (tuple(low.tolist()), tuple(high.tolist())), findings
+
+
+def absurd_bounds(low: np.ndarray, high: np.ndarray) -> bool:
+    """Whether these are no bounds that actions can be scaled by; entries that are pinned (low = high) can."""
+    return not (max(np.abs(low).max(), np.abs(high).max()) < _ABSURD and (low <= high).all())
 
 
 def _is_sound(columns: FileColumns) -> bool:

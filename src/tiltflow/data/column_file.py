@@ -15,6 +15,7 @@ from tiltflow.data.columns import (
 )
 from tiltflow.errors import UserError
 
+_LONGEST = 1000
 FOLDER_CHOICE = "columns.toml"
 """The file beside data that says which of their columns is what; NAME.columns.toml is for the file NAME."""
 
@@ -54,6 +55,8 @@ def stored_choice(place: Path, root: Path | None = None) -> ColumnChoice:
         names = [value] if isinstance(value, str) else value
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise UserError(f"{file}, key {key!r}: {value!r} is neither a column nor a list of columns.")
+        if any(len(name) > _LONGEST for name in names):  # looking for a pattern can take its length squared
+            raise UserError(f"{file}, key {key!r}: a name has more than {_LONGEST:,} letters.")
         roles[column_role(key, str(file))] = tuple(names)
     if (low is None) != (high is None):
         raise UserError(f"{file} has one of {BOUNDS[0]} and {BOUNDS[1]}; it needs both or none.")

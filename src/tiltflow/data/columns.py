@@ -182,6 +182,13 @@ def guess_by_shape(choice: ColumnChoice, there: Mapping[str, LogColumn]) -> Colu
     return replace(choice, roles=roles)
 
 
+def flag_names() -> list[str]:
+    """What columns are called that say where episodes end."""
+    return [
+        name for role in ("terminations", "truncations", "ends", "masks", "dones") for name in _NAMES[role]
+    ]
+
+
 def holds(there: Mapping[str, LogColumn]) -> str:
     """The sentence that names the columns of a log and their shapes."""
     shown = [f"{name} ({column})" for name, column in list(there.items())[:40]]

@@ -37,8 +37,9 @@ def episode_flags(
     terminations = next((flags[role] for role in ("terminations", "masks", "dones") if role in flags), None)
     if terminations is None:
         terminations = np.zeros(rows, bool)
-    elif terminations is flags.get("dones") and len(flags.get("truncations", ())) == len(terminations):
-        terminations = terminations & ~flags["truncations"]
+    elif terminations is flags.get("dones"):
+        limits = flags.get("truncations", np.zeros(0, bool))
+        terminations = terminations & ~limits if len(limits) == len(terminations) else terminations
     if known:
         return terminations, _at_ends(lengths)
     if "ends" in flags:

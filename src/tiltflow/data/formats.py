@@ -71,14 +71,9 @@ def from_rows(columns: FileColumns) -> Transitions:
     not count, and dropped otherwise.
     """
     last = np.append(columns["ends"][:-1], True).astype(bool)
-    rows = np.flatnonzero(~last | columns["terminations"].astype(bool))
+    rows, ends = _rows_with_value(last, columns["terminations"].astype(bool))
     following = np.where(last[rows], rows, np.minimum(rows + 1, len(last) - 1))
-    # The row that is now the last one of its episode ends it.
-    episode = np.append(0, np.cumsum(last)[:-1])[rows]
-    ends = np.append(episode[1:] != episode[:-1], True)
-    kept = [columns[key][rows] for key in ("observations", "actions", "rewards")]
-    after = columns["observations"][following]
-    return _transitions(*kept, after, columns["terminations"][rows], ends)
+    return _with_next_rows(columns, rows, following, columns["terminations"][rows], ends)
 
 
 def from_steps(columns: FileColumns, horizon: int) -> Transitions:
@@ -87,15 +82,17 @@ def from_steps(columns: FileColumns, horizon: int) -> Transitions:
     With `next_observations` every row is a transition. Without, the next row supplies them, as in D4RL's
     `qlearning_dataset`: rows that end by a time limit have no successor and are dropped, and so is the
     last row of the file. Files without `timeouts` are cut every `horizon` steps after an end.
+
+    Departs from D4RL: *Paper*: a terminal row is dropped too where it is the last one or a time limit.
+    *Here*: it is kept. *Why*: the value of its successor does not count; its reward may be the only one.
     """
     terminals = columns["terminals"].astype(bool)
     timeouts = columns["timeouts"].astype(bool) if "timeouts" in columns else _timeouts(terminals, horizon)
     if "next_observations" in columns:
         kept = [columns[key] for key in ("observations", "actions", "rewards", "next_observations")]
         return _transitions(*kept, terminals, np.append((terminals | timeouts)[:-1], True))
-    rows = np.flatnonzero(~timeouts[:-1])
-    ends = terminals[rows] | timeouts[rows + 1] | (rows + 1 == len(terminals) - 1)
-    return _with_next_rows(columns, rows, terminals[rows], ends)
+    rows, ends = _rows_with_value(np.append((terminals | timeouts)[:-1], True), terminals)
+    return _with_next_rows(columns, rows, np.minimum(rows + 1, len(terminals) - 1), terminals[rows], ends)
 
 
 def from_states(columns: FileColumns) -> Transitions:
@@ -104,7 +101,7 @@ def from_states(columns: FileColumns) -> Transitions:
     The recording goes on after a termination, so here a termination need not be an end.
     """
     rows = state_rows(columns["terminals"])
-    return _with_next_rows(columns, rows, columns["terminations"][rows], ~np.isin(rows + 1, rows))
+    return _with_next_rows(columns, rows, rows + 1, columns["terminations"][rows], ~np.isin(rows + 1, rows))
 
 
 def state_rows(terminals: np.ndarray) -> np.ndarray:
@@ -121,12 +118,19 @@ def _timeouts(terminals: np.ndarray, horizon: int) -> np.ndarray:
     return timeouts
 
 
+def _rows_with_value(last: np.ndarray, terminations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that have a successor or need none, and which of them now are the last of their episode."""
+    rows = np.flatnonzero(~last | terminations)
+    episode = np.append(0, np.cumsum(last)[:-1])[rows]
+    return rows, np.append(episode[1:] != episode[:-1], True)[: len(rows)]
+
+
 def _with_next_rows(
-    columns: FileColumns, rows: np.ndarray, terminations: np.ndarray, ends: np.ndarray
+    columns: FileColumns, rows: np.ndarray, following: np.ndarray, terminations: np.ndarray, ends: np.ndarray
 ) -> Transitions:
     observations, actions, rewards = (columns[key] for key in ("observations", "actions", "rewards"))
     return _transitions(
-        observations[rows], actions[rows], rewards[rows], observations[rows + 1], terminations, ends
+        observations[rows], actions[rows], rewards[rows], observations[following], terminations, ends
     )
 
 

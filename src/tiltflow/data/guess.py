@@ -33,7 +33,11 @@ class Guess:
 
     def write(self) -> Path:
         """Write the TOML beside the data. Raises UserError where one that names the actions is there."""
-        if self.file.exists() and (there := self.file.read_text()) != self.text and "\nactions = " in there:
+        if (
+            self.file.exists()
+            and (there := self.file.read_text(encoding="utf-8")) != self.text
+            and "\nactions = " in there
+        ):
             raise UserError(
                 f"{self.file} is there already and says something else. Change it, or delete it first."
             )

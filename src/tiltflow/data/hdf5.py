@@ -40,7 +40,7 @@ def read_hdf5(path: Path, keys: Sequence[str]) -> tuple[dict[str, np.ndarray], l
     except UserError:
         raise
     except Exception as error:  # whatever the library throws, the file is what it cannot read
-        return {}, [ArrayFault(None, f"is cut off or damaged ({error}). Copy or make it again.")]
+        return {}, [ArrayFault(None, _damage(error))]
     return arrays, faults
 
 
@@ -77,7 +77,7 @@ def list_hdf5(path: Path) -> Hdf5Tree:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{path} is cut off or damaged ({error}). Copy or make it again.") from error
+        raise UserError(f"{path} {_damage(error)}") from error
     return Hdf5Tree(parts, shapes, numbers)
 
 
@@ -91,7 +91,14 @@ def read_hdf5_places(path: Path, places: Sequence[str]) -> tuple[dict[str, np.nd
     except UserError:
         raise
     except Exception as error:
-        return {}, [ArrayFault(None, f"is cut off or damaged ({error}). Copy or make it again.")]
+        return {}, [ArrayFault(None, _damage(error))]
+
+
+def _damage(error: Exception) -> str:
+    """What is wrong with a file that the library cannot read, in whatever words it says so."""
+    if isinstance(error, BlockingIOError):
+        return "is open in a program that writes it. Wait until that has closed it."
+    return f"is cut off or damaged ({error}). Copy or make it again."
 
 
 def _numbered_groups(h5py: Any, file: Any) -> tuple[Any, list[Any]]:
@@ -149,7 +156,7 @@ def check_hdf5(path: Path) -> None:
         with h5py.File(path, "r") as file:
             fault = _tree_fault(h5py, file, path.stat().st_size)
     except Exception as error:
-        raise UserError(f"{path} is cut off or damaged ({error}). Copy or make it again.") from error
+        raise UserError(f"{path} {_damage(error)}") from error
     if fault:
         raise UserError(f"{path} {fault}")
 

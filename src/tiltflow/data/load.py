@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from tiltflow.data.arrays import read_array_file
-from tiltflow.data.audit import Finding, audit_recording, refuse_errors
-from tiltflow.data.columns import HOW_TO_END, ColumnChoice
-from tiltflow.data.formats import Recording, layout_of, to_transitions
+from tiltflow.data.audit import Finding, audit_recording, audit_transitions, refuse_errors
+from tiltflow.data.columns import ColumnChoice
+from tiltflow.data.formats import Recording, has_rewards, layout_of, to_transitions
 from tiltflow.data.held_out import HeldOutEpisodes
 from tiltflow.data.interface import PolicyInterface, stored_interface
 from tiltflow.data.locate import LOG_SUFFIXES, data_places, minari_inside, unread_below, validation_of
@@ -23,12 +25,12 @@ from tiltflow.data.mapped_folder import (
 )
 from tiltflow.data.minari_folder import minari_interface, read_minari
 from tiltflow.data.moments import Moments, stored_moments
-from tiltflow.data.own import read_own
+from tiltflow.data.own import OwnData, read_own
 from tiltflow.data.own_audit import audit_number
 from tiltflow.data.row_store import IN_MEMORY, RowStore
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
-from tiltflow.tasks import Task
+from tiltflow.tasks import DEFAULT_HORIZON, Task
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def load_dataset(
     findings += source.complete(task, recordings)
     parts = [partial(to_transitions, columns, source.states, task.horizon) for _, columns in recordings]
     train = store.join(parts[: len(places)], equally="medium-expert" in task.dataset)
+    findings += _sound(recordings[0].file, train)
     validation = parts[-1]() if held_out else None
     folder = minari_inside(places[0])
     interface = minari_interface(folder) if folder else None
@@ -96,12 +99,8 @@ def _load_own(task: Task, path: Path | None, choice: ColumnChoice | None, store:
     train = store.join(
         [partial(to_transitions, columns, False, task.horizon) for _, columns in own.recordings]
     )
-    if not len(train):
-        raise UserError(
-            f"The data {path or places[0]} hold no row that has a next one: no transition. {HOW_TO_END}, or "
-            "give next_observations."
-        )
     source = str(path or places[0])
+    findings += _sound(source, train)
     return Dataset(train, None, rows_checksum(train), source, tuple(findings), own.interface, own.rewarded)
 
 
@@ -124,6 +123,13 @@ def _load_mapped(task: Task, folder: Path, choice: ColumnChoice | None) -> Datas
     return Dataset(
         train, None, record["checksum"], str(folder), findings, interface, record["rewarded"], moments=moments
     )
+
+
+def _sound(source: str, train: Transitions) -> list[Finding]:
+    """The warnings of the rows that are trained on. Raises UserError where there are none."""
+    findings = audit_transitions(source, train)
+    refuse_errors(findings)
+    return findings
 
 
 def _unread(path: Path | None) -> list[Finding]:
@@ -158,14 +164,28 @@ def audit_path(path: Path, choice: ColumnChoice | None = None) -> list[Finding]:
     own = read_own(places, choice, states=None)
     own.findings.extend(_unread(path))
     if own.alike or not path.is_dir():
+        findings = own.findings + _audit_rows(path, own)
         if own.interface is None or minari_inside(path) or layout_of(own.recordings[0].columns) == "states":
-            return own.findings
-        return own.findings + audit_number(own.recordings)
+            return findings
+        return findings + audit_number(own.recordings)
     text = (
         "its files differ in what they hold: checked one by one. They cannot be trained on as one data set."
     )
     alone = [finding for place in places for finding in read_own([place], choice, states=None).findings]
     return [*alone, Finding("warning", str(path), None, None, text)]
+
+
+def _audit_rows(path: Path, own: OwnData) -> list[Finding]:
+    """What is wrong with the rows that sound recordings become."""
+    if not own.recordings or any(finding.level == "error" for finding in own.findings):
+        return []
+    parts = []
+    for _, columns in own.recordings:
+        if layout_of(columns) == "states" and not has_rewards(columns):  # those of the task come with it
+            zeros = np.zeros(len(columns["actions"]), np.float32)
+            columns = {**columns, "rewards": zeros, "terminations": zeros}
+        parts.append(partial(to_transitions, columns, None, DEFAULT_HORIZON))
+    return audit_transitions(str(path), IN_MEMORY.join(parts))
 
 
 def rows_checksum(train: Transitions) -> str:

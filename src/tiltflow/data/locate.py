@@ -34,7 +34,7 @@ def locate_files(task: Task, path: Path | None) -> list[Path]:
     """
     if path is None or path.is_dir():
         return _search(task, path)
-    paths = [Path(part) for part in str(path).split(",")]
+    paths = listed_paths(path)
     for part in paths:
         if not part.is_file():
             raise UserError(f"There is no file {part}, which --data names for the task {task.name}.")
@@ -70,7 +70,12 @@ def data_places(path: Path) -> list[Path]:
         found = map(Path, glob.iglob(str(path), recursive=True))
         named, deep = path.suffix.strip(".*"), "**" in path.parts
         return _in_order(p for p in found if _is_log(p) or (not deep if p.is_dir() else named))
-    return [Path(part) for part in str(path).split(",")]
+    return listed_paths(path)
+
+
+def listed_paths(path: Path) -> list[Path]:
+    """The file of that name, which may have a comma in it, or those of a list A,B,…."""
+    return [path] if path.exists() else [Path(part) for part in str(path).split(",")]
 
 
 def unread_below(path: Path) -> str:

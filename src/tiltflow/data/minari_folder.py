@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tiltflow.data.audit import Finding
+from tiltflow.data.bounds import absurd_bounds
 from tiltflow.data.formats import FileColumns
 from tiltflow.data.interface import PolicyInterface, Signal
 from tiltflow.data.minari_metadata import build_environment, check_metadata, environment_faults
@@ -77,7 +78,7 @@ def recover_environment(folder: Path) -> Any:
 
 
 def _has_bounds(space: Any) -> bool:
-    return bool(np.all(np.isfinite([space.low, space.high])))
+    return not absurd_bounds(np.asarray(space.low, np.float64), np.asarray(space.high, np.float64))
 
 
 def _open(folder: Path) -> Any:
@@ -91,8 +92,11 @@ def _open(folder: Path) -> Any:
 def _episode_columns(dataset: Any, episode: Any) -> FileColumns:
     space, actions = dataset.action_space, np.asarray(episode.actions)
     if _has_bounds(space):
-        centre, reach = (space.high + space.low) / 2, (space.high - space.low) / 2
-        actions = (actions - centre) / reach
+        # Whole numbers and halves overflow in their own type.
+        kind: Any = np.float32 if space.dtype == np.float32 else np.float64
+        low, high = np.asarray(space.low, kind), np.asarray(space.high, kind)
+        pinned = low == high
+        actions = np.where(pinned, 0, (actions - (high + low) / 2) / np.where(pinned, 1, (high - low) / 2))
     rows = (len(actions) + 1,)
     observations = flatten(dataset.observation_space, episode.observations, rows)
     terminations = np.asarray(episode.terminations, bool)

@@ -9,10 +9,10 @@ import numpy as np
 
 from tiltflow.data.arrays import ARRAY_KEYS, read_array_file
 from tiltflow.data.assemble import Assembled, assemble
-from tiltflow.data.audit import NOTHING_TO_LEARN, Finding, audit_recording
+from tiltflow.data.audit import FLAGS, NOTHING_TO_LEARN, Finding, audit_recording
 from tiltflow.data.bounds import bound_actions
 from tiltflow.data.column_file import common_folder, stored_choice
-from tiltflow.data.columns import HOW_TO_REWARD, ColumnChoice
+from tiltflow.data.columns import HOW_TO_REWARD, ColumnChoice, flag_names
 from tiltflow.data.formats import FileColumns, Recording, layout_of
 from tiltflow.data.interface import ActionBounds, PolicyInterface, Signal
 from tiltflow.data.locate import minari_inside
@@ -156,6 +156,8 @@ def _in_our_words(log: Log, choice: ColumnChoice) -> bool:
     there = log.columns.keys()
     ends = "terminals" in there or {"terminations", "ends"} <= there
     ours = {"observations", "actions"} <= there and ends and not log.episodes
+    # Time limits under another name than D4RL's: columns by their roles know it.
+    ours &= bool({"timeouts", "ends"} & there) or not set(flag_names()) & (there - {*FLAGS})
     return not (choice.roles or choice.reward) and (ours or not there)
 
 

@@ -39,7 +39,7 @@ def audit_logs(
 
 def audit_own_units(recordings: Sequence[Recording], signals: _Signals) -> list[Finding]:
     """Warn of actions, in the data's units, that may be labels or that the observations have as well."""
-    sound = [one for one in recordings if _are_vectors(one.columns)]
+    sound = [one for one in recordings if _are_vectors(one.columns) and one.columns["actions"].size]
     if not sound:
         return []
     findings = _audit_copies(sound, signals)

@@ -1,6 +1,7 @@
 """Parquet files as a log, read with pyarrow; columns of lists of numbers are vectors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ def list_parquet(paths: Sequence[Path]) -> Log:
         names = one.schema.to_arrow_schema().names
         if missing := [name for name in columns if name not in names]:
             raise UserError(f"{path} has no column {missing[0]!r}, which {paths[0]} has.")
-        for name, count in _values_declared(one).items():
-            declared[name] = declared.get(name, 0) + count
+        with _reading(path):
+            for name, count in _values_declared(one).items():
+                declared[name] = declared.get(name, 0) + count
 
     def read(names: Sequence[str]) -> tuple[dict[str, list[np.ndarray]], list[ArrayFault]]:
         if fault := excess(8 * sum(declared[name] for name in names), stored):
@@ -60,8 +62,17 @@ def list_parquet(paths: Sequence[Path]) -> Log:
 
 def _metadata(path: Path) -> Any:
     parquet = require("pyarrow.parquet")
+    with _reading(path):
+        metadata = parquet.read_metadata(path)
+        metadata.schema.to_arrow_schema()
+        return metadata
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Whatever the library throws, the file is what it cannot read: UserError naming it."""
     try:
-        return parquet.read_metadata(path)
+        yield
     except Exception as error:
         raise UserError(f"{path} is cut off or damaged ({error}). Copy or make it again.") from error
 

@@ -74,8 +74,11 @@ def _block(path: Path, where: str, array: np.ndarray) -> Float[np.ndarray, "n c"
 
 
 def _read_text(path: Path, delimiter: str) -> Table:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        first = next(csv.reader(file, delimiter=delimiter), [])
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = next(csv.reader(file, delimiter=delimiter), [])
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read as text in UTF-8: {error}") from error
     if not first:
         raise UserError(f"{path} is empty.")
     named = not all(_is_number(cell) for cell in first)
@@ -88,10 +91,12 @@ def _read_text(path: Path, delimiter: str) -> Table:
             values = np.loadtxt(
                 path, delimiter=delimiter, skiprows=int(named), ndmin=2, comments=None, encoding="utf-8-sig"
             )
-    except ValueError as error:
+    except Exception as error:  # whatever the library throws, the file is what it cannot read
         raise UserError(f"{path} cannot be read: {error}") from error
     if values.size == 0:
         raise UserError(f"{path} names columns but has no rows.")
+    if values.shape[1] != len(names):
+        raise UserError(f"{path} names {len(names)} columns, but its rows have {values.shape[1]}.")
     return Table(path, {name: column[:, None] for name, column in zip(names, values.T, strict=True)})
 
 

@@ -61,6 +61,12 @@ class InMemory(RowStore):
         made = [part() for part in parts]
         if len(made) == 1:
             return made[0]
+        if len(sizes := {part.spec[:2] for part in made}) > 1:
+            shown = "; ".join(f"{o} and {a}" for o, a in sorted(sizes))
+            raise UserError(
+                f"The files do not go together: they have observations and actions of {shown} entries. Give "
+                "--data files of one kind."
+            )
         if equally:
             made = [first_rows_of(part, min(map(len, made))) for part in made]
         columns = [part.columns() for part in made]

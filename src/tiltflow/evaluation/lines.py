@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from tiltflow.errors import UserError
 from tiltflow.files import read_json_lines
+from tiltflow.json_records import record_fault
 
 Line = dict[str, Any]
 """One line of a log, of the gradient step line["step"]."""
@@ -13,12 +14,51 @@ Line = dict[str, Any]
 _EPISODE_KEYS = ("returns", "successes", "lengths")
 
 
+class _Logged(TypedDict):
+    step: int
+
+
+class _Metrics(_Logged):
+    stage: str
+    stage_step: int
+    seconds: float
+    metrics: dict[str, list[float]]
+
+
+class _Evaluation(_Logged):
+    stage: str
+
+
+class _Played(_Evaluation):
+    returns: list[list[float]]
+    successes: list[list[bool]]
+    lengths: list[list[int]]
+
+
+class _Estimated(_Evaluation):
+    score: list[float]
+    replicates: list[list[float]]
+    episodes: int
+
+
 def read_log(path: Path) -> list[Line]:
     """The lines of a log. Raises UserError naming one that does not say of which step it is."""
-    lines = read_json_lines(path)
+    return _checked(path, read_json_lines(path), _Logged)
+
+
+def read_metrics(path: Path) -> list[Line]:
+    """The lines of metrics.jsonl. Raises UserError naming one that is none, or has other seeds."""
+    lines = _checked(path, read_json_lines(path), _Metrics)
+    sizes = [len(values) for line in lines for values in line["metrics"].values()]
+    if len(set(sizes)) > 1 or 0 in sizes:
+        raise UserError(f"{path} is damaged: its lines are of {min(sizes)} and of {max(sizes)} seeds.")
+    return lines
+
+
+def _checked(path: Path, lines: list[Line], kind: Any) -> list[Line]:
     for number, line in enumerate(lines, start=1):
-        if not isinstance(line.get("step"), int):
-            raise UserError(f"{path}, line {number}, is damaged: it has no 'step'. Delete the line.")
+        if fault := record_fault(line, kind):
+            raise UserError(f"{path}, line {number}, is damaged: {fault}. Delete the line.")
     return lines
 
 
@@ -36,29 +76,22 @@ def read_evaluations(path: Path, seeds: int) -> list[Line]:
     return records
 
 
-def _fault(record: object, seeds: int) -> str:
-    if not isinstance(record, dict):
-        return "it is no JSON object"
-    keys = ("score", "replicates", "episodes") if "replicates" in record else _EPISODE_KEYS
-    for key in ("step", "stage", *keys):
-        if key not in record:
-            return f"it has no {key!r}"
-    if not isinstance(record["step"], int):
-        return "'step' is no number of steps"
-    values = keys[1] if "replicates" in record else keys[0]
-    returns = record[values]
-    if not isinstance(returns, list) or not returns or not all(isinstance(r, list) and r for r in returns):
-        return f"{values!r} is no list of the {values} of each seed"
-    if len(returns) != seeds:
-        return f"it has episodes of {len(returns)} seed{'s' * (len(returns) > 1)}, config.json has {seeds}"
-    if not all(isinstance(value, int | float) for row in returns for value in row):
-        return f"{values!r} holds what is no number"
-    if "replicates" in record:
-        return ""
-    shape = [len(row) for row in returns]
-    for key in _EPISODE_KEYS[1:]:
-        rows = record[key]
-        if not isinstance(rows, list) or [len(r) if isinstance(r, list) else 0 for r in rows] != shape:
+def _fault(record: dict[str, Any], seeds: int) -> str:
+    estimated = "replicates" in record
+    if fault := record_fault(record, _Estimated if estimated else _Played):
+        return fault
+    key = "replicates" if estimated else "returns"
+    values = record[key]
+    if not values or not all(values):
+        return f"{key!r} is of no episodes"
+    if len(values) != seeds:
+        return f"it has episodes of {len(values)} seed{'s' * (len(values) > 1)}, config.json has {seeds}"
+    shape = [len(row) for row in values]
+    others = [record["score"]] if estimated else [record[key] for key in _EPISODE_KEYS[1:]]
+    if estimated:
+        return "" if len(others[0]) == seeds else "'score' and 'replicates' are not of the same seeds"
+    for key, rows in zip(_EPISODE_KEYS[1:], others, strict=True):
+        if [len(row) for row in rows] != shape:
             return f"{key!r} and 'returns' are not of the same episodes"
     return ""
 

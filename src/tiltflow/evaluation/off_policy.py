@@ -14,6 +14,8 @@ Departs from the papers:
 - *Paper*: features are given, or a network. *Here*: random Fourier features (Rahimi and Recht 2007), with 1
   and the entries themselves among them. *Why*: one linear system has no training that could stop too early,
   which at γ = 0.99 a network's does within any short time.
+- *Paper*: λ is on all features. *Here*: not on the feature 1. *Why*: a constant added to all rewards is to
+  add its value.
 - *Paper*: Q is what the system gives. *Here*: no more, and no less, than rewards of the data can add up to.
   *Why*: where the policy leaves the data the system is near singular, and its solution any number.
 - *Paper*: the value is that of all episodes. *Here*: the median of the replicates. *Why*: it is steadier.
@@ -25,12 +27,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 GROUPS = 64
 """Groups of episodes that a bootstrap resamples, at the most."""
-RIDGE = 1e-5
-"""λ over the number of transitions."""
+RIDGE = 1e-2
+"""λ. It does not grow with the number of transitions: the system is not symmetric, so that a large λ does not
+make it regular, but gives a wrong value where a small one lets the resamples disagree."""
 _BLOCK = 4096
 
 
@@ -110,7 +113,7 @@ def fitted_q_value(
     `discount` is below 1; `features` is D. The bootstrap's resamples depend on `seed` and the episodes alone,
     so that they are the same for several policies.
     """
-    r, groups = recorded, _groups(recorded)
+    r, groups = recorded, _groups(len(recorded.first_states))
     phi = RandomFeatures.of(np.concatenate([r.states, r.actions], axis=1), features, seed)
     size = 1 + len(phi.mean) + features
     group_of = groups[r.episodes]
@@ -125,7 +128,7 @@ def fitted_q_value(
             matrices[group] += now.T @ (now - goes_on * following)
             vectors[group] += now.T @ r.rewards[block]
     first = phi(r.first_states, r.first_actions)
-    ridge = RIDGE * len(r.rewards) * np.eye(size)
+    ridge = RIDGE * np.diag(np.arange(size) > 0)
     reach = 1.0 / (1.0 - discount)
     lowest, highest = (float(end) for end in (r.rewards.min(), r.rewards.max()))
     lowest, highest = min(lowest, lowest * reach), max(highest, highest * reach)
@@ -140,10 +143,35 @@ def fitted_q_value(
         return float(np.average(inside, weights=draws[groups]))
 
     found = bootstrapped(value, int(groups[-1]) + 1, replicates, seed)
-    if not replicates:
-        return found
     beyond = float(np.mean(np.array(excess[1:]) > 0.05 * (highest - lowest)))
     return PolicyValue(float(np.median(found.replicates)), found.replicates, beyond)
+
+
+def recorded_value(
+    rewards: Float[np.ndarray, " n"],
+    terminations: Float[np.ndarray, " n"] | Bool[np.ndarray, " n"],
+    episodes: Int[np.ndarray, " n"],
+    discount: float,
+    *,
+    replicates: int = 100,
+    seed: int = 0,
+) -> PolicyValue:
+    """The discounted return of the recorded episodes themselves, on the resamples of `fitted_q_value`.
+
+    Behind a time limit the mean reward of the data is taken to go on: after T steps, γᵀ/(1 − γ) of it.
+    """
+    lengths = np.bincount(episodes)
+    ends, groups = np.cumsum(lengths), _groups(len(lengths))
+    powers = discount ** (np.arange(len(rewards)) - np.repeat(ends - lengths, lengths))
+    returns, sums = (np.bincount(episodes, weights=weights) for weights in (powers * rewards, rewards))
+    ahead = discount**lengths / (1.0 - discount) * (1.0 - terminations[ends - 1])
+
+    def value(draws: Float[np.ndarray, " g"]) -> float:
+        of_episode = draws[groups]
+        mean_reward = of_episode @ sums / (of_episode @ lengths)
+        return float(np.average(returns + ahead * mean_reward, weights=of_episode))
+
+    return bootstrapped(value, int(groups[-1]) + 1, replicates, seed)
 
 
 def importance_value(
@@ -186,10 +214,9 @@ def mean_value(values: Float[np.ndarray, " e"], *, replicates: int = 100, seed: 
     return bootstrapped(lambda draws: float(draws @ values / draws.sum()), len(values), replicates, seed)
 
 
-def _groups(recorded: RecordedEpisodes) -> Int[np.ndarray, " e"]:
+def _groups(episodes: int) -> Int[np.ndarray, " e"]:
     """The group of each episode."""
-    count = len(recorded.first_states)
-    return np.arange(count) * min(count, GROUPS) // count
+    return np.arange(episodes) * min(episodes, GROUPS) // episodes
 
 
 def bootstrapped(

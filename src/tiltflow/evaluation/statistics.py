@@ -93,9 +93,14 @@ def last_evaluations(evaluations: Sequence[dict[str, Any]]) -> list[dict[str, An
     """The last three evaluations of the final stage, or as many as there are.
 
     `evaluations` are lines of evaluations.jsonl. Those of an earlier stage (the behaviour policy of
-    qipo-ot, say) are evaluations of another policy and are never mixed in.
+    qipo-ot, say) are evaluations of another policy and are never mixed in; nor are those from before the
+    run was lengthened.
     """
-    final = [record for record in evaluations if record["stage"] == evaluations[-1]["stage"]]
+
+    def part(record: dict[str, Any]) -> tuple[str, int]:
+        return record["stage"], record.get("lengthened_from", 0)
+
+    final = [record for record in evaluations if part(record) == part(evaluations[-1])]
     return final[-LAST_EVALUATIONS:]
 
 
@@ -121,8 +126,9 @@ def result_record(
     each seed's score, `evaluated_steps` the gradient steps at which they were played, `mean_return` their
     mean undiscounted return; of an estimate, the recorded episodes, and its mean. `mean`, `iqm` and `ci95`
     (`score_interval`) are over seeds, and so is `std` (n − 1 in the denominator; null for one seed).
-    `undetermined` is there where an estimate is none: the share of its resamples beyond all bounds. Raises
-    ValueError without evaluations.
+    `undetermined` is there where an estimate is none: the share of its resamples beyond all bounds;
+    `recorded` where the estimate knows it: the return of the recorded episodes themselves, in the same unit,
+    and its 95 % interval. Raises ValueError without evaluations.
     """
     if not evaluations:
         raise ValueError("a result needs at least one evaluation")
@@ -152,4 +158,5 @@ def result_record(
         "train_seconds": train_seconds,
         "steps_per_second": steps / train_seconds if train_seconds > 0 else None,
         **({"undetermined": undetermined} if undetermined > UNDETERMINED else {}),
+        **({"recorded": last[-1]["recorded"][0]} if "recorded" in last[-1] else {}),
     }

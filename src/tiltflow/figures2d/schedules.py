@@ -23,7 +23,7 @@ from tiltflow.guidance.guided_paths import FixedSchedule
 from tiltflow.guidance.methods import METHODS
 from tiltflow.guidance.methods.guided_matching import FlowQFitConfig
 from tiltflow.guidance.problem import make_problem
-from tiltflow.npz import load_npz
+from tiltflow.npz import load_npz, save_npz
 from tiltflow.solvers import integrate
 
 _BETA, _MODES, _SPREAD, _DISTANCE = 1.0, 2.0, 0.3, 4.0
@@ -101,7 +101,7 @@ def trace_all(
             record.unlink(missing_ok=True)
             points, ways = _compute(case)
             with atomic_file(record.with_suffix(".npz")) as file:
-                np.savez_compressed(file, points=points, ways=ways)
+                save_npz(file, {"points": points, "ways": ways}, packed=True)
             write_json(record, settings)
         arrays = load_npz(record.with_suffix(".npz"), "points", "ways")
         points, ways = arrays["points"], arrays["ways"]

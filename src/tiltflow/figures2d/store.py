@@ -7,7 +7,7 @@ import numpy as np
 
 from tiltflow.figures2d.figure_plan import FigureCell
 from tiltflow.files import atomic_file, read_json, write_json
-from tiltflow.npz import load_npz
+from tiltflow.npz import load_npz, save_npz
 
 
 def write_cell(
@@ -21,7 +21,7 @@ def write_cell(
     record = _record(folder, cell)
     record.unlink(missing_ok=True)  # while there is no record, there is no cell: points and numbers never mix
     with atomic_file(record.with_suffix(".npz")) as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        save_npz(file, arrays, packed=True)
     write_json(record, {"settings": settings, "numbers": numbers})
 
 

@@ -15,6 +15,7 @@ from tiltflow.settings import (
     Positive,
     RowWeights,
     SolverName,
+    SolverSteps,
     check,
 )
 
@@ -53,7 +54,7 @@ class FlowFitConfig(FitConfig):
     """Of the generative model; a second network is equally large."""
     solver: SolverName = "midpoint"
     """Fixed-step integrator of the samples."""
-    num_steps: Count = 20
+    num_steps: SolverSteps = 20
     """Steps of the solver for one sample (midpoint and Heun evaluate the network twice a step)."""
 
     def __post_init__(self) -> None:
@@ -68,7 +69,7 @@ class DiffusionFitConfig(FlowFitConfig):
     path: PathName = "vp"
     prediction: FitPrediction = "noise"
     solver: SolverName = "dpm-solver++"
-    num_steps: Count = 25
+    num_steps: SolverSteps = 25
 
 
 @dataclass(frozen=True)

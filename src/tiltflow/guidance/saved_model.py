@@ -22,7 +22,7 @@ from tiltflow.guidance.methods import METHODS
 from tiltflow.guidance.problem import Problem
 from tiltflow.guidance.transforms import Lattice, Quantile, Whiten
 from tiltflow.guidance.verdict import HeldOut
-from tiltflow.npz import load_npz
+from tiltflow.npz import load_npz, save_npz
 from tiltflow.settings import flat, override
 
 _FORMAT = 1
@@ -70,7 +70,7 @@ def save_model(fitted: Fitted, path: Path, origin: Origin | None = None) -> None
     }
     arrays[_HEAD] = np.frombuffer(json.dumps(head).encode(), np.uint8)
     with atomic_file(path) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        save_npz(file, arrays)
 
 
 def load_model(path: Path, energy: Callable[[Any], Any] | None = None) -> tuple[Fitted, Origin]:

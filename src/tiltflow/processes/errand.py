@@ -22,8 +22,9 @@ _GO_ALONG = ("TILTFLOW_", "PYTHONPATH", "XLA_", "JAX_", "MUJOCO_")
 """Beginnings of the environment variables that decide what is found and which bits are computed."""
 _PATIENCE_SECONDS = 120
 """A file server frees the locks of a machine that is gone after 90 s (NFS 4's lease)."""
-_ACTIVITY_SECONDS = 1.0
-"""Between two events that only tell how far something is."""
+_OFTEN = ("activity", "chunk", "checkpoint")
+_SECONDS_BETWEEN = 5.0
+"""Between two events of one of these kinds: thousands of runs tell one command how far they are."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,17 @@ def do_errand(task: Errand, send: Send, stop: StopFlag) -> None:
         for event in ({"event": "launched"}, {"event": "exited", "code": 2, "failed": failure(error)}):
             send({**event, "result": None})
         return
-    due = 0.0
+    due: dict[str, float] = dict.fromkeys(_OFTEN, 0.0)
     with (
         _leased_cores(task.job.cores) as cores,
         closing(LocalExecutor(task.job.cores, cores).submit([task.job], stop)) as told,
     ):
         for _, event in filter(None, told):
-            now = time.monotonic()
-            if event["event"] == "activity":
-                if now < due:
-                    continue
-                due = now + _ACTIVITY_SECONDS
+            kind, now = str(event["event"]), time.monotonic()
+            if now < due.get(kind, 0.0):
+                continue
+            if kind in due:
+                due[kind] = now + _SECONDS_BETWEEN
             send(event)
 
 

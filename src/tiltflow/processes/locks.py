@@ -2,13 +2,15 @@
 
 import fcntl
 import os
+import platform
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tiltflow.errors import UserError
-from tiltflow.files import unwritable
+from tiltflow.files import remove_abandoned, unwritable
 
 LOCK = ".lock"
 PATIENCE = "TILTFLOW_PATIENCE"
@@ -26,9 +28,13 @@ def locked(folder: Path) -> Iterator[None]:
     late = time.monotonic() + float(os.environ.get(PATIENCE, 0))
     while (handle := _taken(folder)) is None:
         if time.monotonic() > late:
-            raise UserError(f"Another process is training {folder}. Wait for it, or stop it first.")
+            raise UserError(f"{_owner(folder)} is training {folder}. Wait for it, or stop it first.")
         time.sleep(0.2)
     try:
+        with suppress(OSError):  # whom a second process is told of; a full disk keeps nobody from training
+            os.ftruncate(handle, 0)
+            os.write(handle, f"{os.getpid()} on {platform.node()}".encode())
+        remove_abandoned(folder)
         yield
     finally:
         with suppress(OSError):
@@ -38,11 +44,21 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def _owner(folder: Path) -> str:
+    """Who holds the lock of a folder, as far as it says so, and for how long."""
+    try:
+        owner = re.fullmatch(r"\d+ on [\w.-]+", (folder / LOCK).read_text(encoding="utf-8"))
+        minutes = (time.time() - (folder / LOCK).stat().st_mtime) / 60
+    except (OSError, UnicodeDecodeError):
+        return "Another process"
+    return f"Another process ({owner[0]}, since {minutes:.0f} min)" if owner else "Another process"
+
+
 def _taken(folder: Path) -> int | None:
     """The lock as an open file; None where another process has it, or has just removed it with the folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o644)
+        handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         raise unwritable(folder, error) from error
     with suppress(OSError):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,18 +20,45 @@ from tiltflow.evaluation.statistics import (
     score_interval,
     seed_scores,
 )
-from tiltflow.files import read_object
+from tiltflow.json_records import checked_record
 from tiltflow.report.pictures import FilmStrip, MazePaths, read_film, read_paths
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task
 from tiltflow.train_config import FORMAT
 
 CURVE_RESAMPLES = 2000
-CONFIG_KEYS = ("format", "algorithm", "task", "agent", "seed", "seeds")
-RESULT_KEYS = (
-    "metric", "unit", "seeds", "episodes", "per_seed", "mean", "std", "iqm", "ci95", "mean_return", "steps",
-    "evaluated_steps", "train_seconds",
-)  # fmt: skip
+
+
+class ConfigRecord(TypedDict):
+    """What a page reads of config.json."""
+
+    format: int
+    algorithm: str
+    task: str
+    agent: dict[str, Any]
+    seed: int
+    seeds: int
+    steps: int
+    ends: NotRequired[list[int]]
+
+
+class ResultRecord(TypedDict):
+    """result.json; see `evaluation.statistics.result_record`."""
+
+    metric: str
+    unit: str
+    seeds: int
+    episodes: int
+    per_seed: list[float]
+    mean: float
+    std: float | None
+    iqm: float
+    ci95: list[float]
+    mean_return: float
+    steps: int
+    evaluated_steps: list[int]
+    train_seconds: float
+    undetermined: NotRequired[float]
 
 
 class Curve(NamedTuple):
@@ -186,7 +213,7 @@ def read_run(folder: Path) -> RunContent:
     """Read a run folder. Raises UserError where it is none, or where one of its files is damaged."""
     run = RunFolder(folder)
     run.refuse_no_run()
-    config = read_object(run.config_file, *CONFIG_KEYS)
+    config: dict[str, Any] = {**checked_record(run.config_file, ConfigRecord)}
     if config["format"] != FORMAT:
         raise UserError(
             f"{run.config_file} has format {config['format']!r}; this version of tiltflow reads {FORMAT}."
@@ -195,8 +222,16 @@ def read_run(folder: Path) -> RunContent:
     evaluations = run.evaluations(config["seeds"])
     environment = run.read_environment() if run.environment_file.exists() else {}
     task = run.read_task()
+    if any(("replicates" in line) == task.played for line in evaluations):
+        raise UserError(
+            f"{run.evaluations_file} is not of the environment {task.environment or 'none'}, which "
+            f"{run.config_file} names: one of them was changed. Restore it from a copy."
+        )
     if run.finished:
-        result = read_object(run.result_file, *RESULT_KEYS)
+        found = checked_record(run.result_file, ResultRecord)
+        result: dict[str, Any] | None = {**found}
+        if len(found["per_seed"]) != config["seeds"] or len(found["ci95"]) != 2:
+            raise UserError(f"{run.result_file} is damaged: it is of other seeds than config.json.")
     elif evaluations:
         seconds = sum(chunk["seconds"] for chunk in chunks)
         steps = max(record["step"] for record in [*chunks, *evaluations])

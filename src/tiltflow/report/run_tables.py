@@ -35,6 +35,7 @@ def facts(run: RunContent) -> dict[str, str]:
             if run.task.played
             else {
                 "recorded episodes": words.count(result["episodes"]),
+                **_of_the_data(result),
                 "discount": words.number(run.config["estimate"]["discount"]),
             }
         ),
@@ -42,6 +43,13 @@ def facts(run: RunContent) -> dict[str, str]:
         "training time": words.duration(result["train_seconds"]),
         **({"where time went": words.spent_text(run.spent)} if run.spent else {}),
     }
+
+
+def _of_the_data(result: dict[str, Any]) -> dict[str, str]:
+    if "recorded" not in result:
+        return {}
+    value, *bounds = result["recorded"]
+    return {"their own return": f"{words.score_text(value)} ({words.interval_text(bounds)})"}
 
 
 def held_out(run: RunContent) -> list[list[str]]:

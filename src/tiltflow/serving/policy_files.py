@@ -16,7 +16,7 @@ from jaxtyping import Array
 
 from tiltflow.errors import UserError
 from tiltflow.files import atomic_file
-from tiltflow.npz import load_npz
+from tiltflow.npz import load_npz, save_npz
 from tiltflow.run_folder import RunFolder
 from tiltflow.serving.compiled_policy import CompiledPolicy, Program
 from tiltflow.serving.policy_card import read_card
@@ -77,7 +77,7 @@ def write_policy(run: PlayedRun, seed: int, folder: Path) -> Path:
         **self_test(run, seed),
     }
     with atomic_file(path) as file:
-        np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        save_npz(file, arrays)
     read_policy(path)
     return path
 

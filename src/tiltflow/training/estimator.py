@@ -20,6 +20,7 @@ from tiltflow.evaluation.off_policy import (
     fitted_q_value,
     importance_value,
     mean_value,
+    recorded_value,
 )
 from tiltflow.flow import Flow, matching_loss
 from tiltflow.processes.stopping import StopFlag
@@ -44,7 +45,8 @@ class Estimator:
 
     A line of its evaluations holds, for each seed: "score", the value by fitted Q evaluation on all recorded
     episodes, or without rewards minus the distance to held-out actions; its bootstrap "replicates", and the
-    share of them that is "beyond" all bounds; and, of the held-out episodes, under "held_out": matching_loss
+    share of them that is "beyond" all bounds; "recorded", for each seed alike, the discounted return of these
+    episodes themselves as (value, low, high); and, of the held-out episodes, under "held_out": matching_loss
     (of a flow, as a model of the held-out actions); wasserstein and energy_distance (of each entry of an
     action: the policy's at held-out states against the recorded ones); and at the last step, as (value, low,
     high): critic_value (the critic's Q of the policy at first states, where it has the discount of the
@@ -63,6 +65,11 @@ class Estimator:
         self._rows = whole_episodes(self.data.recorded, config.rows)
         self._compared = _few(self.data.rows)
         self._firsts = self._rows.observations[first_rows(self._rows)]
+        self._recorded = _triple(
+            recorded_value(
+                self._rows.rewards, self._rows.terminations, episode_numbers(self._rows), config.discount
+            )
+        )
 
     def scheduled(self, state: RunState, step: int) -> dict[str, Any]:
         """Estimate after `step` gradient steps; its line of evaluations.jsonl. Raises Interrupted."""
@@ -83,6 +90,7 @@ class Estimator:
             "score": [value.value for value in values],
             "replicates": [value.replicates.tolist() for value in values],
             "beyond": [value.beyond for value in values],
+            **({} if task.metric == CLONED else {"recorded": [self._recorded] * len(values)}),
             "episodes": len(first_rows(self._compared) if task.metric == CLONED else self._firsts),
             "held_out": {name: [record[name] for record in held_out] for name in held_out[0]},
             "seconds": time.perf_counter() - clock,

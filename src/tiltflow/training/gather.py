@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
+from mmap import MADV_RANDOM, mmap
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ from tiltflow.data.transitions import ChosenRows, Transitions
 from tiltflow.files import unwritable
 from tiltflow.optimize import draw_batches
 
-AHEAD_BYTES = 32 * 2**20
+AHEAD_BYTES = 16 * 2**20
 """What is gathered for one compiled call; about three times as much is in memory."""
 _READERS = 8
 """Threads that gather: rows that are not in memory yet are waited for."""
@@ -128,6 +129,10 @@ class Gatherer:
         self._readers = ThreadPoolExecutor(_READERS, "gather")
         self._thread = ThreadPoolExecutor(1, "ahead")
         self._waiting: tuple[Request, Future] | None = None
+        for column in self._columns.values():
+            of_file = getattr(column, "column", column).base
+            if isinstance(of_file, mmap) and hasattr(mmap, "madvise"):
+                of_file.madvise(MADV_RANDOM)  # the pages around a row that is read are of no use
 
     def steps_at_once(self, steps: int, rows_of_step: int) -> int:
         """As many of so many steps as fit into `AHEAD_BYTES`; fewer, where then all parts are equal."""

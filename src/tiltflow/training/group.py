@@ -119,6 +119,8 @@ class _Group:
         with self.loop.spent.on("play"):
             line = self.evaluator.scheduled(self.loop.state, self.step)
         self.seconds_before -= line["seconds"]
+        if before := [end for end in self.prepared.config.ends if end < self.step]:
+            line["lengthened_from"] = before[-1]
         if (paths := getattr(self.evaluator, "paths", None)) is not None:
             self.folder.write_episodes(paths)
         self.folder.log_evaluation(line)

@@ -29,6 +29,7 @@ from tiltflow.training.time_spent import TimeSpent
 from tiltflow.training.used_columns import used_columns, with_blanks
 
 SAMPLE_ROWS = 2048
+_EXPLODED = 1e6
 
 
 @dataclass
@@ -47,6 +48,8 @@ class Loop:
     precomputed: dict[str, Array] = field(default_factory=dict)
     precomputed_for: tuple[int, int] | None = None
     _compiled: dict[tuple[str, int], Any] = field(default_factory=dict)
+    _first: dict[tuple[str, str], float] = field(default_factory=dict)
+    """What each loss of a stage was at first, 1 at least."""
 
     def __post_init__(self) -> None:
         self.devices = self.devices or Devices(len(self.seeds) > 1)
@@ -86,6 +89,7 @@ class Loop:
             parts.append({name: of_steps[:, :steps] for name, of_steps in values.items()})
         values = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
         self._check(values, stage, here)
+        self._warn_of_explosion(values, stage, here)
         self.state = self.state._replace(agent=agent_state, buffer=buffer)
         return values
 
@@ -208,6 +212,22 @@ class Loop:
 
     def _activity(self, text: str, fraction: float) -> None:
         self.observe({"event": "activity", "seeds": self.seeds, "text": text, "fraction": fraction})
+
+    def _warn_of_explosion(self, values: dict[str, np.ndarray], stage: Stage, here: Position) -> None:
+        """Say once that a loss has grown beyond all measure since the stage was begun or resumed."""
+        for name, metric in values.items():
+            if "loss" not in name:
+                continue
+            now, key = float(np.abs(metric[:, -1]).max()), (stage.name, name)
+            first = self._first.setdefault(key, max(1.0, float(np.abs(metric[:, 0]).max())))
+            if now > _EXPLODED * first:
+                self._first[key] = np.inf
+                text = (
+                    f"{name} is {now:.3g} at step {here.stage_step + metric.shape[1]} of stage {stage.name}, "
+                    f"where it was {first:.3g}: it explodes, though it is finite. Lower the learning rate or "
+                    "beta, or look at the scale of rewards and observations."
+                )
+                self.observe({"event": "message", "level": "warning", "text": text})
 
     def _check(self, values: dict[str, np.ndarray], stage: Stage, here: Position) -> None:
         for name, metric in values.items():

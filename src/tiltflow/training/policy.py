@@ -9,12 +9,14 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tiltflow.agents.base import Agent
+from tiltflow.data.audit import LIMIT
 from tiltflow.data.moments import Moments, observation_moments
 from tiltflow.data.transitions import Spec, Transitions
 from tiltflow.evaluation.rollouts import Policy
 from tiltflow.optimize import Buffer
 
-_LIMIT = 10.0
+_ROUNDING = 2.0**-20
+"""Of the size of an entry: eight times what rounding to float32 changes."""
 INIT, STAGE, EVALUATE, UNIT, CHOOSE = range(5)
 """Purposes of random keys, each with a stream of its own."""
 
@@ -46,16 +48,15 @@ def identity_scaler(spec: Spec) -> ObservationScaler:
 
 
 def data_scaler(data: Transitions, moments: Moments | None = None) -> ObservationScaler:
-    """Mean and standard deviation of each entry, the latter at least a tenth of the median of what varies.
+    """Mean and standard deviation of each entry; a tenth of the median of the others where it does not vary.
 
-    An entry that hardly varies in the data would otherwise be blown up, and throw the policy off wherever
-    it takes another value. What lies further than 10 units from the mean is cut off. `moments` are those of
-    the observations, where they are known.
+    What varies by the rounding of float32 alone would otherwise be blown up. What lies further than 10 units
+    from the mean is cut off. `moments` are those of the observations, where they are known.
     """
     mean, std = moments or observation_moments(data.observations)
-    floor = 0.1 * np.median(std[std > 0]) if std.any() else 1.0
-    std = np.maximum(std, floor)
-    return ObservationScaler(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32), jnp.array(_LIMIT))
+    varies = std > _ROUNDING * np.abs(mean)
+    std = np.where(varies, std, 0.1 * np.median(std[varies]) if varies.any() else 1.0)
+    return ObservationScaler(jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32), jnp.array(LIMIT))
 
 
 def seed_keys(seeds: list[int], purpose: int) -> PRNGKeyArray:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from tiltflow.agents.base import Agent
 from tiltflow.data.columns import HOW_TO_REWARD
@@ -16,6 +17,7 @@ from tiltflow.data.rewards import rescale_rewards
 from tiltflow.data.transitions import Spec
 from tiltflow.environments import Environment, make_environment
 from tiltflow.errors import UserError
+from tiltflow.packages import device_fault
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task, find_task, without_rewards
 from tiltflow.train_config import TrainConfig, to_dict
@@ -77,6 +79,8 @@ def prepare(config: TrainConfig) -> tuple[Prepared, Dataset]:
 
     Raises UserError for an unknown task, for data that are missing or wrong, for settings that do not fit.
     """
+    if fault := device_fault():
+        raise UserError(fault)
     task = find_task(config.task, config.env)
     if not (task.played or config.play):
         raise UserError(
@@ -170,6 +174,7 @@ def check_environment(prepared: Prepared) -> None:
         return
     environment = prepared.make_environment()
     sizes = len(environment.reset(0)), environment.action_size
+    environment.step(np.zeros(environment.action_size, np.float32))
     environment.close()
     if sizes != (spec.observation_size, spec.action_size):
         raise UserError(

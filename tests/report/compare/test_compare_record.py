@@ -9,7 +9,7 @@ import pytest
 from tiltflow.errors import UserError
 from tiltflow.files import read_json, read_json_lines, write_json, write_json_lines
 from tiltflow.report.compare.comparison import read_comparison
-from tiltflow.report.record import RESULT_KEYS, read_run
+from tiltflow.report.record import read_run
 
 CUBE = "ogbench/cube-single-play-singletask-task2-v0"
 HOPPER = "d4rl/hopper-medium-v2"
@@ -215,7 +215,7 @@ def test_what_is_no_run_is_refused(tmp_path):
         (lambda record: json.dumps([1]), "no JSON object"),
         (lambda record: json.dumps({k: v for k, v in record.items() if k != "stage"}), "no 'stage'"),
         (lambda record: json.dumps(record | {"returns": []}), "'returns'"),
-        (lambda record: json.dumps(record | {"returns": [["x"] * 50] * 3}), "no number"),
+        (lambda record: json.dumps(record | {"returns": [["x"] * 50] * 3}), "not a finite number"),
         (lambda record: json.dumps(record | {"successes": [[True]]}), "'successes'"),
         (lambda record: json.dumps(record | {"lengths": None}), "'lengths'"),
         (lambda record: json.dumps(record | {k: record[k][:1] for k in ("returns", "successes", "lengths")}),
@@ -239,7 +239,7 @@ def test_damaged_evaluations_are_refused_with_their_line(run, damage, told):
         ("config.json", b'{"format": 1, "seeds": 3}', "no 'algorithm'"),
         ("config.json", b'{"format": 1, "seeds": 3, "algorithm": "iql", "task": "file/own"}', "no 'agent'"),
         ("result.json", b"{}", "no 'metric'"),
-        ("result.json", json.dumps(dict.fromkeys(RESULT_KEYS[:-1], 1)).encode(), "no 'train_seconds'"),
+        ("result.json", b'{"metric": "return", "unit": ""}', "it has no 'seeds'"),
         ("environment.json", b"[]", "no JSON object"),
         ("environment.json", b'{"data": 3}', "'data'"),
         ("evaluations.jsonl", b"\xff\xfe", "cannot be read"),

@@ -39,7 +39,7 @@ from tiltflow.guidance.methods import register
 from tiltflow.guidance.methods.importance import NOTHING_LEFT, at_each_condition, selective
 from tiltflow.guidance.problem import Problem
 from tiltflow.paths import Path
-from tiltflow.settings import Count
+from tiltflow.settings import Count, SolverSteps
 from tiltflow.solvers import integrate
 
 _BLOCK = 1 << 13
@@ -49,7 +49,7 @@ _BLOCK = 1 << 13
 class SMCConfig(FlowFitConfig):
     """Settings of smc. Raises UserError for dpm-solver++, which cannot start in the middle of a path."""
 
-    num_steps: Count = 40
+    num_steps: SolverSteps = 40
     pool: Count = 50_000
     """Particles: points of the unguided model that are on their way together."""
 

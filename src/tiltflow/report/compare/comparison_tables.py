@@ -123,6 +123,10 @@ def legend(comparison: Comparison) -> list[str]:
                 f"{label} on {task}: the score is a mean over policies of β = "
                 f"{words.listing(list(map(words.number, betas)))}."
             )
+    for at in comparison.tasks:
+        known = [cell.result["recorded"] for _, cell in comparison.row(at) if "recorded" in cell.result]
+        if known:
+            lines.append(f"{at.name}, {words.recorded_text(known[0])}.")
     if any(not cell.finished for cell in cells):
         lines.append(f"{UNFINISHED} not finished: scored by the evaluations so far.")
     if any(comparison.effort_differs(task) for task in comparison.tasks):
