@@ -83,6 +83,8 @@ def _lines(arguments: argparse.Namespace) -> Iterator:
     sizes = [tuple(map(int, size.split("x"))) for size in arguments.sizes]
     if "steps" in arguments.only:
         algorithms = arguments.algorithms or list(STAGES)
+        if unknown := ", ".join(set(algorithms) - set(STAGES)):
+            sys.exit(f"--algorithms {unknown}: choose of {', '.join(STAGES)}.")
         wanted = cases(algorithms, sizes, arguments.seeds, arguments.rows, arguments.steps)
         yield from training_steps(wanted, referenced=not arguments.no_reference, until=until)
     others = {
