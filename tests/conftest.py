@@ -17,7 +17,7 @@ _own = None
 if COMPILED not in os.environ:
     _own = tempfile.mkdtemp(prefix="tiltflow-compiled-")
     os.environ[COMPILED] = _own
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 # Most tests compile longer than they run. These flags halve that, and change no law: a program is compiled
 # as a whole, not in 32 parts, with fewer of LLVM's passes, and its loops by XLA's older emitters. jaxlib ends

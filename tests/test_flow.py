@@ -18,6 +18,8 @@ from tiltflow.optimize import begin, gradient_step, run_steps
 from tiltflow.paths import PATHS, Path, Prediction
 from tiltflow.tilting import effective_sample_size, tilt_weights
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 BETA = 2.0
 
 

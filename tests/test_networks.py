@@ -16,6 +16,8 @@ from tiltflow.networks import (
     time_features,
 )
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 # Outputs on both sides of the size at which the weight gradient is computed the other way round.
 OUTPUTS = (3, SMALL_OUTPUT, SMALL_OUTPUT + 1, 64)
 

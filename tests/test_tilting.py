@@ -5,6 +5,8 @@ import pytest
 from laws import normal
 from tiltflow.tilting import beta_for_ess, effective_sample_size, tilt_weights
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 INF = float("inf")
 
 

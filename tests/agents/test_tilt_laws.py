@@ -31,8 +31,6 @@ LAW = gaussian_mixture(np.ones(1), np.array([[MEAN]]), np.full((1, 1, 1), STD**2
 SMALL = NetworkConfig(width=16, depth=1, activation="relu")
 EXPECTILE = CriticConfig(kind="expectile", network=SMALL, ensemble=1, learning_rate=3e-3)
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 
 class Constant(eqx.Module):
     """V(s) of any value, in the place of a network: a baseline need not be right."""

@@ -153,7 +153,7 @@ def recorded_in_maze(rng, behaviour, policy, episodes=60, steps=30, samples=4):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("skills", [(0.5, 0.5), (0.5, 1.0), (1.0, 1.0), (1.0, 3.0)])
+@pytest.mark.parametrize("skills", [(0.5, 0.5), (0.5, 1.0), (1.0, 3.0)])
 def test_in_a_maze_the_interval_holds_the_value_of_the_behaviour_and_of_better_policies(skills):
     behaviour, policy = map(maze_policy, skills)
     truth, trials, held = maze_value(policy, 0.9), 5, 0
