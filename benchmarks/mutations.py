@@ -199,7 +199,7 @@ def run_pytest(tree: Path, words: list[Any], hidden: str = "") -> tuple[int, str
             os.dup2(said.fileno(), 2)
             os.chdir(tree)
             os.environ[MUTANT] = hidden
-            sys.path[:0] = [f"{tree}/src", f"{tree}/benchmarks"]
+            sys.path[:0] = [str(tree), f"{tree}/src", f"{tree}/benchmarks"]
             for name in [name for name in sys.modules if name.split(".")[0] == "tiltflow"]:
                 del sys.modules[name]  # the repository's own, not the tree's
             status = pytest.main(["-p", "mutations", "-p", "no:cacheprovider", "-q", *map(str, words)])
