@@ -40,6 +40,16 @@ def some_transitions(rows: int = 60) -> Transitions:
     )
 
 
+def test_rows_are_in_the_units_of_the_run():
+    data = some_transitions()
+    mean, std = data.observations.mean(axis=0), data.observations.std(axis=0)
+    rows = row_columns(data, data_scaler(data))
+    for name, column in (("observations", data.observations), ("next_observations", data.next_observations)):
+        np.testing.assert_allclose(rows[name], (column - mean) / std, atol=1e-5)
+    np.testing.assert_array_equal(rows["terminations"], data.terminations.astype(np.float32))
+    np.testing.assert_array_equal(rows["actions"], data.actions)
+
+
 @pytest.mark.parametrize("seeds", [[3], [3, 4]])
 def test_the_host_gathers_the_rows_that_the_device_would(seeds):
     data = some_transitions()
