@@ -3,7 +3,7 @@
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -44,10 +44,10 @@ def train_group(
     UserError (a checkpoint, a run to reuse), TrainingDiverged, Interrupted (after a checkpoint).
     """
     with spent.apart_from_compiling():
-        group = _restore(prepared, dataset, run, seeds, observe, stop, spent, profile)
+        group = restored(prepared, dataset, run, seeds, observe, stop, spent, profile)
         try:
             with spent.on("train"):
-                _train(group)
+                train_stages(group)
             shown = dataset.train if dataset.held_out is None else dataset.held_out.rows
             with spent.on("play"):
                 write_actions(group.folder, group.evaluator, group.loop.state, shown)
@@ -56,14 +56,28 @@ def train_group(
             steps = prepared.schedule.steps
             raise Interrupted(f"Stopped at step {group.step} of {steps}, after a checkpoint.") from error
         finally:
-            earlier = group.folder.read_time()
-            total = {name: value + earlier.get(name, 0.0) for name, value in spent.seconds().items()}
-            group.folder.write_time(total)
+            group.add_time()
     return {"train_seconds": group.seconds(), "steps": prepared.schedule.steps}
 
 
+class Advancing(Protocol):
+    """What trains: a group of seeds, or several."""
+
+    loop: Loop
+    step: int
+
+    @property
+    def prepared(self) -> Prepared: ...
+    def run_chunk(self, here: Position, length: int) -> dict[str, np.ndarray]: ...
+    def adopts(self, here: Position) -> bool: ...
+    def log(self, here: Position, length: int, spent: float, values: dict[str, np.ndarray]) -> None: ...
+    def has_evaluated(self) -> bool: ...
+    def evaluate(self) -> None: ...
+    def save(self) -> None: ...
+
+
 @dataclass
-class _Group:
+class TrainingGroup:
     """A group of seeds under way, at the edge after `step` gradient steps."""
 
     prepared: Prepared
@@ -114,6 +128,16 @@ class _Group:
         self.folder.log_metrics(line)
         self.tell("chunk", seeds=self.loop.seeds, stage_steps=stage.steps, **line)
 
+    def add_time(self) -> None:
+        """Add what time was spent on to what the folder says of earlier parts."""
+        earlier, spent = self.folder.read_time(), self.loop.spent.seconds()
+        self.folder.write_time({name: value + earlier.get(name, 0.0) for name, value in spent.items()})
+
+    def has_evaluated(self) -> bool:
+        """Whether the evaluation of this edge is logged."""
+        lines = self.folder.evaluations(len(self.loop.seeds))
+        return self.step in {line["step"] for line in lines}
+
     def evaluate(self) -> None:
         """Play and log the evaluation of this edge."""
         with self.loop.spent.on("play"):
@@ -149,7 +173,7 @@ class _Group:
         return True
 
 
-def _restore(
+def restored(
     prepared: Prepared,
     dataset: Dataset,
     run: RunFolder,
@@ -157,9 +181,13 @@ def _restore(
     observe: Observe,
     stop: StopFlag,
     spent: TimeSpent,
-    profile: bool,
-) -> _Group:
-    """The group at its newest checkpoint, its logs cut to what was logged before."""
+    profile: bool = False,
+    rows: DataRows | None = None,
+) -> TrainingGroup:
+    """The group at its newest checkpoint, its logs cut to what was logged before.
+
+    It reads these rows of the data, or makes its own.
+    """
     scaled = prepared.config.normalize_observations
     scaler = data_scaler(dataset.train, dataset.moments) if scaled else identity_scaler(prepared.spec)
     fresh = init_state(prepared.agent, scaler, seeds)
@@ -171,21 +199,22 @@ def _restore(
         observe({"event": "message", "level": "warning", "text": problem})
     folder.cut_logs(start)
     devices = devices_of(prepared, seeds)
-    rows: DataRows = (
-        HostRows(dataset.train, scaler, folder.path)
-        if on_host(prepared.config, dataset.train)
-        else DeviceRows(devices.rows(row_columns(dataset.train, scaler)))
-    )
+    if rows is None:
+        rows = (
+            HostRows(dataset.train, scaler, folder.path)
+            if on_host(prepared.config, dataset.train)
+            else DeviceRows(devices.rows(row_columns(dataset.train, scaler)))
+        )
     loop = Loop(prepared.schedule, seeds, rows, state, observe, stop, spent, devices)
     evaluator: Evaluator | Estimator = (
         Evaluator(prepared, seeds, observe, stop)
         if dataset.held_out is None
         else Estimator(prepared, dataset.held_out, seeds, observe, stop)
     )
-    return _Group(prepared, folder, loop, evaluator, reusable, observe, start, profile, seconds)
+    return TrainingGroup(prepared, folder, loop, evaluator, reusable, observe, start, profile, seconds)
 
 
-def _train(group: _Group) -> None:
+def train_stages(group: Advancing) -> None:
     """Run every chunk that is left. At an edge the order is: log, evaluate, save.
 
     A stage that is taken over is not trained: its outcome is in the state, and only its end is an edge.
@@ -193,8 +222,7 @@ def _train(group: _Group) -> None:
     """
     schedule, play = group.prepared.schedule, group.prepared.config.play
     evaluated = schedule.evaluated if play else ()
-    logged = {line["step"] for line in group.folder.evaluations(len(group.loop.seeds))}
-    if group.step in evaluated and group.step not in logged:
+    if group.step in evaluated and not group.has_evaluated():
         group.evaluate()  # the run was stopped between this edge's checkpoint and its evaluation
     adopted = None
     for here, length in schedule.chunks(group.step):

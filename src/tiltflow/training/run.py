@@ -165,8 +165,7 @@ def _train_all(
     remove_shared_data(run)  # of a training that was killed
     groups = seed_groups(config, run)
     with stop_on_signals() as stop:
-        if not (run.finished and run.environment_file.exists()):
-            write_json(run.environment_file, _environment(dataset))
+        write_environment(run, dataset)
         observe(started(prepared, run))
         watch = _LiveLogs(run, groups, observe)
         together = config.parallel != "process" and len(groups[0]) > 1
@@ -181,13 +180,19 @@ def _train_all(
             run.merge_logs(groups)
             raise
         # Still locked, and deaf to a late Ctrl-C: what is left takes a moment.
-        run.merge_logs(groups)
-        run.merge_actions(groups)
-        run.write_time(mean_seconds([run.group(seeds).read_time() for seeds in groups]))
-        text = f"time {'of a seed: ' if len(groups) > 1 else ''}{spent_text(run.read_time())}"
-        observe({"event": "message", "level": "info", "text": text})
-        if config.play:
-            conclude(prepared, run, max(record["train_seconds"] for record in done), observe)
+        finish(prepared, run, max(record["train_seconds"] for record in done), observe)
+
+
+def finish(prepared: Prepared, run: RunFolder, seconds: float, observe: Observe) -> None:
+    """Join what the groups of a run that is trained wrote, and conclude it where it is played."""
+    groups = seed_groups(prepared.config, run)
+    run.merge_logs(groups)
+    run.merge_actions(groups)
+    run.write_time(mean_seconds([run.group(seeds).read_time() for seeds in groups]))
+    text = f"time {'of a seed: ' if len(groups) > 1 else ''}{spent_text(run.read_time())}"
+    observe({"event": "message", "level": "info", "text": text})
+    if prepared.config.play:
+        conclude(prepared, run, seconds, observe)
     observe({"event": "finished"})
 
 
@@ -252,6 +257,12 @@ def _write_report(run: RunFolder, observe: Observe) -> None:
             f"written: {reason} Write it with: tiltflow report {run.path}"
         )
         observe({"event": "message", "level": "warning", "text": text})
+
+
+def write_environment(run: RunFolder, dataset: Dataset) -> None:
+    """Write environment.json, but for a run that is finished."""
+    if not (run.finished and run.environment_file.exists()):
+        write_json(run.environment_file, _environment(dataset))
 
 
 def _environment(dataset: Dataset) -> dict[str, Any]:
