@@ -21,7 +21,7 @@ from tiltflow.train_config import TrainConfig, from_dict
 def train_trials(
     send: Send, configs: list[dict[str, Any]], folders: list[str], objective: Objective, until: int | None
 ) -> list[dict[str, Any]]:
-    """Train each from its last checkpoint until so many evaluations of the last stage are there, or to the end.
+    """Train each from its last checkpoint to the end, or to so many evaluations of the last stage.
 
     Several differ in their seeds and in numbers of their settings alone, and train as one program. Gives for
     each the "steps" and "values" of these evaluations (a value is None where there is no estimate), and
