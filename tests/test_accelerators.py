@@ -20,7 +20,9 @@ def test_every_product_of_a_step_forward_and_backward_has_the_chosen_precision(p
     def step(network, x):
         return jax.grad(lambda network: jnp.sum(network(x) ** 2))(network)
 
-    text = Devices(False, precision=precision).compiled(step, (0, 0)).lower(network, jnp.ones((3, 2))).as_text()
+    text = (
+        Devices(False, precision=precision).compiled(step, (0, 0)).lower(network, jnp.ones((3, 2))).as_text()
+    )
     products = re.findall(r"dot_general.*", text)
     assert len(products) >= 5
     assert all(written in product for product in products)
