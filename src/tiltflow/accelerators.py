@@ -1,8 +1,14 @@
 """What is compiled otherwise for an accelerator than for a CPU, so that small kernels run side by side."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import jax
 
+from tiltflow.settings import Precision
+
 _ROLLED_FROM = 16
+_PRODUCTS = {"float32": "float32", "tf32": "tensorfloat32", "bf16": "BF16_BF16_F32"}
+"""What JAX calls the precisions of matrix products."""
 
 
 def on_accelerator() -> bool:
@@ -33,3 +39,8 @@ def step_options() -> dict[str, str] | None:
     return (
         {"xla_gpu_command_buffer_scheduling_mode": "CONCURRENT"} if jax.default_backend() == "gpu" else None
     )
+
+
+def products_in(precision: Precision) -> AbstractContextManager:
+    """Matrix products that are traced meanwhile have that precision on a GPU; a CPU takes float32 for all."""
+    return nullcontext() if precision == "auto" else jax.default_matmul_precision(_PRODUCTS[precision])

@@ -93,10 +93,12 @@ class Agent:
 
     def taking(self, numbers: Numbers, of_numbers: "Callable[[Numbers], Agent]") -> "Agent":
         """The agent whose programs, and those of its stages, take these numbers as arguments."""
-        stages = tuple(
-            replace(stage, numbers=numbers, of_numbers=lambda given, i=i: of_numbers(given).stages[i])
-            for i, stage in enumerate(self.stages)
-        )
+
+        def stage_of(index: int) -> Stage:
+            own = self.stages[index]
+            return replace(own, numbers=numbers, of_numbers=lambda given: of_numbers(given).stages[index])
+
+        stages = tuple(map(stage_of, range(len(self.stages))))
         return replace(self, stages=stages, numbers=numbers, of_numbers=of_numbers)
 
     def encoded(self, encode: Callable[[Any], Array]) -> "Agent":

@@ -8,9 +8,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from tiltflow.data.load import Dataset
 from tiltflow.errors import Interrupted
-from tiltflow.processes.stopping import StopFlag
 from tiltflow.run_folder import RunFolder
 from tiltflow.training import checkpoints
 from tiltflow.training.devices import devices_of, on_host
@@ -19,32 +17,22 @@ from tiltflow.training.evaluator import Evaluator, write_actions
 from tiltflow.training.loop import Loop
 from tiltflow.training.policy import data_scaler, identity_scaler, init_state
 from tiltflow.training.prepare import Prepared
-from tiltflow.training.progress import Observe
 from tiltflow.training.restore import restore_group
 from tiltflow.training.reuse import Reusable, find_reusable
 from tiltflow.training.rows import DataRows, DeviceRows, HostRows, row_columns
 from tiltflow.training.schedule import Position
-from tiltflow.training.time_spent import TimeSpent
+from tiltflow.training.under_way import Training
 
 
-def train_group(
-    prepared: Prepared,
-    dataset: Dataset,
-    run: RunFolder,
-    seeds: list[int],
-    observe: Observe,
-    stop: StopFlag,
-    spent: TimeSpent,
-    *,
-    profile: bool = False,
-) -> dict[str, Any]:
+def train_group(training: Training, seeds: list[int]) -> dict[str, Any]:
     """Train a group of seeds to the end of the schedule; returns what the run's result needs of it.
 
-    The seconds that are `spent` are added to those that the group's folder has of an earlier part. Raises
+    The seconds that are spent are added to those that the group's folder has of an earlier part. Raises
     UserError (a checkpoint, a run to reuse), TrainingDiverged, Interrupted (after a checkpoint).
     """
+    dataset, spent, steps = training.dataset, training.spent, training.prepared.schedule.steps
     with spent.apart_from_compiling():
-        group = restored(prepared, dataset, run, seeds, observe, stop, spent, profile)
+        group = restored(training, seeds)
         try:
             with spent.on("train"):
                 train_stages(group)
@@ -53,11 +41,10 @@ def train_group(
                 write_actions(group.folder, group.evaluator, group.loop.state, shown)
         except Interrupted as error:
             group.save()
-            steps = prepared.schedule.steps
             raise Interrupted(f"Stopped at step {group.step} of {steps}, after a checkpoint.") from error
         finally:
             group.add_time()
-    return {"train_seconds": group.seconds(), "steps": prepared.schedule.steps}
+    return {"train_seconds": group.seconds(), "steps": steps}
 
 
 class Advancing(Protocol):
@@ -80,25 +67,26 @@ class Advancing(Protocol):
 class TrainingGroup:
     """A group of seeds under way, at the edge after `step` gradient steps."""
 
-    prepared: Prepared
+    training: Training
     folder: RunFolder
     loop: Loop
     evaluator: Evaluator | Estimator
     reusable: Reusable | None
-    observe: Observe
     step: int
-    profile: bool
-    """Whether a chunk of each stage is traced."""
     seconds_before: float
     """Seconds of training that `began` does not count; those of evaluations are taken off."""
     began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def prepared(self) -> Prepared:
+        return self.training.prepared
 
     def seconds(self) -> float:
         """Wall seconds of training so far, without evaluations."""
         return self.seconds_before + time.perf_counter() - self.began
 
     def tell(self, event: str, **content: Any) -> None:
-        self.observe({"event": event, **content})
+        self.training.observe({"event": event, **content})
 
     def save(self) -> None:
         """Write the checkpoint of this edge."""
@@ -110,7 +98,7 @@ class TrainingGroup:
             "to_play": not prepared.config.play and self.step in prepared.schedule.evaluated,
             "run": prepared.fingerprint(seeds),
         }
-        with self.loop.spent.on("checkpoint"):
+        with self.training.spent.on("checkpoint"):
             checkpoints.save(self.folder, self.loop.state, head, keep=prepared.config.keep)
         self.tell("checkpoint", seeds=seeds, step=self.step)
 
@@ -130,7 +118,7 @@ class TrainingGroup:
 
     def add_time(self) -> None:
         """Add what time was spent on to what the folder says of earlier parts."""
-        earlier, spent = self.folder.read_time(), self.loop.spent.seconds()
+        earlier, spent = self.folder.read_time(), self.training.spent.seconds()
         self.folder.write_time({name: value + earlier.get(name, 0.0) for name, value in spent.items()})
 
     def has_evaluated(self) -> bool:
@@ -140,7 +128,7 @@ class TrainingGroup:
 
     def evaluate(self) -> None:
         """Play and log the evaluation of this edge."""
-        with self.loop.spent.on("play"):
+        with self.training.spent.on("play"):
             line = self.evaluator.scheduled(self.loop.state, self.step)
         self.seconds_before -= line["seconds"]
         if before := [end for end in self.prepared.config.ends if end < self.step]:
@@ -155,7 +143,7 @@ class TrainingGroup:
         stage = self.prepared.schedule.stages[here.stage]
         folder = self.folder.path / "trace" / stage.name
         due = here.stage_step > 0 or length == stage.steps
-        traced = self.profile and due and not folder.exists()
+        traced = self.training.profile and due and not folder.exists()
         with jax.profiler.trace(str(folder)) if traced else nullcontext():
             return self.loop.run_chunk(here, length)
 
@@ -168,26 +156,17 @@ class TrainingGroup:
         agent = source.take(index, stage, self.loop.refresh(stage, here))
         self.loop.state = state._replace(agent=agent)
         self.seconds_before += source.take_metrics(index, here.step, self.folder)
-        text = f"stage {stage.name} of seeds {self.loop.seeds} is taken over from {source.run}"
-        self.tell("message", level="info", text=text)
+        self.training.tell(f"stage {stage.name} of seeds {self.loop.seeds} is taken over from {source.run}")
         return True
 
 
-def restored(
-    prepared: Prepared,
-    dataset: Dataset,
-    run: RunFolder,
-    seeds: list[int],
-    observe: Observe,
-    stop: StopFlag,
-    spent: TimeSpent,
-    profile: bool = False,
-    rows: DataRows | None = None,
-) -> TrainingGroup:
+def restored(training: Training, seeds: list[int], rows: DataRows | None = None) -> TrainingGroup:
     """The group at its newest checkpoint, its logs cut to what was logged before.
 
     It reads these rows of the data, or makes its own.
     """
+    prepared, dataset, run = training.prepared, training.dataset, training.run
+    observe, stop = training.observe, training.stop
     scaled = prepared.config.normalize_observations
     scaler = data_scaler(dataset.train, dataset.moments) if scaled else identity_scaler(prepared.spec)
     fresh = init_state(prepared.agent, scaler, seeds)
@@ -196,7 +175,7 @@ def restored(
     folder = run.group(seeds)
     folder.path.mkdir(parents=True, exist_ok=True)
     for problem in problems:
-        observe({"event": "message", "level": "warning", "text": problem})
+        training.tell(problem, "warning")
     folder.cut_logs(start)
     devices = devices_of(prepared, seeds)
     if rows is None:
@@ -205,13 +184,13 @@ def restored(
             if on_host(prepared.config, dataset.train)
             else DeviceRows(devices.rows(row_columns(dataset.train, scaler)))
         )
-    loop = Loop(prepared.schedule, seeds, rows, state, observe, stop, spent, devices)
+    loop = Loop(prepared.schedule, seeds, rows, state, observe, stop, training.spent, devices)
     evaluator: Evaluator | Estimator = (
         Evaluator(prepared, seeds, observe, stop)
         if dataset.held_out is None
         else Estimator(prepared, dataset.held_out, seeds, observe, stop)
     )
-    return TrainingGroup(prepared, folder, loop, evaluator, reusable, observe, start, profile, seconds)
+    return TrainingGroup(training, folder, loop, evaluator, reusable, start, seconds)
 
 
 def train_stages(group: Advancing) -> None:

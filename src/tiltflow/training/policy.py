@@ -115,7 +115,7 @@ def device_numbers(numbers: Numbers) -> dict[str, Array]:
     return {key: jnp.asarray(value, jnp.float32) for key, value in numbers.items()}
 
 
-def make_act(agent: Agent) -> Callable[..., Array]:
+def make_act(agent: Agent) -> partial[Array]:
     """A compiled policy(agent state, units, observations, key, episode seeds, times) -> actions.
 
     Row i uses the key folded with its own episode seed and time, so an action does not depend on which

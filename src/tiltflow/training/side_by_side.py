@@ -8,7 +8,7 @@ diverges is carried along without being looked at, and stops no other.
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -17,23 +17,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tiltflow.data.load import Dataset
 from tiltflow.errors import Interrupted, TrainingDiverged
 from tiltflow.processes.locks import locked
-from tiltflow.processes.stopping import StopFlag, stop_on_signals
+from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.run_folder import RunFolder
 from tiltflow.train_config import TrainConfig
-from tiltflow.training.devices import Devices
+from tiltflow.training.conclusion import finish
 from tiltflow.training.evaluator import write_actions
 from tiltflow.training.group import TrainingGroup, restored, train_stages
 from tiltflow.training.loop import Loop
+from tiltflow.training.origin import begin_run, refuse_other_data
 from tiltflow.training.policy import RunState, device_numbers
 from tiltflow.training.prepare import Prepared, check_environment, prepare
 from tiltflow.training.progress import Observe
 from tiltflow.training.restore import refuse_unsound
-from tiltflow.training.run import finish, refuse_other_data, started, write_environment
 from tiltflow.training.schedule import Position
 from tiltflow.training.time_spent import TimeSpent
+from tiltflow.training.under_way import Training
 
 
 @dataclass
@@ -63,14 +63,13 @@ def train_lanes(lanes: list[Lane], until: int | None = None) -> None:
         held.enter_context(spent.apart_from_compiling())
         opened = list[tuple[Lane, TrainingGroup]]()
         for lane in lanes:
+            own = prepared.with_config(lane.config)
+            training = Training(own, dataset, RunFolder(lane.folder), lane.observe, spent, stop)
+            _open(training)
             rows = opened[0][1].loop.rows if opened else None
-            run, own = RunFolder(lane.folder), prepared.with_config(lane.config)
-            _open(own, dataset, run, lane.observe)
-            seeds = own.config.seed_numbers
-            group = restored(own, dataset, run, seeds, lane.observe, stop, spent, rows=rows)
-            opened.append((lane, group))
+            opened.append((lane, restored(training, own.config.seed_numbers, rows)))
         for _, alike in groupby(sorted(opened, key=_place), _place):
-            _train(list(alike), dataset, until, stop, spent)
+            _train(list(alike), until)
 
 
 def _place(opened: tuple[Lane, TrainingGroup]) -> tuple[int, list[int]]:
@@ -79,27 +78,22 @@ def _place(opened: tuple[Lane, TrainingGroup]) -> tuple[int, list[int]]:
     return group.step, sorted(group.reusable.checkpoints) if group.reusable else []
 
 
-def _open(prepared: Prepared, dataset: Dataset, run: RunFolder, observe: Observe) -> None:
+def _open(training: Training) -> None:
     """Begin a run, or go on with one that has a checkpoint."""
+    run, prepared = training.run, training.prepared
     if run.steps_kept() > 0:
-        refuse_other_data(run, dataset)
+        refuse_other_data(run, training.dataset)
         refuse_unsound(prepared, run, prepared.config.seed_numbers)
     else:
         run.clear()
     run.write_config(prepared.config)
-    write_environment(run, dataset)
-    observe(started(prepared, run))
+    begin_run(training)
 
 
-def _train(
-    lanes: list[tuple[Lane, TrainingGroup]],
-    dataset: Dataset,
-    until: int | None,
-    stop: StopFlag,
-    spent: TimeSpent,
-) -> None:
+def _train(lanes: list[tuple[Lane, TrainingGroup]], until: int | None) -> None:
     """Train runs that are at one edge, and conclude those that come to the end."""
-    together, ended = _together([group for _, group in lanes], until, stop, spent), False
+    together, ended = _together([group for _, group in lanes], until), False
+    dataset, spent = lanes[0][1].training.dataset, lanes[0][1].training.spent
     try:
         with spent.on("train"):
             train_stages(together)
@@ -116,32 +110,30 @@ def _train(
         for place, (lane, group) in enumerate(lanes):
             lane.diverged = together.diverged.get(place)
             group.add_time()
-            RunFolder(lane.folder).merge_logs([group.loop.seeds])
+            group.training.run.merge_logs([group.loop.seeds])
     for lane, group in lanes:
         if ended and lane.diverged is None:
-            finish(group.prepared, RunFolder(lane.folder), group.seconds(), lane.observe)
+            finish(group.training, group.seconds())
 
 
-def _together(
-    groups: list[TrainingGroup], until: int | None, stop: StopFlag, spent: TimeSpent
-) -> "_Together":
-    first, seeds = groups[0], [group.loop.seeds[0] for group in groups]
-    several = len(groups) > 1
+def _together(groups: list[TrainingGroup], until: int | None) -> "_Together":
+    first, several = groups[0].loop, len(groups) > 1
+    act = groups[0].evaluator.act.func  # one compiled policy serves all
     numbers = [group.prepared.agent.numbers for group in groups]
-    for group, own in zip(groups, numbers, strict=True):  # one compiled policy serves all
-        group.evaluator.act = partial(first.evaluator.act.func, device_numbers(own))
+    for group, own in zip(groups, numbers, strict=True):
+        group.evaluator.act = partial(act, device_numbers(own))
     loop = Loop(
-        first.prepared.schedule,
-        seeds,
-        first.loop.rows,
+        first.schedule,
+        [group.loop.seeds[0] for group in groups],
+        first.rows,
         _stacked([group.loop.state for group in groups]),
         first.observe,
-        stop,
-        spent,
-        Devices(several),
+        first.stop,
+        first.spent,
+        replace(first.devices, several_seeds=several),
         {key: np.array([own[key] for own in numbers]) for key in numbers[0]} if several else None,
     )
-    return _Together(groups, loop, until, first.step)
+    return _Together(groups, loop, until, groups[0].step)
 
 
 def _stacked(states: list[RunState]) -> RunState:
