@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from tiltflow.settings import alternatives, field_types
 
-C = TypeVar("C")
+_C = TypeVar("_C")
 
 
 def numbers_of(config: Any) -> dict[str, float]:
@@ -28,7 +28,7 @@ def numbers_of(config: Any) -> dict[str, float]:
     return found
 
 
-def with_values(config: C, values: Mapping[str, Any]) -> C:
+def with_values(config: _C, values: Mapping[str, Any]) -> _C:
     """The settings with other values by dotted key, which are not checked: numbers of a compiled program."""
     changed, parts = copy.copy(config), dict[str, dict[str, Any]]()
     for key, value in values.items():
