@@ -16,10 +16,10 @@ from jaxtyping import Array, PRNGKeyArray
 
 from tiltflow.accelerators import step_unroll
 from tiltflow.agents.base import Numbers, Stage
-from tiltflow.errors import TrainingDiverged
 from tiltflow.optimize import Buffer, Columns, Update, run_steps
 from tiltflow.processes.stopping import StopFlag
 from tiltflow.training.devices import Devices
+from tiltflow.training.finite import Finite
 from tiltflow.training.policy import STAGE, RunState, device_numbers, seed_keys
 from tiltflow.training.precompute import drawn_rows, precompute_columns
 from tiltflow.training.progress import Observe
@@ -29,7 +29,6 @@ from tiltflow.training.time_spent import TimeSpent
 from tiltflow.training.used_columns import used_columns, with_blanks
 
 SAMPLE_ROWS = 2048
-_EXPLODED = 1e6
 
 
 @dataclass
@@ -49,14 +48,12 @@ class Loop:
     """Those of each seed, [seeds], where they differ; otherwise those of the stages."""
     precomputed: dict[str, Array] = field(default_factory=dict)
     precomputed_for: tuple[int, int] | None = None
-    given_up: set[int] = field(default_factory=set)
-    """Seeds, by their places, that have diverged and are carried along."""
+    finite: Finite = field(init=False)
     _programs: dict[tuple[str, int], Any] = field(default_factory=dict)
-    _first: dict[tuple[str, str], float] = field(default_factory=dict)
-    """What each loss of a stage was at first, 1 at least."""
 
     def __post_init__(self) -> None:
         self.devices = self.devices or Devices(len(self.seeds) > 1)
+        self.finite = Finite(self.seeds, self.observe)
 
     def run_chunk(self, here: Position, length: int) -> dict[str, np.ndarray]:
         """Run one chunk; returns each metric as [seeds, steps].
@@ -92,8 +89,7 @@ class Loop:
             values = {name: np.asarray(v).reshape(len(self.seeds), room) for name, v in metrics.items()}
             parts.append({name: of_steps[:, :steps] for name, of_steps in values.items()})
         values = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
-        self._check(values, stage, here)
-        self._warn_of_explosion(values, stage, here)
+        self.finite.check(values, stage, here)
         self.state = self.state._replace(agent=agent_state, buffer=buffer)
         return values
 
@@ -240,33 +236,3 @@ class Loop:
 
     def _activity(self, text: str, fraction: float) -> None:
         self.observe({"event": "activity", "seeds": self.seeds, "text": text, "fraction": fraction})
-
-    def _warn_of_explosion(self, values: dict[str, np.ndarray], stage: Stage, here: Position) -> None:
-        """Say once that a loss has grown beyond all measure since the stage was begun or resumed."""
-        for name, metric in values.items():
-            if "loss" not in name:
-                continue
-            now, key = float(np.abs(metric[:, -1]).max()), (stage.name, name)
-            first = self._first.setdefault(key, max(1.0, float(np.abs(metric[:, 0]).max())))
-            if now > _EXPLODED * first:
-                self._first[key] = np.inf
-                text = (
-                    f"{name} is {now:.3g} at step {here.stage_step + metric.shape[1]} of stage {stage.name}, "
-                    f"where it was {first:.3g}: it explodes, though it is finite. Lower the learning rate or "
-                    "beta, or look at the scale of rewards and observations."
-                )
-                self.observe({"event": "message", "level": "warning", "text": text})
-
-    def _check(self, values: dict[str, np.ndarray], stage: Stage, here: Position) -> None:
-        for name, metric in values.items():
-            wrong = np.argwhere(~np.isfinite(metric))
-            wrong = wrong[~np.isin(wrong[:, 0], list(self.given_up))]
-            if len(wrong):
-                row, column = wrong[wrong[:, 1].argmin()]
-                raise TrainingDiverged(
-                    f"Training diverged: {name} became {metric[row, column]} at step "
-                    f"{here.stage_step + column + 1} of stage {stage.name} (step {here.step + column + 1} of "
-                    f"the run, seed {self.seeds[row]}). The last good checkpoint is kept. Lower the learning "
-                    "rate or beta, or look at the scale of rewards and observations.",
-                    int(row),
-                )

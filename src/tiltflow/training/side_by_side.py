@@ -178,7 +178,7 @@ class _Together:
     def give_up(self, place: int, error: TrainingDiverged) -> None:
         """Go on without one. Raises _Enough where it was the last."""
         self.diverged[place] = str(error)
-        self.loop.given_up.add(place)
+        self.loop.finite.given_up.add(place)
         if len(self.diverged) == len(self.groups):
             raise _Enough
 
