@@ -47,6 +47,18 @@ def test_a_run_that_waits_at_an_evaluation_goes_on_to_the_same_bits(swept, tmp_p
     assert logged(parts) == logged(whole)
 
 
+def test_runs_side_by_side_come_to_what_each_comes_to_alone(swept, tmp_path):
+    config = json.loads((swept[1] / "trial-000" / "seed-0" / "config.json").read_text())
+    outcome = json.loads((swept[1] / "tune.json").read_text())["runs"]["trial-000/seed-0"]
+    folders = [str(tmp_path / name) for name in ("one", "other")]
+    one, other = train_trials(lambda event: None, [config, {**config, "seed": 1}], folders, "loss", 1)
+    assert not one["finished"]
+    assert one["steps"] == other["steps"] == outcome["steps"][:1]
+    assert one["values"] == pytest.approx(outcome["values"][:1], rel=1e-3)
+    assert other["values"] != one["values"]
+    assert "seed 1, step 30: estimated return" in (tmp_path / "other" / "log.txt").read_text()
+
+
 def test_a_sweep_ends_in_a_preset_and_a_page_and_goes_on_with_a_greater_budget(swept, capsys):
     words, out = swept
     run = out / "trial-000" / "seed-0"
