@@ -5,8 +5,8 @@ and what settings say of them in a `cached_property`, computed once in double pr
 """
 
 import copy
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import is_dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -17,14 +17,17 @@ _C = TypeVar("_C")
 
 def numbers_of(config: Any) -> dict[str, float]:
     """The numbers of the settings by dotted key: {"beta": 1.0, "critic.learning_rate": 3e-4}."""
+    kind: type = type(config)
     found: dict[str, float] = {}
-    for name in _floats(type(config)):
+    for name, hint in field_types(kind).items():
         value = getattr(config, name)
-        if isinstance(value, float | int):  # neither None nor a word, such as auto
+        if is_dataclass(value):
+            found |= {f"{name}.{key}": number for key, number in numbers_of(value).items()}
+        elif _is_float(hint) and isinstance(value, float | int):  # neither None nor a word, such as auto
             found[name] = float(value)
-    for field in fields(config):
-        if is_dataclass(part := getattr(config, field.name)):
-            found |= {f"{field.name}.{key}": value for key, value in numbers_of(part).items()}
+    for name, own in vars(kind).items():
+        if isinstance(own, cached_property) and isinstance(value := getattr(config, name), float):
+            found[name] = value
     return found
 
 
@@ -42,8 +45,5 @@ def with_values(config: _C, values: Mapping[str, Any]) -> _C:
     return changed
 
 
-def _floats(kind: type) -> Iterator[str]:
-    for name, hint in field_types(kind).items():
-        if any(getattr(member, "__origin__", member) is float for member in alternatives(hint)):
-            yield name
-    yield from (name for name, own in vars(kind).items() if isinstance(own, cached_property))
+def _is_float(hint: Any) -> bool:
+    return any(getattr(member, "__origin__", member) is float for member in alternatives(hint))

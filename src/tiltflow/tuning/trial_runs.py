@@ -1,6 +1,7 @@
 """The runs of a sweep, one for each seed of each trial, as jobs; what they come to is on the disk at once."""
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -96,7 +97,9 @@ class TrialRuns:
 
 def _side_by_side(configs: dict[str, TrainConfig]) -> list[list[str]]:
     """The folders of the runs that train as one program: each alone, but where runs are vmapped."""
-    from tiltflow.training.prepare import vmapped  # JAX: when it is known that there is work
+    # This process asks JAX for the kind of device alone: its runs need the memory.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    from tiltflow.training.prepare import vmapped
 
     parts: dict[str, list[str]] = {}
     for folder, config in configs.items():
