@@ -32,6 +32,8 @@ class Job:
     """File to whose end the process's standard error goes."""
     cores: int = 1
     """CPU cores that it has for itself."""
+    log_url: str = ""
+    """Where the log is sent once the job is over, of a run whose folder is at a URL."""
     warm: bool = False
     """Whether its process may do other warm jobs, of the same log, before and after: they compile once."""
 
