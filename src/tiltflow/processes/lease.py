@@ -69,9 +69,14 @@ def _not_sent(mirror: Mirror, error: Exception) -> str:
 
 
 def _take(mirror: Mirror, patience: float) -> None:
-    late = time.monotonic() + patience
+    late, told = time.monotonic() + patience, False
     while (left := _seconds_left(mirror, lease := mirror.lease())) > 0:
-        if time.monotonic() > late:
+        if time.monotonic() <= late:
+            if not told:
+                text = f"waiting up to {left:.0f} s for who writes to {mirror.store.url}"
+                print(text, file=sys.stderr, flush=True)
+            told = True
+        else:
             raise UserError(
                 f"{lease and lease.get('who')} is training {mirror.store.url}. Wait for it, or stop it "
                 f"first. If it is gone without a word, its place is free in {left:.0f} s."
