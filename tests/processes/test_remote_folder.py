@@ -8,8 +8,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from tiltflow.errors import UserError
-from tiltflow.processes.lease import NotSent, leased
+from tiltflow.errors import NotSent, UserError
+from tiltflow.processes.lease import leased
 from tiltflow.processes.locks import PATIENCE, locked
 from tiltflow.remote_folder import LEASE, Mirror, discard, mirror_of, open_mirror
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tiltflow.errors import ExplainedError, UserError
+from tiltflow.errors import NotSent, UserError
 from tiltflow.remote_folder import LEASE, Mirror
 from tiltflow.remote_store import reason_of
 
@@ -25,10 +25,6 @@ _SECONDS_BETWEEN = 20.0
 """Between two words of the owner, and two sendings where there is no new checkpoint; at most."""
 _AT_ONCE = (".ckpt", "evaluations.jsonl")
 """Endings of the names of what is sent soon: the rest goes with it."""
-
-
-class NotSent(ExplainedError):
-    """Work that is done and lies here, but not where it was to be sent. Exit code 1."""
 
 
 @contextmanager
