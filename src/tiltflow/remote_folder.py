@@ -68,7 +68,7 @@ class Mirror:
         return lease is None or lease.get("owner") == self.owner
 
     def fetch(self, ours: bool, under: str = "") -> None:
-        """Make the folder what the URL has, or bring what it has `under` one of its folders.
+        """Make the folder, or what is `under` it in "FOLDER/", what the URL has.
 
         Where `ours` says that this copy was the last to write there, what has changed here stays. Raises
         UserError where nobody answers.
@@ -79,9 +79,10 @@ class Mirror:
                 for name, (mark, size) in there.items():
                     if self._lacks(name, mark, size, ours):
                         self._take(name, mark)
-                for name in [] if ours or under else self._local().keys() - there.keys():
-                    (self.folder / name).unlink()
-                    self._files.pop(name, None)
+                for name in self._local().keys() - there.keys():
+                    if name.startswith(under) and (not ours or self._was_fetched(name)):
+                        (self.folder / name).unlink()
+                        self._files.pop(name, None)
             finally:
                 self._write()
 
@@ -92,6 +93,10 @@ class Mirror:
         if known[0] == "":
             return not ours
         return known[0] != mark or (self._in_full(name) and known[1] != size)
+
+    def _was_fetched(self, name: str) -> bool:
+        known = self._files.get(name, [""])
+        return known[0] != "" and _state(self.folder / name) == (known[1], known[2])
 
     def _in_full(self, name: str) -> bool:
         return self.whole or not any(fnmatchcase(name, pattern) for pattern in _HEAVY)

@@ -202,3 +202,22 @@ def test_a_place_that_cannot_be_reached_is_named_with_what_to_do(url, text, mach
     with pytest.raises(UserError, match=text) as error:
         open_mirror(url)
     assert url in str(error.value)
+
+
+def test_the_folder_of_many_runs_follows_each_and_changes_none(url, machine):
+    """As the command of a suite does, whose runs are trained elsewhere."""
+    suite = open_mirror(url, whole=False)
+    with locked(suite):
+        run = open_mirror(f"{url}/run-1")
+        for step in (1, 2):
+            with locked(run):
+                train_to(run, step)
+            write(suite, "run-1/log.txt", f"its words at {step}")
+            mirror_of(suite).fetch(ours=True, under="run-1/")
+            names = {f"run-1/{name}" for name in files(run)} | {"run-1/log.txt"}
+            assert files(suite).keys() == names
+            assert files(suite)[f"run-1/{STEP.format(step)}"] == ""
+    there = mirror_of(suite).store
+    assert there.listed().keys() == names | {LEASE, f"run-1/{LEASE}"}
+    assert there.get(f"run-1/{STEP.format(2)}") == b"state 2"
+    assert there.get("run-1/log.txt") == b"its words at 2"

@@ -65,7 +65,7 @@ def work_off(
                     records.ask()
                 if event["event"] == "exited" and mirror is not None:
                     with suppress(UserError):  # nobody answers: at the end all is fetched once more
-                        mirror.fetch(ours=True, under=str(run.folder))
+                        mirror.fetch(ours=True, under=f"{run.folder}/")
                 if event["event"] == "exited" and board.records[run].state == "finished":
                     summary.ask()
                 show(run, event)
