@@ -80,9 +80,10 @@ class Mirror:
                     if self._lacks(name, mark, size, ours):
                         self._take(name, mark)
                 for name in self._local().keys() - there.keys():
-                    if name.startswith(under) and (not ours or self._was_fetched(name)):
-                        (self.folder / name).unlink()
-                        self._files.pop(name, None)
+                    if name.startswith(under):
+                        if not ours or (not self.whole and self._was_fetched(name)):
+                            (self.folder / name).unlink()
+                        self._files.pop(name, None)  # what is ours is sent once more
             finally:
                 self._write()
 

@@ -152,6 +152,23 @@ def test_where_nobody_answers_the_work_goes_on_and_is_sent_later(tmp_path, machi
     assert files(bucket / "run") == files(here)
 
 
+def test_what_somebody_deletes_at_the_url_is_sent_once_more(url, machine):
+    here = open_mirror(url)
+    with locked(here):
+        train_to(here, 1)
+    machine(1)
+    there = open_mirror(url)
+    with locked(there):
+        train_to(there, 2)
+    store = mirror_of(there).store
+    before = {name: store.get(name) for name in store.listed()}
+    for name in before:
+        store.delete(name)
+    with locked(open_mirror(url)):
+        pass
+    assert before.keys() == store.listed().keys()
+
+
 def test_large_files_come_as_names_alone_where_pages_are_all_that_is_wanted(url, machine):
     here = open_mirror(url)
     with locked(here):

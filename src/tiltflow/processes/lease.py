@@ -19,7 +19,7 @@ from tiltflow.errors import NotSent, UserError
 from tiltflow.remote_folder import LEASE, Mirror
 from tiltflow.remote_store import reason_of
 
-_STALE_SECONDS = 100.0
+_STALE_SECONDS = 90.0
 """Without a word of its owner a lease ends; jobs of a cluster wait a little longer (processes/errand.py)."""
 _SECONDS_BETWEEN = 20.0
 """Between two words of the owner, and two sendings where there is no new checkpoint; at most."""
@@ -100,17 +100,26 @@ def _words(mirror: Mirror, held: bool = True) -> bytes:
     return json.dumps({"owner": mirror.owner, "who": who, "time": time.time(), "held": held}).encode()
 
 
-def _refuse_other(mirror: Mirror) -> None:
+def _speak(mirror: Mirror) -> None:
+    """Say that this process is there. Raises UserError where another one has taken over."""
     lease = mirror.lease()
     if not mirror.is_ours(lease):
         raise UserError(f"{(lease or {}).get('who')} has taken over, for this process was not heard of")
+    mirror.store.put(LEASE, _words(mirror))
 
 
 def _send(mirror: Mirror, held: bool = True) -> None:
-    """Say that the lease is still held, send what is new, and say so once more or give it back."""
-    _refuse_other(mirror)
-    mirror.store.put(LEASE, _words(mirror))
-    mirror.send(lambda: _refuse_other(mirror))
+    """Send what is new, saying meanwhile that the lease is held; give it back where it need not be `held`."""
+    _speak(mirror)
+    spoken = time.monotonic()
+
+    def speak_again() -> None:
+        nonlocal spoken
+        if time.monotonic() - spoken > 1:
+            _speak(mirror)
+            spoken = time.monotonic()
+
+    mirror.send(speak_again)
     if not held:
         mirror.store.put(LEASE, _words(mirror, held=False))
 
