@@ -33,7 +33,7 @@ def cut_log(file: str, log: Log, choice: ColumnChoice, ours: Sequence[str]) -> l
         return [(file, log)]
     episodes = np.append(0, np.cumsum(ends)[:-1])
     return [
-        (f"{file}, rows {first} to {stop - 1}", _piece(log, first, stop, episodes))
+        (f"{file} from row {first} on", _piece(log, first, stop, episodes))
         for first, stop in _cuts(ends, int(PIECE_BYTES / size))
     ]
 
