@@ -170,7 +170,7 @@ def test_the_velocity_obeys_the_continuity_equation(path, problem):
 
 def test_the_closed_form_velocity_carries_noise_to_the_tilted_law(path, problem):
     law = problem.tilted
-    noise = sample(law.at(path, 0.0), 1, 10_000)
+    noise = sample(law.at(path, 0.0), 1, 4_000)
     ends = carry(partial(predict, law, path, "velocity"), noise, path.end)
     assert_moments(ends, law.at(path, path.end))
 
@@ -178,9 +178,10 @@ def test_the_closed_form_velocity_carries_noise_to_the_tilted_law(path, problem)
 def test_point_masses_have_marginals_where_there_is_noise(path):
     law = gaussian_mixture(np.ones(2), np.asarray([[-1.0], [1.0]]), np.zeros((2, 1, 1)))
     alpha, sigma = path.alpha(0.7), path.sigma(0.7)
-    x = jnp.asarray([[0.3], [-2.0]])
+    x = np.asarray([[0.3], [-2.0]])
     # E[data | x] of two equal masses at ±1 is tanh(αx/σ²).
-    np.testing.assert_allclose(predict(law, path, "data", 0.7, x), jnp.tanh(alpha * x / sigma**2), rtol=1e-12)
+    data_mean = jax.jit(lambda x: predict(law, path, "data", 0.7, x))(x)
+    np.testing.assert_allclose(data_mean, np.tanh(alpha * x / sigma**2), rtol=1e-12)
 
 
 # Tilts
@@ -296,14 +297,19 @@ def test_classifier_free_guidance_ends_in_its_closed_form(beta):
     base = gaussian_mixture(np.ones(1), np.asarray([[1.0, -0.5]]), covariance[None])
     energy = QuadraticEnergy(curvature, np.asarray([0.8, -1.0]))
     velocity = partial(
-        predict_classifier_free, base, exact.tilt(base, energy, 1.0).tilted, PATHS["ot"], "velocity", beta
+        predict_classifier_free,
+        base,
+        tilt(base, energy, jnp.asarray(1.0)).tilted,
+        PATHS["ot"],
+        "velocity",
+        beta,
     )
     ends = carry(velocity, np.concatenate([np.zeros((1, 2)), np.eye(2)]), 1.0, num_steps=4000)
     root = (ends[1:] - ends[0]).T
     law = classifier_free_law(base, energy, beta)
     np.testing.assert_allclose(ends[0], law.mean, rtol=1e-6)
     np.testing.assert_allclose(root @ root.T, law.covariance, rtol=1e-6, atol=1e-8)
-    truth = exact.tilt(base, energy, beta).tilted
+    truth = tilt(base, energy, jnp.asarray(beta)).tilted
     assert np.max(np.abs(truth.covariance - law.covariance)) > 0.02
 
 
@@ -372,9 +378,7 @@ def test_class_posteriors_sum_to_one():
     np.testing.assert_allclose(sum(posterior(normal(0, 50, 1))), 1.0, rtol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("beta", "mean", "deviation"), [(1, 0.8, 0.5477), (2, 0.928, 0.483), (8, 1.165, 0.405)]
-)
+@pytest.mark.parametrize(("beta", "mean", "deviation"), [(1, 0.8, 0.5477), (8, 1.165, 0.405)])
 def test_energy_guidance_by_a_class_posterior_samples_the_tilt_and_classifier_free_does_not(
     beta, mean, deviation
 ):
