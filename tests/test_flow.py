@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from laws import assert_mean, assert_moments, normal, random_energy, random_mixture, sample
+from laws import assert_mean, assert_moments, normal, random_energy, random_mixture, sample, tilt
 from tiltflow.errors import UserError
-from tiltflow.exact import gaussian_mixture, predict, tilt
+from tiltflow.exact import gaussian_mixture, predict
 from tiltflow.flow import Flow, matching_loss
 from tiltflow.model_settings import FlowConfig
 from tiltflow.networks import TimeNetwork

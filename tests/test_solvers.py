@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from laws import normal, random_energy, random_mixture, sample
-from tiltflow.exact import gaussian_mixture, predict, tilt
+from laws import normal, random_energy, random_mixture, sample, tilt
+from tiltflow.exact import gaussian_mixture, predict
 from tiltflow.paths import PATHS
 from tiltflow.solvers import (
     EVALUATIONS,

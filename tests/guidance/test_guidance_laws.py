@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from laws import random_energy, random_mixture, sample
-from tiltflow import exact
+from laws import random_energy, random_mixture, sample, tilt
 from tiltflow.exact import (
     GaussianMixture,
     QuadraticEnergy,
@@ -42,9 +41,6 @@ TRAINED = {"network": NetworkConfig(width=64), "steps": 750, "batch_size": 256, 
 PROBLEMS = {"efm": (8, 1), "ed": (2, 4), "tilted-path": (2, 4)}
 
 
-tilt = eqx.filter_jit(exact.tilt)
-
-
 @cache
 def mixture_problem(size: int, seed: int):
     """A random mixture's rows at an effective sample size of 6 %, a sample of the exact tilt, and the rows'
@@ -52,7 +48,7 @@ def mixture_problem(size: int, seed: int):
     base, energy = random_mixture(seed, 3, size), random_energy(seed, size)
     rows = sample(base, seed, ROWS)
     problem = make_problem(rows, energy, target_ess=ESS)
-    truth = sample(tilt(base, energy, jnp.float32(problem.beta)).tilted, seed + 100, DRAWN)
+    truth = sample(tilt(base, energy, problem.beta).tilted, seed + 100, DRAWN)
     return problem, truth, distance(fit_problem("resample", problem).sample(DRAWN), truth)
 
 
@@ -128,7 +124,7 @@ class ExactClasses(eqx.Module):
     """The noise of N(0, 1), and of its tilt of β = 1 where the class is shown, in the place of a network."""
 
     def __call__(self, x, t, condition):
-        laws = BASE, tilt(BASE, ENERGY, jnp.float32(1)).tilted
+        laws = BASE, tilt(BASE, ENERGY, 1.0).tilted
         hidden, shown = (predict(law, PATHS["vp"], "noise", t, x) for law in laws)
         return jnp.where(condition[..., :1] > 0, shown, hidden)
 

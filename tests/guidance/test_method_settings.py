@@ -159,7 +159,9 @@ def test_the_level_of_a_condition_is_taken_off_where_it_is_asked_to(baseline):
     assert (fitted.problem.level is not None) == (baseline == "fitted")
 
 
-@pytest.mark.parametrize(("method", "more"), [("tilted-path", {"sigma": 0.0}), ("flowq", {"schedule": "linear"})])
+@pytest.mark.parametrize(
+    ("method", "more"), [("tilted-path", {"sigma": 0.0}), ("flowq", {"schedule": "linear"})]
+)
 def test_annealing_trains_models_in_each_of_its_steps(method, more):
     once, thrice = (
         fit(method, points(), lambda x: x[..., 0], 1.0, config=config_of(method, anneal=count, **more)).losses
