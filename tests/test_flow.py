@@ -98,15 +98,6 @@ def test_the_published_sampler_carries_noise_to_a_gaussian():
 
 
 @pytest.mark.usefixtures("x64")
-def test_log_prob_of_an_exact_flow_is_the_log_density(problem):
-    law = problem[0].tilted
-    x = sample(law, 0, 30)
-    flow = exact_flow(law, PATHS["ot"], "velocity")
-    log_prob = jax.jit(lambda x: flow.log_prob(x))(x)
-    np.testing.assert_allclose(log_prob, law.log_density(x), atol=1e-3)
-
-
-@pytest.mark.usefixtures("x64")
 def test_log_prob_at_a_noise_temperature_is_that_of_what_is_sampled_then():
     """A flow to N(m, S) played with noise τ gives N(m, τ²S)."""
     mean, covariance = np.array([[0.3, -0.6]]), np.diag([0.01, 0.04])
