@@ -37,14 +37,11 @@ def exact_flow() -> Flow:
 
 @pytest.mark.parametrize("conditions", [None, 300])
 def test_a_tilt_that_two_rows_in_a_thousand_carry_is_sampled(conditions):
-    """p = N(0, 1), E = x: N(−β, 1). The effective share is exp(−β²).
-
-    One midpoint step of the exact flow from N(0, 1) to N(0, 1) leaves every point where it is.
-    """
+    """p = N(0, 1), E = x: N(−β, 1). The effective share is exp(−β²)."""
     rows = np.random.default_rng(0).standard_normal((500, 1))
     problem = make_problem(rows, lambda x: x[..., 0], BETA, standardise=False)
     energy = FunctionEnergy(lambda x: x[..., 0], jnp.zeros(1), jnp.ones(1))
-    config = replace(METHODS["flow-is"].config, num_steps=1, pool=600_000)
+    config = replace(METHODS["flow-is"].config, num_steps=10, pool=600_000)
     n = conditions or 2_000
     given = None if conditions is None else np.zeros((n, 1), np.float32)
     drawn = sample_resampled(problem, energy, exact_flow(), config, jax.random.key(0), n, given)
