@@ -29,7 +29,7 @@ from tiltflow.benchmark_file import stored_runs
 from tiltflow.data.load import audit_path
 from tiltflow.data.points import read_table
 from tiltflow.errors import ExplainedError
-from tiltflow.report.record import read_run
+from tiltflow.report.run_reader import read_run
 from tiltflow.run_folder import RunFolder
 
 OFFICIAL = Path(__file__).parents[1] / "tests" / "data" / "official"

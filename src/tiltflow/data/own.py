@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tiltflow.data.arrays import ARRAY_KEYS, read_array_file
+from tiltflow.data.arrays import ARRAY_KEYS, in_our_shapes, read_array_file
 from tiltflow.data.assemble import Assembled, assemble
 from tiltflow.data.audit import FLAGS, NOTHING_TO_LEARN, Finding, audit_recording
 from tiltflow.data.bounds import bound_actions
@@ -19,6 +19,7 @@ from tiltflow.data.locate import minari_inside
 from tiltflow.data.logs import Log, open_log
 from tiltflow.data.minari_folder import minari_interface, read_minari
 from tiltflow.data.own_audit import audit_logs, audit_own_units, merge_findings
+from tiltflow.data.row_pieces import cut_log
 from tiltflow.data.row_store import IN_MEMORY, RowStore
 from tiltflow.errors import UserError
 
@@ -102,10 +103,11 @@ def read_own(
 def _read(place: Path, choice: ColumnChoice, store: RowStore) -> Iterator[_Read]:
     """The file or folder; or, if so wanted, the files that it is made of."""
     log = None if minari_inside(place) else _open(place)
-    if not (store.piecewise and isinstance(log, Log) and log.pieces):
+    if not (store.piecewise and isinstance(log, Log)):
         yield _read_log(place, choice, log)
         return
-    pieces = log.pieces()
+    ours = [key for key in ARRAY_KEYS if key in log.columns] if _in_our_words(log, choice) else []
+    pieces = log.pieces() if log.pieces else cut_log(str(place), log, choice, ours)
     store.expect([Path(name) for name, _ in pieces[1:]])
     for name, piece in pieces:
         yield replace(_read_log(place, choice, piece), file=name)
@@ -140,7 +142,7 @@ def _read_log(place: Path, choice: ColumnChoice, log: Log | UserError | None) ->
         text = str(log).removeprefix(str(place)).lstrip(" ,")
         return _Read(file, _plain({}, [Finding("error", file, None, None, text)]))
     if _in_our_words(log, choice):
-        columns, findings = read_array_file(place)
+        columns, findings = read_array_file(place) if log.whole else _our_arrays(file, log)
         if left := [name for name in log.columns if name not in (*ARRAY_KEYS, "action_low", "action_high")]:
             text = f"not read: {', '.join(left[:20])}{' …' if len(left) > 20 else ''}"
             findings.append(Finding("note", file, None, None, text))
@@ -159,6 +161,12 @@ def _in_our_words(log: Log, choice: ColumnChoice) -> bool:
     # Time limits under another name than D4RL's: columns by their roles know it.
     ours &= bool({"timeouts", "ends"} & there) or not set(flag_names()) & (there - {*FLAGS})
     return not (choice.roles or choice.reward) and (ours or not there)
+
+
+def _our_arrays(file: str, log: Log) -> tuple[FileColumns, list[Finding]]:
+    """What `read_array_file` says, of some rows of the file."""
+    parts, faults = log.read([key for key in ARRAY_KEYS if key in log.columns])
+    return in_our_shapes({name: part[0] for name, part in parts.items()}, file, faults)
 
 
 def _plain(columns: FileColumns, findings: list[Finding]) -> Assembled:
