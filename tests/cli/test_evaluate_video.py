@@ -4,6 +4,7 @@ from ctypes.util import find_library
 
 import numpy as np
 import pytest
+from tests.cli.conftest import IN_THIS_PROCESS
 
 from tiltflow.cli.main import main
 from tiltflow.environments import make_environment
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 SMALL_RUN = (
     *("--steps", "20", "--chunk", "20", "--evaluations", "1", "--episodes", "1"),
-    *("--seeds", "2", "--parallel", "vmap"),  # in this process
+    *IN_THIS_PROCESS,
     *("--set.flow.network.width", "8", "--set.flow.network.depth", "1"),
 )
 POLE = "InvertedPendulum-v5"  # falls after a few steps: its films are short

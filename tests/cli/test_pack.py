@@ -17,19 +17,9 @@ pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "pack.py"
 WORDS = (
-    "toy",
-    "--agents",
-    "bc-flow",
-    "--seeds",
-    "1",
-    "--steps",
-    "2000",
-    "--evaluations",
-    "2",
-    "--episodes",
-    "1",
+    *("toy", "--agents", "bc-flow", "--tasks", "pointmaze/umaze-v0", "--seeds", "1", "--network", "16x2"),
+    *("--steps", "200", "--evaluations", "2", "--episodes", "1"),
 )
-WORDS += ("--network", "16x2", "--tasks", "pointmaze/umaze-v0")
 RUN = Path("pointmaze-umaze-v0") / "bc-flow" / "seed-0"
 
 NO_SIMULATOR = """
