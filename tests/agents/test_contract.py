@@ -93,38 +93,34 @@ class Made(NamedTuple):
 
     agent: Agent
     init: Callable
-    steps: Callable
+    updates: list[Callable]
+    run: Callable
     act: Callable
-
-    def run(self, state, key):
-        """The state after a few steps, whose losses are numbers."""
-        state, finite = self.steps(state, key)
-        assert finite
-        return state
 
 
 # By module: the tests of an agent come one after the other, and what one has compiled serves the next.
 @pytest.fixture(scope="module", params=[*NAMES, *OPTIONS])
 def made(request) -> Made:
     agent = small(request.param)
+    updates = [jax.jit(stage.update) for stage in agent.stages]
+    refreshes = [jax.jit(stage.refresh) for stage in agent.stages]
+    precomputes = [jax.jit(stage.precompute) if stage.precompute else None for stage in agent.stages]
 
-    def steps(state, key):
+    def run(state, key, steps: int = 3):
         """A few updates of every stage, with its refresh and its precomputed columns, as the loop does."""
-        data, finite = columns(jax.random.key(1)), []
-        for number, stage in enumerate(agent.stages):
+        data = columns(jax.random.key(1))
+        for number, (update, refresh, precompute) in enumerate(
+            zip(updates, refreshes, precomputes, strict=True)
+        ):
             stage_key = jax.random.fold_in(key, number)
-            state = stage.refresh(state, data, stage_key)
-            batch = {**data, **(stage.precompute(state, data, stage_key) if stage.precompute else {})}
+            state = refresh(state, data, stage_key)
+            batch = {**data, **(precompute(state, data, stage_key) if precompute else {})}
+            for step in range(steps):
+                state, metrics = update(state, batch, jax.random.fold_in(stage_key, step))
+                assert all(jnp.isfinite(value) for value in metrics.values())
+        return state
 
-            def step(state, key, stage=stage, batch=batch):
-                state, metrics = stage.update(state, batch, key)
-                return state, jnp.array([jnp.isfinite(value) for value in metrics.values()])
-
-            state, of_steps = jax.lax.scan(step, state, jax.random.split(stage_key, 3))
-            finite.append(jnp.all(of_steps))
-        return state, jnp.all(jnp.array(finite))
-
-    return Made(agent, jax.jit(agent.init), jax.jit(steps), jax.jit(agent.act))
+    return Made(agent, jax.jit(agent.init), updates, run, jax.jit(agent.act))
 
 
 plain = pytest.mark.parametrize("made", NAMES, indirect=True)
@@ -186,9 +182,12 @@ def test_an_exported_policy_acts_as_the_agent(made, key):
 @pytest.mark.parametrize("made", ["qipo-ot", "flowq", "iql", "fql", "flow-ql", "bc-flow"], indirect=True)
 def test_vmapped_seeds_are_the_seeds_one_by_one(made, key):
     keys = jax.random.split(key, 2)
-    together, _ = jax.jit(jax.vmap(made.steps))(jax.vmap(made.init)(keys), keys)
+    together = jax.vmap(made.init)(keys)
+    data = columns(jax.random.key(1))
+    update = made.updates[0]
+    together, _ = jax.jit(jax.vmap(update, in_axes=(0, None, 0)))(together, data, keys)
     for index in range(2):
-        state = made.run(made.init(keys[index]), keys[index])
+        state, _ = update(made.init(keys[index]), data, keys[index])
         one = jax.tree.map(lambda leaf, i=index: leaf[i], together)
         for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(one), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)

@@ -50,20 +50,13 @@ def columns(rows: int = 4000) -> dict[str, jnp.ndarray]:
 
 def last_stage(agent, state, data):
     """The state and the actions after the last stage."""
-    stage = agent.stages[-1]
-
-    @jax.jit
-    def learn_and_act(state, data, key):
-        state = stage.refresh(state, {name: column[:500] for name, column in data.items()}, key)
-        if stage.precompute is not None:
-            data = {**data, **stage.precompute(state, data, key)}
-        state, _ = run_steps(
-            stage.update, state, data, key, 0, num_steps=stage.steps, batch_size=stage.batch_size
-        )
-        return state, agent.act(state, jnp.zeros((10_000, 1)), key)[:, 0]
-
-    state, actions = learn_and_act(state, data, jax.random.key(5))
-    return state, np.asarray(actions)
+    stage, key = agent.stages[-1], jax.random.key(5)
+    state = jax.jit(stage.refresh)(state, {name: column[:500] for name, column in data.items()}, key)
+    if stage.precompute is not None:
+        data = {**data, **jax.jit(stage.precompute)(state, data, key)}
+    run = jax.jit(run_steps, static_argnames=("update", "num_steps", "batch_size"))
+    state, _ = run(stage.update, state, data, key, 0, num_steps=stage.steps, batch_size=stage.batch_size)
+    return state, np.asarray(jax.jit(agent.act)(state, jnp.zeros((10_000, 1)), key))[:, 0]
 
 
 def improve(beta: float = 1.0, value: float = 0.4, **changes) -> tuple[float, float]:
