@@ -57,14 +57,9 @@ def rows(count: int = 64) -> dict[str, jnp.ndarray]:
 def improved(config: QIPOConfig, steps: int = 1, **state):
     """The state and the columns after the first refresh and some steps of the improvement."""
     agent = qipo.build(config, SPEC, 0)
-    stage, key = agent.stages[-1], jax.random.key(5)
-
-    @jax.jit
-    def begin(state, data):
-        begun = stage.refresh(agent.init(key)._replace(**state), data, key)
-        return begun, {**data, **stage.precompute(begun, data, key)}
-
-    begun, columns = begin(state, rows())
+    stage, key, data = agent.stages[-1], jax.random.key(5), rows()
+    begun = stage.refresh(agent.init(key)._replace(**state), data, key)
+    columns = {**data, **stage.precompute(begun, data, key)}
     after = begun
     for _ in range(steps):
         after, _ = jax.jit(stage.update)(after, columns, key)
@@ -93,7 +88,7 @@ def test_a_critic_goes_on_learning_between_refreshes_and_is_taken_over_at_the_ne
     assert same(after.critic, begun.critic)
     assert same(begun.learner, begun.critic)
     assert not same(after.learner, after.critic)
-    refreshed = jax.jit(stage.refresh)(after, rows(), jax.random.key(6))
+    refreshed = stage.refresh(after, rows(), jax.random.key(6))
     assert same(refreshed.critic, after.learner)
 
 

@@ -46,9 +46,7 @@ def bandit_config(algorithm: str, reference: str):
     network = NetworkConfig(width=64, depth=3)
     return replace(
         base,
-        flow=replace(
-            base.flow, network=network, learning_rate=2e-3, ema=0.998, batch_size=128, play_noise=1.0
-        ),
+        flow=replace(base.flow, network=network, learning_rate=2e-3, ema=0.998, play_noise=1.0),
         support_noise=1.0,
         critic=CriticConfig(network=network),
         beta=BETA,
@@ -59,7 +57,7 @@ def bandit_config(algorithm: str, reference: str):
         improvement_learning_rate=2e-3,
         improvement_ema=0.998,
         improvement_batch_size=64,
-        behaviour_steps=2000,
+        behaviour_steps=3000,
         critic_steps=1,
         improvement_steps=3000,
         refresh_every=1500,

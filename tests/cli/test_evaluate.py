@@ -4,7 +4,6 @@ import json
 import shutil
 
 import pytest
-from tests.cli.conftest import IN_THIS_PROCESS
 
 from tiltflow.cli.main import main
 from tiltflow.errors import UserError
@@ -46,7 +45,7 @@ def test_policies_are_improved_at_test_time(small_training, cloned, tmp_path, ca
     """One test, for it trains: a cloned policy without a critic, and one of ifql with its own."""
     clone, run = shutil.copytree(cloned, tmp_path / "bc-flow"), tmp_path / "ifql"
     small_critic = ("--set.critic.network.width", "16", "--set.critic.network.depth", "2")
-    assert main(["train", "ifql", *small_training, *small_critic, *IN_THIS_PROCESS, "--out", str(run)]) == 0
+    assert main(["train", "ifql", *small_training, *small_critic, "--out", str(run)]) == 0
     plain = (run / "result.json").read_bytes()
 
     # Its own critic; the setting is said, and kept in a file of its own.
