@@ -13,10 +13,6 @@ SMALL = (
 )
 
 
-IN_THIS_PROCESS = ("--seeds", "2", "--parallel", "vmap")
-"""Words of a training that starts no process."""
-
-
 @pytest.fixture(scope="session")
 def maze_data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data")

@@ -4,7 +4,6 @@ from ctypes.util import find_library
 
 import numpy as np
 import pytest
-from tests.cli.conftest import IN_THIS_PROCESS
 
 from tiltflow.cli.main import main
 from tiltflow.environments import make_environment
@@ -14,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 SMALL_RUN = (
     *("--steps", "20", "--chunk", "20", "--evaluations", "1", "--episodes", "1"),
-    *IN_THIS_PROCESS,
+    *("--seeds", "2", "--parallel", "vmap"),  # in this process
     *("--set.flow.network.width", "8", "--set.flow.network.depth", "1"),
 )
 POLE = "InvertedPendulum-v5"  # falls after a few steps: its films are short

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from tests.cli.conftest import IN_THIS_PROCESS
 
 from tiltflow.benchmark.plan import Plan
 from tiltflow.cli.main import main
@@ -22,8 +21,8 @@ TINY = (
 
 def test_a_published_training_is_played_and_its_command_names_the_preset(small_training, tmp_path, capsys):
     run = tmp_path / "run"
-    words = ["train", "qipo-ot", "--preset", "published", *small_training, *TINY, *IN_THIS_PROCESS]
-    assert main([*words, "--out", str(run)]) == 0
+    words = ["train", "qipo-ot", "--preset", "published", *small_training, *TINY, "--out", str(run)]
+    assert main(words) == 0
     assert "60 steps (behaviour 30, critic 25, improvement 5)" in capsys.readouterr().out
     config = json.loads((run / "config.json").read_text())
     assert config["agent"]["flow"]["path"] == "ot-clipped"

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from tests.cli.conftest import IN_THIS_PROCESS
 
 from tiltflow.cli.main import main
 
@@ -18,7 +17,7 @@ LONG = ("--steps", "40000", "--checkpoint-every", "4000", "--evaluations", "1", 
 
 def test_train_prints_progress_score_and_files_and_evaluate_plays_again(train_words, tmp_path, capsys):
     run = tmp_path / "run"
-    assert main(train_words(run, *IN_THIS_PROCESS)) == 0
+    assert main(train_words(run, "--seeds", "2", "--parallel", "vmap")) == 0
     out = capsys.readouterr().out
     lines = out.splitlines()
     assert lines[0] == (f"bc-flow on pointmaze/umaze-v0: seeds 0, 1, 60 steps (behaviour 60), to {run}")
