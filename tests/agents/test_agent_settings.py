@@ -42,9 +42,14 @@ def rows(count: int = 8, actions: int = 1) -> dict[str, jnp.ndarray]:
 
 def begun(agent, stage: int):
     """The state and the batch with which the stage begins."""
-    of_stage, data, key = agent.stages[stage], rows(), jax.random.key(1)
-    state = jax.jit(of_stage.refresh)(arbitrary(agent), data, key)
-    return state, {**data, **(of_stage.precompute(state, data, key) if of_stage.precompute else {})}
+    of_stage = agent.stages[stage]
+
+    @jax.jit
+    def begin_stage(state, data, key):
+        state = of_stage.refresh(state, data, key)
+        return state, {**data, **(of_stage.precompute(state, data, key) if of_stage.precompute else {})}
+
+    return begin_stage(arbitrary(agent), rows(), jax.random.key(1))
 
 
 # Optimisers

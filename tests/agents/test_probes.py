@@ -27,7 +27,7 @@ from tiltflow.training.schedule import Schedule
 DISCOUNT = 0.5
 ROWS = 4000
 _STAGES = {"behaviour_steps": 1200, "critic_steps": 400, "improvement_steps": 600}
-_STAGES |= {"improvement_learning_rate": 3e-3, "improvement_ema": 0.99, "improvement_batch_size": 128}
+_STAGES |= {"improvement_learning_rate": 3e-3, "improvement_ema": 0.99, "improvement_batch_size": 64}
 _STAGES |= {
     "support_noise": 1.0
 }  # the tilt of all of the behaviour: of less noise, two modes keep other shares
@@ -43,6 +43,7 @@ OPTIONS = {
         "energy_steps": 400,
     },
     "flowq": {
+        "strength": 0.7,
         "behaviour_steps": 1500,
         "critic_steps": 400,
         "guidance_steps": 900,
@@ -52,12 +53,13 @@ OPTIONS = {
     "rebrac": {"critic_penalty": 0.0, "actor_penalty": 1.0},
     "ifql": {"num_candidates": 2},
     "idql": {"num_candidates": 2},
+    "flow-ql": {"eta": 0.6},
     # The published η of 1 outweighs the error of the noise so far that the critic's errors choose a mode.
-    "diffusion-ql": {"eta": 0.05},
+    "diffusion-ql": {"eta": 0.03},
 }
 
 # What is trained in one stage has so many steps, if not 1000: Q leads these flows while they are learned.
-STEPS = {"flow-ql": 2000, "diffusion-ql": 2000}
+STEPS = {"flow-ql": 1500, "diffusion-ql": 1800}
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -86,7 +88,8 @@ def config_of(name: str):
     network, fast = NetworkConfig(width=32, depth=2), {"learning_rate": 3e-3, "batch_size": 128}
     if hasattr(config, "flow"):
         ema = config.flow.ema and 0.99
-        config = replace(config, flow=replace(config.flow, network=network, ema=ema, play_noise=1.0, **fast))
+        flow = replace(config.flow, network=network, ema=ema, play_noise=1.0, **fast | {"batch_size": 64})
+        config = replace(config, flow=replace(flow, num_steps=4) if name == "flow-ql" else flow)
     if hasattr(config, "actor"):
         config = replace(config, actor=replace(config.actor, network=network, **fast))
     if hasattr(config, "critic"):

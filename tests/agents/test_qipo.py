@@ -21,7 +21,7 @@ from tiltflow.optimize import run_steps
 
 SPEC = Spec(observation_size=1, action_size=1)
 BETA = 1.0
-ROWS = 4000
+ROWS = 2000
 LAW = gaussian_mixture(np.ones(2), np.array([[-0.35], [0.35]]), np.full((2, 1, 1), 0.15**2))
 
 
@@ -56,6 +56,7 @@ def bandit_config(algorithm: str, reference: str):
         reference=reference,
         improvement_learning_rate=2e-3,
         improvement_ema=0.998,
+        improvement_batch_size=64,
         behaviour_steps=3000,
         critic_steps=1,
         improvement_steps=3000,
@@ -208,7 +209,6 @@ def test_the_tilted_path_improves_to_the_tilt_of_the_smoothed_behaviour(bandit):
         improvement_steps=1500, refresh_every=1500, improvement_ema=0.995,
     )  # fmt: skip
     config = replace(config, flow=replace(config.flow, num_steps=20))
-    bandit = {name: column[:2000] for name, column in bandit.items()}
     agent = build(config, SPEC, 0)
     state = agent.init(jax.random.key(1))._replace(critic=known_critic(2.0), behaviour=exact_flow(LAW))
     (state, key), *_ = refreshes(agent.stages[-1], 2, state, bandit)

@@ -16,20 +16,10 @@ from tiltflow.cli.main import main
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "pack.py"
-WORDS = (
-    "toy",
-    "--agents",
-    "bc-flow",
-    "--seeds",
-    "1",
-    "--steps",
-    "2000",
-    "--evaluations",
-    "2",
-    "--episodes",
-    "1",
+WORDS = (  # two chunks, and an evaluation after each
+    *("toy", "--agents", "bc-flow", "--tasks", "pointmaze/umaze-v0", "--seeds", "1", "--network", "16x2"),
+    *("--steps", "1100", "--evaluations", "2", "--episodes", "1"),
 )
-WORDS += ("--network", "16x2", "--tasks", "pointmaze/umaze-v0")
 RUN = Path("pointmaze-umaze-v0") / "bc-flow" / "seed-0"
 
 NO_SIMULATOR = """

@@ -13,7 +13,8 @@ from tiltflow.train_config import EstimateConfig
 
 OFFICIAL = Path(__file__).parent.parent / "data" / "official"
 FLOW = {"flow.network.width": 8, "flow.network.depth": 1, "flow.num_steps": 2}
-CRITIC = {"critic.network.width": 8, "critic.network.depth": 1}
+IQL = {"actor.network.width": 8, "actor.network.depth": 1, "actor.learning_rate": 0.01}
+IQL |= {"critic.network.width": 8, "critic.network.depth": 1}
 
 
 def train(algorithm, data, out, settings=FLOW, **more):
@@ -38,7 +39,7 @@ def write_episodes(folder: Path, count: int = 20) -> None:
 def test_twenty_episodes_as_csv_become_actions_in_their_units(tmp_path, serving, policy_client):
     write_episodes(tmp_path)
     told = {"columns": "observations=place+speed,actions=push,rewards=gain", "action_bounds": "-2 2"}
-    run = train("qipo-ot", tmp_path, tmp_path / "run", FLOW | CRITIC, **told)
+    run = train("iql", tmp_path, tmp_path / "run", IQL, **told)
     result = read_json(run / "result.json")
     assert result["metric"] == "estimated return (not played)"
     assert result["episodes"] == 20

@@ -148,13 +148,10 @@ def test_processes_get_the_names_of_mapped_files_not_copies(small_config, pendul
     assert (tmp_path / "data/observations.npy").exists()
 
 
-@pytest.mark.parametrize("algorithm", [pytest.param("qipo-ot", marks=pytest.mark.slow), "iql"])
-def test_data_on_the_host_give_the_bits_of_data_on_the_device(small_config, trained, tmp_path, algorithm):
+@pytest.mark.slow
+def test_data_on_the_host_give_the_bits_of_data_on_the_device(small_config, trained, tmp_path):
+    """Of stages that read some columns, all, and those that they derive."""
     config = small_config("qipo-ot")
-    if algorithm == "iql":
-        agent, sizes = preset("iql", config.task), {"network": config.agent.flow.network, "batch_size": 32}
-        agent = replace(agent, actor=replace(agent.actor, **sizes), critic=replace(agent.critic, **sizes))
-        config = replace(config, algorithm="iql", agent=agent)
     run = train(replace(config, data_on="host"), tmp_path / "run", in_this_process=True)
     assert final_bodies(run) == final_bodies(trained(config))
     assert logged(run) == logged(trained(config))
