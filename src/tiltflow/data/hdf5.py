@@ -44,6 +44,29 @@ def read_hdf5(path: Path, keys: Sequence[str]) -> tuple[dict[str, np.ndarray], l
     return arrays, faults
 
 
+def hdf5_names(path: Path) -> list[str]:
+    """What the file has at its root; nothing where it cannot be read."""
+    try:
+        with require("h5py").File(path, "r") as file:
+            return list(file)
+    except OSError:
+        return []
+
+
+def hdf5_checksums(path: Path) -> bool:
+    """Whether every array of the file is stored with checksums; a file that cannot be read is not asked."""
+    h5py = require("h5py")
+
+    def bare(_: str, thing: Any) -> bool | None:
+        return True if isinstance(thing, h5py.Dataset) and not thing.fletcher32 else None  # None goes on
+
+    try:
+        with h5py.File(path, "r") as file:
+            return not file.visititems(bare)
+    except Exception:
+        return True
+
+
 class Hdf5Tree(NamedTuple):
     """The arrays of a file, of the whole (one part, called "") or of each of its groups of an episode."""
 

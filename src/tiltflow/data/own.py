@@ -12,7 +12,7 @@ from tiltflow.data.assemble import Assembled, assemble
 from tiltflow.data.audit import FLAGS, NOTHING_TO_LEARN, Finding, audit_recording
 from tiltflow.data.bounds import bound_actions
 from tiltflow.data.column_file import common_folder, stored_choice
-from tiltflow.data.columns import HOW_TO_REWARD, ColumnChoice, flag_names
+from tiltflow.data.columns import HOW_TO_REWARD, ColumnChoice, flag_roles
 from tiltflow.data.formats import FileColumns, Recording, layout_of
 from tiltflow.data.interface import ActionBounds, PolicyInterface, Signal
 from tiltflow.data.locate import minari_inside
@@ -157,7 +157,7 @@ def _in_our_words(log: Log, choice: ColumnChoice) -> bool:
     ends = "terminals" in there or {"terminations", "ends"} <= there
     ours = {"observations", "actions"} <= there and ends and not log.episodes
     # Time limits under another name than D4RL's: columns by their roles know it.
-    ours &= bool({"timeouts", "ends"} & there) or not set(flag_names()) & (there - {*FLAGS})
+    ours &= bool({"timeouts", "ends"} & there) or not set(flag_roles()) & (there - {*FLAGS})
     return not (choice.roles or choice.reward) and (ours or not there)
 
 

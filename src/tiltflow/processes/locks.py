@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tiltflow.errors import UserError
-from tiltflow.files import remove_abandoned, unwritable
+from tiltflow.files import held, remove_abandoned, unwritable
 
 LOCK = ".lock"
 PATIENCE = "TILTFLOW_PATIENCE"
@@ -35,7 +35,8 @@ def locked(folder: Path) -> Iterator[None]:
             os.ftruncate(handle, 0)
             os.write(handle, f"{os.getpid()} on {platform.node()}".encode())
         remove_abandoned(folder)
-        yield
+        with held(folder):
+            yield
     finally:
         with suppress(OSError):
             if [path.name for path in folder.iterdir()] == [LOCK]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tiltflow.errors import ExplainedError, Interrupted, ProcessFailed
+from tiltflow.files import held
 from tiltflow.processes.executor import Job, Send, error_of
 from tiltflow.processes.local import LocalExecutor
 from tiltflow.processes.stopping import StopFlag, listening
@@ -23,7 +24,9 @@ def train_seeds(send: Send, run: str, seeds: list[int], loaded: float, profile: 
         from tiltflow.training.time_spent import TimeSpent
 
         folder, spent = RunFolder(Path(run)), TimeSpent(loaded)
-        return train_group(*prepare_from_shared(folder), folder, seeds, send, stop, spent, profile=profile)
+        prepared, dataset = prepare_from_shared(folder)
+        with held(folder.path):
+            return train_group(prepared, dataset, folder, seeds, send, stop, spent, profile=profile)
 
 
 def train_in_processes(
