@@ -80,7 +80,7 @@ class Killer:
             targets = {"parent": [os.getpid()], "child": children()[:1]}.get(
                 self.who, [*children(), os.getpid()]
             )
-            if not targets:  # between two of them
+            if not targets or self.moment == "done":  # between two children, or killed already
                 return
             said = {"moment": self.moment, "who": self.who, "step": self.reached, "stage": self.stage}
             with kills_file(self.run).open("a") as file:
