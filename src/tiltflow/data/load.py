@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from tiltflow import sizes
-from tiltflow.data.arrays import ARRAY_KEYS, array_names, read_array_file
 from tiltflow.data.audit import Finding, audit_recording, audit_transitions, refuse_errors
 from tiltflow.data.checksums import without_checksums
-from tiltflow.data.columns import ColumnChoice, flag_roles
-from tiltflow.data.flags import take_flags
-from tiltflow.data.formats import FileColumns, Recording, has_rewards, layout_of, to_transitions
+from tiltflow.data.columns import ColumnChoice
+from tiltflow.data.flags import read_known
+from tiltflow.data.formats import Recording, has_rewards, layout_of, to_transitions
 from tiltflow.data.held_out import HeldOutEpisodes
 from tiltflow.data.interface import PolicyInterface, stored_interface
 from tiltflow.data.locate import LOG_SUFFIXES, data_places, minari_inside, unread_below, validation_of
@@ -168,27 +167,12 @@ def read_recording(place: Path, states: bool | None = None) -> tuple[Recording, 
     """
     folder = minari_inside(place)
     file = str(folder or place)
-    columns, findings = read_minari(folder) if folder else _read_known(place, states)
+    columns, findings = read_minari(folder) if folder else read_known(place, states)
     if columns or not findings:
         unread = {finding.key for finding in findings}
         found = audit_recording(file, columns, layout_of(columns, states))
         findings += [finding for finding in found if finding.key not in unread]
     return Recording(file, columns), findings
-
-
-def _read_known(place: Path, states: bool | None) -> tuple[FileColumns, list[Finding]]:
-    """The known columns of a file, its flags of other names, and a note of what is not read."""
-    columns, findings = read_array_file(place)
-    left = [name for name in array_names(place) if name not in ARRAY_KEYS]
-    if not states and (flags := [name for name in left if name in flag_roles()]):
-        others, faults = read_array_file(place, flags)
-        findings += faults + take_flags(str(place), columns, others)
-        left = [name for name in left if name not in flags]
-    # D4RL's files have many of these.
-    if left := [name for name in left if not name.startswith(("infos", "metadata"))]:
-        text = f"not read: {', '.join(left[:20])}{' …' if len(left) > 20 else ''}"
-        findings.append(Finding("note", str(place), None, None, text))
-    return columns, findings
 
 
 def audit_path(path: Path, choice: ColumnChoice | None = None) -> list[Finding]:
@@ -200,7 +184,9 @@ def audit_path(path: Path, choice: ColumnChoice | None = None) -> list[Finding]:
         text = f"it holds no files that are read ({', '.join(LOG_SUFFIXES)}). {unread_below(path)}".rstrip()
         return [Finding("error", str(path), None, None, text)]
     own = read_own(places, choice, states=None)
-    own.findings.extend(_unread(path) + without_checksums(places))
+    own.findings.extend(_unread(path))
+    if not any(finding.level == "error" for finding in own.findings):
+        own.findings.extend(without_checksums(places))
     if own.alike or not path.is_dir():
         findings = own.findings + _audit_rows(path, own)
         if own.interface is None or minari_inside(path) or layout_of(own.recordings[0].columns) == "states":

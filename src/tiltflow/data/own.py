@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tiltflow.data.arrays import ARRAY_KEYS, read_array_file
+from tiltflow.data.arrays import read_array_file
 from tiltflow.data.assemble import Assembled, assemble
 from tiltflow.data.audit import FLAGS, NOTHING_TO_LEARN, Finding, audit_recording
 from tiltflow.data.bounds import bound_actions
 from tiltflow.data.column_file import common_folder, stored_choice
 from tiltflow.data.columns import HOW_TO_REWARD, ColumnChoice, flag_roles
+from tiltflow.data.flags import read_known
 from tiltflow.data.formats import FileColumns, Recording, layout_of
 from tiltflow.data.interface import ActionBounds, PolicyInterface, Signal
 from tiltflow.data.locate import minari_inside
@@ -140,11 +141,7 @@ def _read_log(place: Path, choice: ColumnChoice, log: Log | UserError | None) ->
         text = str(log).removeprefix(str(place)).lstrip(" ,")
         return _Read(file, _plain({}, [Finding("error", file, None, None, text)]))
     if _in_our_words(log, choice):
-        columns, findings = read_array_file(place)
-        if left := [name for name in log.columns if name not in (*ARRAY_KEYS, "action_low", "action_high")]:
-            text = f"not read: {', '.join(left[:20])}{' …' if len(left) > 20 else ''}"
-            findings.append(Finding("note", file, None, None, text))
-        found = _plain(columns, findings)
+        found = _plain(*read_known(place, None))
     else:
         found = assemble(file, log, choice)
     bounds = log.bounds and (tuple(map(float, log.bounds[0])), tuple(map(float, log.bounds[1])))

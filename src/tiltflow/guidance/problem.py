@@ -194,28 +194,29 @@ def _in_single_precision(
     Raises UserError naming the row whose size leaves no room for what the others say.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        units = (values - shift) / scale
-        stored = units.astype(np.float32)
-        low, middle, high = np.quantile(units, (0.25, 0.5, 0.75), axis=0)
-        step = np.spacing(np.abs(middle).astype(np.float32))
-        sizes = np.abs(values - np.median(values, axis=0))
-    wrong = ~np.isfinite(stored).all(axis=0) | ((high > low) & (step > _MERGED * (high - low)))
+        stored = ((values - shift) / scale).astype(np.float32)
+        low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
+        step = np.spacing(np.abs((middle - shift) / scale).astype(np.float32))
+        room = _MERGED * ((high - low) / scale)
+        sizes = np.abs(values - middle)
+    wrong = ~np.isfinite(stored).all(axis=0) | ~np.isfinite(scale) | ((high > low) & (step > room))
     if wrong.any():
         column = int(np.argmax(wrong))
         row = int(np.argmax(sizes[:, column]))
         raise UserError(
             f"{name}, row {row} (counted from 0), is {values[row, column]:.6g} in coordinate {column}. "
             "Beside it the others become equal in single precision, in which networks compute. Leave the row "
-            "out if it is no measurement, subtract an offset, or choose transform = quantile."
+            "out if it is no measurement, take other units, or choose transform = quantile."
         )
     return stored
 
 
 def _units(values: Float[np.ndarray, "n d"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean, standard deviation (0 where a column is constant), and what to divide by instead of 0."""
-    shift = values.mean(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large is told of later
+        shift, deviation = values.mean(axis=0), values.std(axis=0)
     # A column that is constant up to rounding is constant.
     spread = np.ptp(values, axis=0)
     rounding = 1e-12 * np.maximum(np.abs(shift), np.finfo(float).tiny)
-    scale = np.where(spread > rounding, values.std(axis=0), 0.0)
+    scale = np.where(spread > rounding, deviation, 0.0)
     return shift, scale, np.where(scale > 0, scale, 1.0)
