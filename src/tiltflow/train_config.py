@@ -78,6 +78,9 @@ class TrainConfig:
     data_on: DataPlace = "auto"
     """Where the data stay: on the device, or on the host, which gathers batches ahead of it, with the same
     result (auto: where they would take more than a quarter of the device's memory)."""
+    deterministic: bool = False
+    """On a GPU, give the same bits each time (`--deterministic`), by operations that may be slower; a CPU
+    does anyway."""
     play: bool = True
     """Play the evaluations while training. Otherwise (`--no-play`) no simulator is needed: a checkpoint is
     kept where each evaluation would be, and `tiltflow evaluate RUN` plays them later, on any machine."""

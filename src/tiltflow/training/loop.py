@@ -20,6 +20,7 @@ from tiltflow.errors import TrainingDiverged
 from tiltflow.optimize import Buffer, Columns, Update, run_steps
 from tiltflow.processes.stopping import StopFlag
 from tiltflow.training.devices import Devices
+from tiltflow.training.divergence import batch_text
 from tiltflow.training.policy import STAGE, RunState, seed_keys
 from tiltflow.training.precompute import drawn_rows, precompute_columns
 from tiltflow.training.progress import Observe
@@ -214,17 +215,19 @@ class Loop:
         self.observe({"event": "activity", "seeds": self.seeds, "text": text, "fraction": fraction})
 
     def _warn_of_explosion(self, values: dict[str, np.ndarray], stage: Stage, here: Position) -> None:
-        """Say once that a loss has grown beyond all measure since the stage was begun or resumed."""
+        """Say once that a loss or value has grown beyond all measure since the stage was begun or resumed."""
         for name, metric in values.items():
-            if "loss" not in name:
+            if "loss" not in name and not name.startswith(("q_", "target")):
                 continue
-            now, key = float(np.abs(metric[:, -1]).max()), (stage.name, name)
+            sizes, key = np.abs(metric[:, -1]), (stage.name, name)
+            now, seed = float(sizes.max()), int(sizes.argmax())
             first = self._first.setdefault(key, max(1.0, float(np.abs(metric[:, 0]).max())))
             if now > _EXPLODED * first:
                 self._first[key] = np.inf
                 text = (
                     f"{name} is {now:.3g} at step {here.stage_step + metric.shape[1]} of stage {stage.name}, "
-                    f"where it was {first:.3g}: it explodes, though it is finite. Lower the learning rate or "
+                    f"where it was {first:.3g}: it explodes, though it is finite. "
+                    f"{self._batch_text(stage, here, seed, metric.shape[1] - 1)}Lower the learning rate or "
                     "beta, or look at the scale of rewards and observations."
                 )
                 self.observe({"event": "message", "level": "warning", "text": text})
@@ -237,6 +240,14 @@ class Loop:
                 raise TrainingDiverged(
                     f"Training diverged: {name} became {metric[row, column]} at step "
                     f"{here.stage_step + column + 1} of stage {stage.name} (step {here.step + column + 1} of "
-                    f"the run, seed {self.seeds[row]}). The last good checkpoint is kept. Lower the learning "
-                    "rate or beta, or look at the scale of rewards and observations."
+                    f"the run, seed {self.seeds[row]}). {self._batch_text(stage, here, row, column)}The last "
+                    "good checkpoint is kept. Lower the learning rate or beta, or look at the scale of "
+                    "rewards and observations."
                 )
+
+    def _batch_text(self, stage: Stage, here: Position, seed: int, step: int) -> str:
+        """What was in a seed's batch of a step of the chunk; empty where rows are added to the data."""
+        if self.state.buffer is not None:
+            return ""
+        keys = self._stage_keys(here.stage, 0)
+        return batch_text(self.rows, keys, seed, here.stage_step + step, stage.batch_size) + " "

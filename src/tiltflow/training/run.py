@@ -67,7 +67,7 @@ def train(
     run.refuse_run()
     prepared, dataset = prepare(config)
     if config.play:
-        check_environment(prepared)
+        dataset = replace(dataset, findings=(*dataset.findings, *check_environment(prepared, dataset)))
     devices_of(prepared, config.seed_numbers)
     with locked(out):
         run.refuse_run()
