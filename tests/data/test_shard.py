@@ -169,6 +169,8 @@ def test_the_verb_converts_and_what_it_wrote_is_described_and_verified(logs, tmp
     rewards.write_bytes(content)
     (finding,) = [one for one in audit_path(out) if one.level == "error"]
     assert (finding.file, finding.key) == (str(rewards), "rewards")
+    with pytest.raises(UserError, match=r"rewards\.npy.* has changed since it was written"):
+        load_dataset(TASK, out)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tiltflow.data.moments import observation_moments
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
 
-_Level = Literal["error", "warning", "note"]
+Level = Literal["error", "warning", "note"]
 
 # Rounding in the recording policy; anything beyond is another action space.
 ACTION_TOLERANCE = 1e-3
@@ -34,7 +34,7 @@ class Finding:
     A note is no fault: it says how the data were read.
     """
 
-    level: _Level
+    level: Level
     file: str
     key: str | None
     row: int | None
