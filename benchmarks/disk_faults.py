@@ -4,8 +4,8 @@
 
 Needs to be root: every run lies on a file system of its own of 8 MB in memory (tmpfs). It is filled to the
 last byte, or made read-only, at a chunk (the next line of metrics, or checkpoint), at an evaluation, at a
-checkpoint, or when the last chunk is done (actions, result, page). Then the room is given back, and the run is
-resumed. The command must end with exit code 2, or where only the page is missing with 0 and a warning, and
+checkpoint, or when the last chunk is done (actions, result, page). Then the room is given back, and the run
+is resumed. The command must end with exit code 2, or where only the page is missing with 0 and a warning, and
 name a file of the run; the resumed run must have the bits of one that nothing disturbed. Exit code 1
 otherwise.
 """

@@ -11,14 +11,18 @@ Readers may take at most 8 GiB of address space more than they begin with.
 import argparse
 import copy
 import json
+import multiprocessing
 import random
 import resource
+import shutil
 import sys
 import tempfile
 import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +144,19 @@ def try_kind(kind: Kind, inputs: int, draw: random.Random, *, keep: Path | None 
     return faults
 
 
+def try_apart(kind: Kind, inputs: int, seed: str, keep: Path | None) -> Counter[str]:
+    """`try_kind` in a process of its own: a decoder that crashes ends that one, and is a fault."""
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(1, context) as pool:
+        try:
+            return pool.submit(try_kind, kind, inputs, random.Random(seed), keep=keep).result()
+        except BrokenProcessPool:
+            if keep is not None:
+                keep.mkdir(exist_ok=True, parents=True)
+                shutil.copy(kind.folder / kind.file, keep / f"{kind.folder.name}-crash-{kind.file}")
+            return Counter({"the process died: the kind was not tried to its end": 1})
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -157,7 +174,7 @@ def main() -> int:
         chosen = [name for name in tried if not given.only or name.startswith(tuple(given.only))]
         for name in chosen:
             count = -(-given.inputs // len(chosen))
-            faults = try_kind(tried[name], count, random.Random(f"{given.seed} {name}"), keep=given.keep)
+            faults = try_apart(tried[name], count, f"{given.seed} {name}", given.keep)
             total += sum(faults.values())
             print(f"{name}: {count:,} inputs, {sum(faults.values()):,} faults", flush=True)
             for fault, number in faults.most_common(12):

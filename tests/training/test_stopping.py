@@ -5,7 +5,6 @@ are those that differ in kind.
 """
 
 import resource
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -79,19 +78,18 @@ def small_training_words(pendulum):
     return ["train", "bc-flow", "--task", "file/pendulum", "--env", "Pendulum-v1", "--data", str(pendulum)]
 
 
-@pytest.mark.parametrize(("size", "file"), [(9000, r"step-0000000100\.ckpt"), (100, "seeds/0/")])
 def test_files_that_cannot_grow_end_a_training_which_resumes_to_the_same_bits(
-    small_config, trained, tmp_path, size, file
+    small_config, trained, tmp_path
 ):
-    """A limit on the size of files, above the lines of logs and below a checkpoint, or below both."""
+    """A limit on the size of files, above the lines of logs and below a checkpoint."""
     config, before = small_config("bc-flow"), resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def limit(event):
         if event["event"] == "chunk" and event["step"] == 100:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (9000, before[1]))
 
     try:
-        with pytest.raises(UserError, match=rf"Cannot write {tmp_path}.*{file}.*: File too large"):
+        with pytest.raises(UserError, match=r"Cannot write .*step-0000000100\.ckpt: File too large"):
             train(config, tmp_path / "run", limit, in_this_process=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -100,19 +98,20 @@ def test_files_that_cannot_grow_end_a_training_which_resumes_to_the_same_bits(
     assert logged(tmp_path / "run") == logged(trained(config))
 
 
-@pytest.mark.parametrize("how", ["deleted", "moved", "replaced"])
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
 def test_a_folder_that_is_gone_ends_its_training_and_is_not_made_anew(small_config, trained, tmp_path, how):
     config, run, there = small_config("bc-flow"), tmp_path / "run", tmp_path / "there"
 
     def take_away(event):
-        if event["event"] == "checkpoint" and event["step"] == 100 and run.exists():
-            shutil.rmtree(run) if how == "deleted" else run.rename(there)
+        if event["event"] == "checkpoint" and event["step"] == 100 and not there.exists():
+            run.rename(there)
             if how == "replaced":
                 run.mkdir()
 
     with pytest.raises(UserError, match=rf"The folder {run} was deleted or moved"):
         train(config, run, take_away, in_this_process=True)
-    assert (list(run.iterdir()) if how == "replaced" else run.exists()) in (False, [])
-    if how != "deleted":
+    assert list(run.parent.rglob("run/**/*")) == []
+    assert run.exists() == (how == "replaced")
+    if how == "replaced":
         resume(there, in_this_process=True)
         assert final_bodies(there) == final_bodies(trained(config))
