@@ -81,15 +81,15 @@ def small_training_words(pendulum):
 def test_files_that_cannot_grow_end_a_training_which_resumes_to_the_same_bits(
     small_config, trained, tmp_path
 ):
-    """A limit on the size of files, above the lines of logs and below a checkpoint."""
+    """A limit on the size of files, above lines of logs and below a checkpoint, once all is compiled."""
     config, before = small_config("bc-flow"), resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def limit(event):
-        if event["event"] == "chunk" and event["step"] == 100:
+        if event["event"] == "chunk" and event["step"] == 160:
             resource.setrlimit(resource.RLIMIT_FSIZE, (9000, before[1]))
 
     try:
-        with pytest.raises(UserError, match=r"Cannot write .*step-0000000100\.ckpt: File too large"):
+        with pytest.raises(UserError, match=r"Cannot write .*step-0000000160\.ckpt: File too large"):
             train(config, tmp_path / "run", limit, in_this_process=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -46,6 +46,9 @@ PACKAGES = (
     "pyarrow",
 )
 
+_HERE = "in_this_process"
+"""The key of environment.json that says whether one seed was trained by the process that was called."""
+
 
 def train(
     config: TrainConfig,
@@ -83,9 +86,11 @@ def resume(
     config: TrainConfig | None = None,
     data: Path | None = None,
     steps: int | None = None,
-    in_this_process: bool = False,
+    in_this_process: bool | None = None,
 ) -> Path:
     """Continue the run in `folder` from its checkpoints to the bits of an uninterrupted one.
+
+    It goes on in this process, on all of its cores, where it began so: their number may change roundings.
 
     `data` is where the data lie by now; `config` takes the place of the run's own. With `steps`, more than
     it has, a run that is trained goes on in its last stage (`training.lengthen`). Raises what `train` does,
@@ -99,6 +104,8 @@ def resume(
     config = config or stored
     config = replace(config, data=str(data)) if data is not None else _with_data_found(config, run)
     prepared, dataset = prepare(config)
+    if in_this_process is None and run.environment_file.exists():
+        in_this_process = run.read_environment().get(_HERE) is True
     with locked(folder):
         refuse_other_data(run, dataset)
         for seeds in seed_groups(config, run):
@@ -113,7 +120,7 @@ def resume(
             run.write_config(config)
         if steps is not None:
             run.reopen()
-        _train_all(prepared, dataset, run, observe, spent, in_this_process=in_this_process)
+        _train_all(prepared, dataset, run, observe, spent, in_this_process=bool(in_this_process))
     return folder
 
 
@@ -166,7 +173,7 @@ def _train_all(
     groups = seed_groups(config, run)
     with stop_on_signals() as stop:
         if not (run.finished and run.environment_file.exists()):
-            write_json(run.environment_file, _environment(dataset))
+            write_json(run.environment_file, {**_environment(dataset), _HERE: in_this_process})
         observe(started(prepared, run))
         watch = _LiveLogs(run, groups, observe)
         together = config.parallel != "process" and len(groups[0]) > 1
