@@ -33,7 +33,8 @@ from tiltflow.benchmark.plan import parse_network
 from tiltflow.cli.failures import exit_code, paragraph
 from tiltflow.errors import ExplainedError
 from tiltflow.files import read_json, write_json
-from tiltflow.report.record import Curve, read_run
+from tiltflow.report.record import Curve
+from tiltflow.report.run_reader import read_run
 from tiltflow.tasks import find_task
 from tiltflow.train_config import TrainConfig
 from tiltflow.words import metric_text

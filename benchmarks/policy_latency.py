@@ -2,13 +2,15 @@
 
     flow       10 Euler steps of a flow
     one step   fql's one-step network
+    guided     qgpo: its published solver's steps of a diffusion, each with the gradient of a learned energy
 
-The reference is the same products, biases and activations in NumPy. Networks are untrained,
-which costs the same.
+The reference is the same products, biases and activations in NumPy; of `guided`, the flow's call. Networks
+are untrained, which costs the same.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import jax
@@ -30,7 +32,8 @@ CALLS = 200
 def policy_latency(sizes: list[tuple[int, int]]) -> Iterator[Measured]:
     """The calls, for networks of each size."""
     for width, depth in sizes:
-        for kind, algorithm in (("flow", "bc-flow"), ("one step", "fql")):
+        flow = dict[int, float]()
+        for kind, algorithm in (("flow", "bc-flow"), ("one step", "fql"), ("guided", "qgpo")):
             policy, network, evaluations = _policy(algorithm, width, depth)
             plain = _in_numpy(network, evaluations)
             for rows in (1, 64, 256):
@@ -39,22 +42,23 @@ def policy_latency(sizes: list[tuple[int, int]]) -> Iterator[Measured]:
                 )
                 inputs = np.random.default_rng(1).standard_normal((rows, network.kernels[0].shape[0]))
                 calls = max(5, CALLS // rows)
-                ours, theirs = (
-                    _middle_half(wall_seconds_of(call, calls))
-                    for call in (
-                        lambda a=asked, p=policy: p(a),
-                        lambda x=inputs, n=plain: n(x.astype(np.float32)),
-                    )
-                )
+                ours = _middle_half(wall_seconds_of(lambda a=asked, p=policy: p(a), calls))
                 line = measured(f"latency: {kind}, {width}x{depth}, {rows} rows", ours, 1e6, "µs")
-                line.ratio, line.reference = theirs[len(theirs) // 2] / ours[len(ours) // 2], "NumPy"
+                if kind == "guided":
+                    line.ratio, line.reference = flow[rows] / line.value, "the flow"
+                else:
+                    theirs = wall_seconds_of(lambda x=inputs, n=plain: n(x.astype(np.float32)), calls)
+                    line.ratio, line.reference = 1e6 * median(_middle_half(theirs)) / line.value, "NumPy"
+                if kind == "flow":
+                    flow[rows] = line.value
                 yield line
 
 
 def _policy(algorithm: str, width: int, depth: int) -> tuple[CompiledPolicy, MLP, int]:
     """The policy, the network that it evaluates, and how often."""
     config = sized(preset(algorithm, TASK), width, depth)
-    config = replace(config, flow=replace(config.flow, solver="euler", num_steps=EULER_STEPS))
+    if algorithm != "qgpo":
+        config = replace(config, flow=replace(config.flow, solver="euler", num_steps=EULER_STEPS))
     agent = build_agent(algorithm, config, SPEC, 1000)
     state = jax.jit(agent.init)(jax.random.key(0))
     card = PolicyCard(algorithm, TASK, 0, 0, plain_interface(SPEC))

@@ -12,7 +12,7 @@ from tiltflow.benchmark_file import stored_runs
 from tiltflow.data.load import audit_path, load_dataset
 from tiltflow.data.points import read_table
 from tiltflow.data.shard import shard
-from tiltflow.report.record import read_run
+from tiltflow.report.run_reader import read_run
 from tiltflow.run_folder import RunFolder
 from tiltflow.serving.policy_files import read_policy
 from tiltflow.tasks import find_task

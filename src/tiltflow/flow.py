@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from tiltflow.accelerators import in_slices
 from tiltflow.networks import TimeNetwork
 from tiltflow.paths import PATHS, Path, conversion, convert, interpolate, target
 from tiltflow.settings import Prediction, SolverName
-from tiltflow.solvers import dpm_solver, integrate, log_likelihood
+from tiltflow.solvers import Velocity, dpm_solver, integrate, log_likelihood
 
 
 @final
@@ -64,18 +65,17 @@ class Generator(eqx.Module):
         solver: SolverName = "midpoint",
     ) -> Float[Array, "*batch d"]:
         """Carry noise to data with the probability-flow ODE, dx/dt = velocity, in `num_steps` fixed steps."""
-        if solver == "dpm-solver++":
-            return dpm_solver(
-                lambda t, x: self.predict("data", t, x, condition), self.path, noise, num_steps=num_steps
-            )
-        return integrate(
-            lambda t, x: self.predict("velocity", t, x, condition),
-            noise,
-            start=self.path.start,
-            end=self.path.end,
-            num_steps=num_steps,
-            method=solver,
-        )
+
+        def carry(x: Array, condition: Array | None) -> Array:
+            def predict(want: Prediction) -> Velocity:
+                return lambda t, x: self.predict(want, t, x, condition)
+
+            if solver == "dpm-solver++":
+                return dpm_solver(predict("data"), self.path, x, num_steps=num_steps)
+            start, end = self.path.start, self.path.end
+            return integrate(predict("velocity"), x, start=start, end=end, num_steps=num_steps, method=solver)
+
+        return in_slices(carry, noise, condition)
 
     def sample(
         self,

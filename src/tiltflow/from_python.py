@@ -100,8 +100,9 @@ def train_on(
     `tiltflow train` does.
     """
     keep_compiled_here()
+    from tiltflow.training.origin import refuse_other_data
     from tiltflow.training.prepare import prepare
-    from tiltflow.training.run import refuse_other_data, train
+    from tiltflow.training.run import train
 
     recorded, files = (data, None) if isinstance(data, RecordedArrays) else (None, data)
     if not isinstance(files, str | Path | None) or data is task is None:

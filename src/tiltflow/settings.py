@@ -69,6 +69,7 @@ episodes, or the return (or success) of played ones."""
 Sampler = Literal["tpe", "random"]
 """Who chooses the configurations of a sweep: the tree-structured Parzen estimator, or chance."""
 DataPlace = Literal["auto", "device", "host"]
+Precision = Literal["auto", "float32", "tf32", "bf16"]
 ExportFormat = Literal["jax", "onnx"]
 LoggerName = Literal["tensorboard", "wandb"]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.data.columns import ColumnChoice, column_choice
 from tiltflow.errors import UserError, nearest
-from tiltflow.settings import Bounds, Count, DataPlace, InnerFraction, Parallel, check, field_types
+from tiltflow.settings import Bounds, Count, DataPlace, InnerFraction, Parallel, Precision, check, field_types
 
 FORMAT = 1
 
@@ -81,6 +81,9 @@ class TrainConfig:
     deterministic: bool = False
     """On a GPU, give the same bits each time (`--deterministic`), by operations that may be slower; a CPU
     does anyway."""
+    precision: Precision = "auto"
+    """Of the matrix products of gradient steps on a GPU: float32, or factors of 10 (tf32) or 7 (bf16) bits of
+    fraction and sums in float32 (auto: JAX's own choice, tf32 on NVIDIA's). A CPU computes in float32."""
     play: bool = True
     """Play the evaluations while training. Otherwise (`--no-play`) no simulator is needed: a checkpoint is
     kept where each evaluation would be, and `tiltflow evaluate RUN` plays them later, on any machine."""
@@ -147,7 +150,7 @@ def with_defaults(record: dict[str, Any]) -> dict[str, Any]:
     try:
         kind = _settings_of(record["algorithm"])
         agent = asdict(_build(kind, record["agent"], "the record"))
-        return {"estimate": asdict(EstimateConfig()), **record, "agent": agent}
+        return {"estimate": asdict(EstimateConfig()), "precision": "auto", **record, "agent": agent}
     except (UserError, KeyError, AttributeError):
         return record
 

@@ -5,7 +5,7 @@ import pytest
 
 from tiltflow.errors import UserError
 from tiltflow.evaluation.statistics import bootstrap_interval
-from tiltflow.report.record import read_run
+from tiltflow.report.run_reader import read_run
 
 
 def test_a_finished_run_has_the_result_that_training_wrote(finished_run):

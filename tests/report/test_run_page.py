@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pages import Page, assert_readable_unseen, assert_whole
 
-from tiltflow.report.record import read_run
 from tiltflow.report.run_page import write_report
+from tiltflow.report.run_reader import read_run
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import jax.monitoring
 import pytest
 
-from tiltflow.report.record import read_run
+from tiltflow.report.run_reader import read_run
 from tiltflow.report.run_tables import facts
 from tiltflow.run_folder import RunFolder
 from tiltflow.training.run import resume, train

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from tiltflow.accelerators import in_slices
 from tiltflow.agents.base import Stage
 from tiltflow.agents.bc import behaviour_stage, behaviour_update, trained_by
 from tiltflow.agents.sampling import sample_support
@@ -76,7 +77,11 @@ def support_energies(
     config: CriticConfig,
 ) -> Float[Array, "n m"]:
     """E = −Q of the support actions of each state."""
-    return -q_value(critic, observations[:, None], actions, config)
+
+    def energies(actions: Float[Array, "k m a"], observations: Float[Array, "k o"]) -> Float[Array, "k m"]:
+        return -q_value(critic, observations[:, None], actions, config)
+
+    return in_slices(energies, actions, observations)
 
 
 def energy_unit(energies: Float[Array, "n m"], scale: EnergyScale) -> Float[Array, ""]:

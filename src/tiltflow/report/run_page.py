@@ -12,7 +12,8 @@ from tiltflow.report.behaviour import film_strip, seed_panels
 from tiltflow.report.command import train_command
 from tiltflow.report.curves import Chart
 from tiltflow.report.html import render_page
-from tiltflow.report.record import RunContent, read_run
+from tiltflow.report.record import RunContent
+from tiltflow.report.run_reader import read_run
 
 
 def write_report(run: Path) -> Path:

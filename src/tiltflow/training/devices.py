@@ -7,7 +7,7 @@ The data are on each device; where they are on the host, each device gets its pa
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
@@ -15,12 +15,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from tiltflow.accelerators import step_options
+from tiltflow.accelerators import products_in, step_options
 from tiltflow.agents.base import Stage
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
 from tiltflow.optimize import Columns
 from tiltflow.processes.local import available_cores
+from tiltflow.settings import Precision
 from tiltflow.sizes import memory
 from tiltflow.train_config import TrainConfig
 from tiltflow.training.prepare import Prepared
@@ -36,6 +37,8 @@ class Devices:
 
     several_seeds: bool
     mesh: Mesh | None = None
+    precision: Precision = "auto"
+    """Of the matrix products that are compiled for them."""
 
     @property
     def of_state(self) -> NamedSharding | None:
@@ -66,6 +69,7 @@ class Devices:
 
         `axes` has 0 for each argument that has an axis of the seeds, as the first has, None for the others.
         """
+        function = self._precise(function)
         if self.mesh is None:
             lifted = jax.vmap(function, in_axes=axes) if self.several_seeds else function
             return jax.jit(lifted, compiler_options=step_options())
@@ -74,6 +78,13 @@ class Devices:
         vmapped = jax.vmap(function, in_axes=axes, spmd_axis_name=_SEEDS)
         lifted = vmapped if self.several_seeds else function
         return jax.jit(lifted, out_shardings=self.of_state, compiler_options=step_options())
+
+    def _precise(self, function: Callable) -> Callable:
+        def precise(*arguments: Any) -> Any:
+            with products_in(self.precision):
+                return function(*arguments)
+
+        return precise
 
     def _on_each(self, function: Callable, axes: tuple[int | None, ...]) -> Callable:
         """On each device the program that one device would run for its seeds alone."""
@@ -105,8 +116,8 @@ def devices_of(prepared: Prepared, seeds: list[int]) -> Devices:
     """
     config = prepared.config
     if config.parallel == "shard" and seeds == config.seed_numbers:
-        return sharded(len(seeds), prepared.schedule.stages)
-    return Devices(len(seeds) > 1)
+        return replace(sharded(len(seeds), prepared.schedule.stages), precision=config.precision)
+    return Devices(len(seeds) > 1, precision=config.precision)
 
 
 def on_host(config: TrainConfig, rows: Transitions) -> bool:

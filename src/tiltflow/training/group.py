@@ -8,9 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from tiltflow.data.load import Dataset
 from tiltflow.errors import Interrupted
-from tiltflow.processes.stopping import StopFlag
 from tiltflow.run_folder import RunFolder
 from tiltflow.training import checkpoints
 from tiltflow.training.devices import devices_of, on_host
@@ -19,32 +17,22 @@ from tiltflow.training.evaluator import Evaluator, write_actions
 from tiltflow.training.loop import Loop
 from tiltflow.training.policy import data_scaler, identity_scaler, init_state
 from tiltflow.training.prepare import Prepared
-from tiltflow.training.progress import Observe
 from tiltflow.training.restore import restore_group
 from tiltflow.training.reuse import Reusable, find_reusable
 from tiltflow.training.rows import DataRows, DeviceRows, HostRows, row_columns
 from tiltflow.training.schedule import Position
-from tiltflow.training.time_spent import TimeSpent
+from tiltflow.training.under_way import Training
 
 
-def train_group(
-    prepared: Prepared,
-    dataset: Dataset,
-    run: RunFolder,
-    seeds: list[int],
-    observe: Observe,
-    stop: StopFlag,
-    spent: TimeSpent,
-    *,
-    profile: bool = False,
-) -> dict[str, Any]:
+def train_group(training: Training, seeds: list[int]) -> dict[str, Any]:
     """Train a group of seeds to the end of the schedule; returns what the run's result needs of it.
 
-    The seconds that are `spent` are added to those that the group's folder has of an earlier part. Raises
+    The seconds that are spent are added to those that the group's folder has of an earlier part. Raises
     UserError (a checkpoint, a run to reuse), TrainingDiverged, Interrupted (after a checkpoint).
     """
+    dataset, spent, steps = training.dataset, training.spent, training.prepared.schedule.steps
     with spent.apart_from_compiling():
-        group = _restore(prepared, dataset, run, seeds, observe, stop, spent, profile)
+        group = _restore(training, seeds)
         try:
             with spent.on("train"):
                 _train(group)
@@ -53,38 +41,38 @@ def train_group(
                 write_actions(group.folder, group.evaluator, group.loop.state, shown)
         except Interrupted as error:
             group.save()
-            steps = prepared.schedule.steps
             raise Interrupted(f"Stopped at step {group.step} of {steps}, after a checkpoint.") from error
         finally:
             earlier = group.folder.read_time()
             total = {name: value + earlier.get(name, 0.0) for name, value in spent.seconds().items()}
             group.folder.write_time(total)
-    return {"train_seconds": group.seconds(), "steps": prepared.schedule.steps}
+    return {"train_seconds": group.seconds(), "steps": steps}
 
 
 @dataclass
 class _Group:
     """A group of seeds under way, at the edge after `step` gradient steps."""
 
-    prepared: Prepared
+    training: Training
     folder: RunFolder
     loop: Loop
     evaluator: Evaluator | Estimator
     reusable: Reusable | None
-    observe: Observe
     step: int
-    profile: bool
-    """Whether a chunk of each stage is traced."""
     seconds_before: float
     """Seconds of training that `began` does not count; those of evaluations are taken off."""
     began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def prepared(self) -> Prepared:
+        return self.training.prepared
 
     def seconds(self) -> float:
         """Wall seconds of training so far, without evaluations."""
         return self.seconds_before + time.perf_counter() - self.began
 
     def tell(self, event: str, **content: Any) -> None:
-        self.observe({"event": event, **content})
+        self.training.observe({"event": event, **content})
 
     def save(self) -> None:
         """Write the checkpoint of this edge."""
@@ -96,7 +84,7 @@ class _Group:
             "to_play": not prepared.config.play and self.step in prepared.schedule.evaluated,
             "run": prepared.fingerprint(seeds),
         }
-        with self.loop.spent.on("checkpoint"):
+        with self.training.spent.on("checkpoint"):
             checkpoints.save(self.folder, self.loop.state, head, keep=prepared.config.keep)
         self.tell("checkpoint", seeds=seeds, step=self.step)
 
@@ -116,7 +104,7 @@ class _Group:
 
     def evaluate(self) -> None:
         """Play and log the evaluation of this edge."""
-        with self.loop.spent.on("play"):
+        with self.training.spent.on("play"):
             line = self.evaluator.scheduled(self.loop.state, self.step)
         self.seconds_before -= line["seconds"]
         if before := [end for end in self.prepared.config.ends if end < self.step]:
@@ -131,7 +119,7 @@ class _Group:
         stage = self.prepared.schedule.stages[here.stage]
         folder = self.folder.path / "trace" / stage.name
         due = here.stage_step > 0 or length == stage.steps
-        traced = self.profile and due and not folder.exists()
+        traced = self.training.profile and due and not folder.exists()
         with jax.profiler.trace(str(folder)) if traced else nullcontext():
             return self.loop.run_chunk(here, length)
 
@@ -144,22 +132,14 @@ class _Group:
         agent = source.take(index, stage, self.loop.refresh(stage, here))
         self.loop.state = state._replace(agent=agent)
         self.seconds_before += source.take_metrics(index, here.step, self.folder)
-        text = f"stage {stage.name} of seeds {self.loop.seeds} is taken over from {source.run}"
-        self.tell("message", level="info", text=text)
+        self.training.tell(f"stage {stage.name} of seeds {self.loop.seeds} is taken over from {source.run}")
         return True
 
 
-def _restore(
-    prepared: Prepared,
-    dataset: Dataset,
-    run: RunFolder,
-    seeds: list[int],
-    observe: Observe,
-    stop: StopFlag,
-    spent: TimeSpent,
-    profile: bool,
-) -> _Group:
+def _restore(training: Training, seeds: list[int]) -> _Group:
     """The group at its newest checkpoint, its logs cut to what was logged before."""
+    prepared, dataset, run = training.prepared, training.dataset, training.run
+    observe, stop = training.observe, training.stop
     scaled = prepared.config.normalize_observations
     scaler = data_scaler(dataset.train, dataset.moments) if scaled else identity_scaler(prepared.spec)
     fresh = init_state(prepared.agent, scaler, seeds)
@@ -168,7 +148,7 @@ def _restore(
     folder = run.group(seeds)
     folder.path.mkdir(parents=True, exist_ok=True)
     for problem in problems:
-        observe({"event": "message", "level": "warning", "text": problem})
+        training.tell(problem, "warning")
     folder.cut_logs(start)
     devices = devices_of(prepared, seeds)
     rows: DataRows = (
@@ -176,13 +156,13 @@ def _restore(
         if on_host(prepared.config, dataset.train)
         else DeviceRows(devices.rows(row_columns(dataset.train, scaler)))
     )
-    loop = Loop(prepared.schedule, seeds, rows, state, observe, stop, spent, devices)
+    loop = Loop(prepared.schedule, seeds, rows, state, observe, stop, training.spent, devices)
     evaluator: Evaluator | Estimator = (
         Evaluator(prepared, seeds, observe, stop)
         if dataset.held_out is None
         else Estimator(prepared, dataset.held_out, seeds, observe, stop)
     )
-    return _Group(prepared, folder, loop, evaluator, reusable, observe, start, profile, seconds)
+    return _Group(training, folder, loop, evaluator, reusable, start, seconds)
 
 
 def _train(group: _Group) -> None:

@@ -1,50 +1,29 @@
 """Runs: a folder that a training fills, that can be resumed, evaluated and shown."""
 
-import importlib
-import importlib.metadata
-import platform
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import jax
-
-from tiltflow.data.load import Dataset
 from tiltflow.data.locate import data_places
-from tiltflow.errors import ExplainedError, Interrupted, TrainingDiverged, UserError
-from tiltflow.evaluation.statistics import result_record
-from tiltflow.files import read_json_lines, write_json
-from tiltflow.packages import how_to_install
-from tiltflow.processes.local import available_cores
+from tiltflow.errors import Interrupted, TrainingDiverged, UserError
+from tiltflow.files import write_json
 from tiltflow.processes.locks import locked
 from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.run_folder import RunFolder
 from tiltflow.train_config import TrainConfig
+from tiltflow.training.conclusion import conclude
 from tiltflow.training.devices import devices_of
 from tiltflow.training.group import train_group
 from tiltflow.training.lengthen import lengthened, told
-from tiltflow.training.prepare import Prepared, check_environment, check_trusted, prepare, seed_groups
+from tiltflow.training.origin import origin, refuse_other_data
+from tiltflow.training.prepare import check_environment, check_trusted, prepare, seed_groups
 from tiltflow.training.progress import Event, Observe, ignore_event
 from tiltflow.training.restore import refuse_unsound
 from tiltflow.training.seed_jobs import train_in_processes
 from tiltflow.training.shared_data import data_shared, remove_shared_data
 from tiltflow.training.time_spent import TimeSpent, mean_seconds
+from tiltflow.training.under_way import Training, started
 from tiltflow.words import spent_text
-
-PACKAGES = (
-    "jax",
-    "jaxlib",
-    "numpy",
-    "optax",
-    "equinox",
-    "gymnasium",
-    "mujoco",
-    "ogbench",
-    "minari",
-    "h5py",
-    "pyarrow",
-)
 
 _HERE = "in_this_process"
 """The key of environment.json that says whether one seed was trained by the process that was called."""
@@ -75,7 +54,8 @@ def train(
     with locked(out):
         run.refuse_run()
         run.write_config(config)
-        _train_all(prepared, dataset, run, observe, spent, in_this_process=in_this_process, profile=profile)
+        training = Training(prepared, dataset, run, observe, spent, profile=profile)
+        _train_all(training, in_this_process=in_this_process)
     return out
 
 
@@ -120,7 +100,8 @@ def resume(
             run.write_config(config)
         if steps is not None:
             run.reopen()
-        _train_all(prepared, dataset, run, observe, spent, in_this_process=bool(in_this_process))
+        training = Training(prepared, dataset, run, observe, spent)
+        _train_all(training, in_this_process=bool(in_this_process))
     return folder
 
 
@@ -141,49 +122,26 @@ def _with_data_found(config: TrainConfig, run: RunFolder) -> TrainConfig:
     )
 
 
-def refuse_other_data(run: RunFolder, dataset: Dataset) -> None:
-    """Raise UserError where the run was trained on other data."""
-    if not run.environment_file.exists():  # the run was stopped before it began
-        return
-    checksum = run.read_environment()["data"].get("checksum")
-    if checksum != dataset.checksum:
-        raise UserError(
-            f"{dataset.source} is not what {run.path} was trained on: its checksum is {dataset.checksum}, "
-            f"and {run.environment_file} has {checksum}. Restore the data, or train into a new folder with "
-            "--out. Nothing was changed."
-        )
-
-
-def _train_all(
-    prepared: Prepared,
-    dataset: Dataset,
-    run: RunFolder,
-    observe: Observe,
-    spent: TimeSpent,
-    *,
-    in_this_process: bool,
-    profile: bool = False,
-) -> None:
+def _train_all(training: Training, *, in_this_process: bool) -> None:
     """Train every group of seeds, join what they wrote, and conclude the run where it is played."""
-    for finding in dataset.findings:
-        level = "info" if finding.level == "note" else finding.level
-        observe({"event": "message", "level": level, "text": str(finding)})
+    prepared, run = training.prepared, training.run
+    for finding in training.dataset.findings:
+        training.tell(str(finding), "info" if finding.level == "note" else finding.level)
     config = prepared.config
     remove_shared_data(run)  # of a training that was killed
     groups = seed_groups(config, run)
     with stop_on_signals() as stop:
         if not (run.finished and run.environment_file.exists()):
-            write_json(run.environment_file, {**_environment(dataset), _HERE: in_this_process})
-        observe(started(prepared, run))
-        watch = _LiveLogs(run, groups, observe)
+            write_json(run.environment_file, {**origin(training.dataset), _HERE: in_this_process})
+        training.observe(started(prepared, run))
+        watched = replace(training, observe=_LiveLogs(run, groups, training.observe), stop=stop)
         together = config.parallel != "process" and len(groups[0]) > 1
         try:
             if len(groups) == 1 and (in_this_process or together):
-                done = [train_group(prepared, dataset, run, groups[0], watch, stop, spent, profile=profile)]
+                done = [train_group(watched, groups[0])]
             else:
-                with data_shared(run, dataset):
-                    loaded = spent.seconds()["load"]
-                    done = train_in_processes(run, groups, watch, stop, loaded, profile=profile)
+                with data_shared(run, training.dataset):
+                    done = train_in_processes(watched, groups)
         except (Interrupted, TrainingDiverged):
             run.merge_logs(groups)
             raise
@@ -191,11 +149,10 @@ def _train_all(
         run.merge_logs(groups)
         run.merge_actions(groups)
         run.write_time(mean_seconds([run.group(seeds).read_time() for seeds in groups]))
-        text = f"time {'of a seed: ' if len(groups) > 1 else ''}{spent_text(run.read_time())}"
-        observe({"event": "message", "level": "info", "text": text})
+        training.tell(f"time {'of a seed: ' if len(groups) > 1 else ''}{spent_text(run.read_time())}")
         if config.play:
-            conclude(prepared, run, max(record["train_seconds"] for record in done), observe)
-    observe({"event": "finished"})
+            conclude(prepared, run, max(record["train_seconds"] for record in done), training.observe)
+    training.observe({"event": "finished"})
 
 
 @dataclass
@@ -216,76 +173,3 @@ class _LiveLogs:
             self.run.merge_logs(self.groups)
             self.due = began + 20 * (time.monotonic() - began)
         self.observe(event)
-
-
-def started(prepared: Prepared, run: RunFolder) -> Event:
-    """The event with which a run begins, goes on or is played."""
-    task, schedule = prepared.task, prepared.schedule
-    return {
-        "event": "started",
-        "algorithm": prepared.config.algorithm,
-        "task": task.name,
-        "metric": task.metric,
-        "unit": task.unit,
-        "seeds": prepared.config.seed_numbers,
-        "stages": [{"name": stage.name, "steps": stage.steps} for stage in schedule.stages],
-        "steps": schedule.steps,
-        "out": str(run.path),
-    }
-
-
-def conclude(prepared: Prepared, run: RunFolder, seconds: float, observe: Observe) -> None:
-    """Write result.json and, where it can be, report.html of a run whose evaluations are all logged."""
-    evaluations, steps = read_json_lines(run.evaluations_file), prepared.schedule.steps
-    result = result_record(prepared.task, prepared.config.algorithm, evaluations, steps, seconds)
-    run.merge_episodes(seed_groups(prepared.config, run))
-    write_json(run.result_file, result)
-    _write_report(run, observe)
-
-
-def _write_report(run: RunFolder, observe: Observe) -> None:
-    try:
-        from tiltflow.report.run_page import write_report
-    except ImportError as error:
-        text = f"No report was written: {error}. {how_to_install('matplotlib')}"
-        observe({"event": "message", "level": "warning", "text": text})
-        return
-    try:
-        write_report(run.path)
-    except Exception as error:
-        reason = str(error) if isinstance(error, ExplainedError) else f"{type(error).__name__}: {error}"
-        text = (
-            f"The training is finished, and its score is in {run.result_file}, but its page could not be "
-            f"written: {reason} Write it with: tiltflow report {run.path}"
-        )
-        observe({"event": "message", "level": "warning", "text": text})
-
-
-def _environment(dataset: Dataset) -> dict[str, Any]:
-    """What the run ran on and from, for environment.json."""
-    packages = {}
-    for name in PACKAGES:
-        try:
-            packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    spec = dataset.train.spec
-    interface = {} if dataset.interface is None else {"interface": dataset.interface.record()}
-    return {
-        "tiltflow": importlib.import_module("tiltflow").__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": packages,
-        "device": jax.devices()[0].device_kind,
-        "cores": len(available_cores()),
-        "data": {
-            "source": dataset.source,
-            "checksum": dataset.checksum,
-            "transitions": len(dataset.train),
-            "observation_size": spec.observation_size,
-            "action_size": spec.action_size,
-            **interface,
-            **({} if dataset.rewarded else {"rewarded": False}),
-            **({} if dataset.held_out is None else {"held_out_episodes": dataset.held_out.episodes}),
-        },
-    }

@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tiltflow.errors import ExplainedError, Interrupted, ProcessFailed
 from tiltflow.files import held
@@ -10,6 +10,9 @@ from tiltflow.processes.executor import Job, Send, error_of
 from tiltflow.processes.local import LocalExecutor
 from tiltflow.processes.stopping import StopFlag, listening
 from tiltflow.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from tiltflow.training.under_way import Training
 
 
 def train_seeds(send: Send, run: str, seeds: list[int], loaded: float, profile: bool) -> dict[str, Any]:
@@ -22,35 +25,31 @@ def train_seeds(send: Send, run: str, seeds: list[int], loaded: float, profile: 
         from tiltflow.training.group import train_group
         from tiltflow.training.prepare import prepare_from_shared
         from tiltflow.training.time_spent import TimeSpent
+        from tiltflow.training.under_way import Training
 
         folder, spent = RunFolder(Path(run)), TimeSpent(loaded)
         prepared, dataset = prepare_from_shared(folder)
         with held(folder.path):
-            return train_group(prepared, dataset, folder, seeds, send, stop, spent, profile=profile)
+            return train_group(Training(prepared, dataset, folder, send, spent, stop, profile), seeds)
 
 
-def train_in_processes(
-    run: RunFolder, groups: list[list[int]], observe: Send, stop: StopFlag, loaded: float, *, profile: bool
-) -> list[dict[str, Any]]:
+def train_in_processes(training: "Training", groups: list[list[int]]) -> list[dict[str, Any]]:
     """Train every group in a process of its own; returns the results of `train_seeds`.
 
-    With `profile` the first one is traced.
+    With `profile` the first group is traced.
     A group that fails does not stop the others. Then its error is raised again: UserError,
     TrainingDiverged, Interrupted, or ProcessFailed for a bug or a killed process.
     """
-    work = f"{__name__}:{train_seeds.__name__}"
-    given = {"run": str(run.path), "loaded": loaded}
-    jobs = [
-        Job(
-            work,
-            {**given, "seeds": seeds, "profile": profile and seeds == groups[0]},
-            run.group(seeds).worker_log,
-        )
-        for seeds in groups
-    ]
+    work, run = f"{__name__}:{train_seeds.__name__}", training.run
     done: dict[int, dict[str, Any]] = {}
     errors: list[ExplainedError] = []
-    with closing(LocalExecutor().submit(jobs, stop)) as told:
+    given = {"run": str(run.path), "loaded": training.spent.seconds()["load"]}
+    profiled = groups[0] if training.profile else None
+    jobs = [
+        Job(work, {**given, "seeds": seeds, "profile": seeds == profiled}, run.group(seeds).worker_log)
+        for seeds in groups
+    ]
+    with closing(LocalExecutor().submit(jobs, training.stop)) as told:
         for index, event in filter(None, told):
             match event["event"]:
                 case "launched":
@@ -60,11 +59,11 @@ def train_in_processes(
                 case "exited":
                     done[index] = event["result"]
                 case _:
-                    observe(event)
+                    training.observe(event)
     for error in sorted(errors, key=lambda error: isinstance(error, Interrupted)):
         if isinstance(error, ProcessFailed):
             raise ProcessFailed(f"{error} Continue with: tiltflow train --resume {run.path}")
         raise error
-    if stop.stopped:
+    if training.stop.stopped:
         raise Interrupted("Stopped before every seed had started.")
     return [done[index] for index in range(len(groups))]

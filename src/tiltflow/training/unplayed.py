@@ -8,10 +8,11 @@ from tiltflow.processes.locks import locked
 from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.run_folder import RunFolder
 from tiltflow.training import checkpoints
+from tiltflow.training.conclusion import conclude
 from tiltflow.training.evaluator import Evaluator
 from tiltflow.training.prepare import check_environment, prepare_folder, seed_groups
 from tiltflow.training.progress import Observe
-from tiltflow.training.run import conclude, started
+from tiltflow.training.under_way import started
 
 
 def unplayed(run: Path) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from tiltflow.errors import UserError
 from tiltflow.files import read_json, read_json_lines, write_json, write_json_lines
 from tiltflow.report.compare.comparison import read_comparison
-from tiltflow.report.record import read_run
+from tiltflow.report.run_reader import read_run
 
 CUBE = "ogbench/cube-single-play-singletask-task2-v0"
 HOPPER = "d4rl/hopper-medium-v2"

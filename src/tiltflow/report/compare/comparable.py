@@ -7,7 +7,8 @@ from typing import NamedTuple
 from tiltflow.benchmark_file import BENCHMARK_FILE, stored_label, stored_runs
 from tiltflow.errors import UserError
 from tiltflow.files import read_json_lines
-from tiltflow.report.record import RunContent, read_run
+from tiltflow.report.record import RunContent
+from tiltflow.report.run_reader import read_run
 from tiltflow.run_folder import RunFolder
 
 
