@@ -20,6 +20,7 @@ SOURCE = ROOT / "src" / "tiltflow"
 
 FLOORS = (
     ("errors", "settings", "files", "json_records", "packages", "trust", "sizes", "npz", "words", "plugins"),
+    ("remote_store", "remote_folder"),
     ("model_settings", "compiled_programs", "processes", "benchmark_file", "accelerators"),
     ("paths", "networks", "solvers", "tilting", "optimize"),
     (

@@ -26,6 +26,10 @@ class ProcessFailed(ExplainedError):
     """A process of a command broke or was killed: the text names its log. Exit code 1."""
 
 
+class NotSent(ExplainedError):
+    """Work is done and lies here, but not at the URL where it belongs: the text names both. Exit code 1."""
+
+
 class Interrupted(ExplainedError):
     """Training was asked to stop (Ctrl-C, SIGTERM) and has written its checkpoint. Exit code 130."""
 

@@ -14,6 +14,8 @@ from tiltflow.data.recorded_arrays import RecordedArrays
 from tiltflow.errors import UserError, nearest
 from tiltflow.files import read_object
 from tiltflow.python_words import in_python, python_errors
+from tiltflow.remote_folder import open_mirror
+from tiltflow.remote_store import is_url
 from tiltflow.run_folder import RunFolder, default_out
 from tiltflow.settings import diff, diff_text, override
 from tiltflow.train_config import TrainConfig, to_dict
@@ -46,7 +48,7 @@ class TrainedRun:
         """
         from tiltflow.serving.load_policy import load_policy
 
-        other = None if critic is None else Path(critic)
+        other = None if critic is None else _folder(critic)
         with python_errors():
             return load_policy(self.folder, seed=seed, noise=noise, best_of=best_of, critic=other)
 
@@ -72,11 +74,12 @@ class TrainedRun:
 
 
 def open_run(folder: str | Path) -> TrainedRun:
-    """A run, or a file that `tiltflow export` wrote. Raises UserError where it is none."""
+    """A run, also at a URL, or a file that `tiltflow export` wrote. Raises UserError where it is none."""
     with python_errors():
-        if not Path(folder).is_file():
-            RunFolder(Path(folder)).refuse_no_run()
-    return TrainedRun(Path(folder))
+        path = _folder(folder)
+        if not path.is_file():
+            RunFolder(path).refuse_no_run()
+    return TrainedRun(path)
 
 
 def train_on(
@@ -93,8 +96,8 @@ def train_on(
     """Train an algorithm on arrays, which are written into the run folder, or on files.
 
     `task` is the name of a task, for files of known ones; without it the data are your own. `out` is the new
-    run folder, by default runs/ALGORITHM-TASK-SEEDS; with `resume`, one that holds this training already is
-    continued, or opened where it is finished. `settings` are those of the algorithm, as
+    run folder, or a URL, by default runs/ALGORITHM-TASK-SEEDS; with `resume`, one that holds this training
+    already is continued, or opened where it is finished. `settings` are those of the algorithm, as
     {"beta": 5.0, "flow.network.width": 512}; `options` are fields of `TrainConfig`: steps, seeds, seed,
     episodes, env, columns, reward, action_bounds, …. Raises UserError, TrainingDiverged and Interrupted as
     `tiltflow train` does.
@@ -110,7 +113,7 @@ def train_on(
     task = task or f"file/{recorded.name if recorded else Path(str(files)).stem}"
     with python_errors():
         config = _config(algorithm, task, settings, options)
-        run = RunFolder(Path(out) if out else default_out(config))
+        run = RunFolder(_folder(out) if out else default_out(config))
         place = run.path / _DATA_FILE if recorded else files
         config = replace(config, data=None if place is None else str(place))
         if run.holds_run and resume:
@@ -135,6 +138,11 @@ def train_on(
                 for folder in made:
                     folder.rmdir()
     return TrainedRun(run.path)
+
+
+def _folder(place: str | Path) -> Path:
+    """The folder that a place is, or that mirrors it where it is a URL."""
+    return open_mirror(str(place)) if is_url(place) else Path(place)
 
 
 def _config(

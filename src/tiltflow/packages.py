@@ -30,6 +30,7 @@ EXTRAS = {
     "ray": "ray",
     "submitit": "slurm",
     "optuna": "tune",
+    "fsspec": "remote",
 }
 
 

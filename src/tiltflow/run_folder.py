@@ -25,6 +25,7 @@ from tiltflow.files import (
 )
 from tiltflow.json_records import checked_record
 from tiltflow.processes.locks import LOCK
+from tiltflow.remote_folder import MIRROR
 from tiltflow.tasks import Task, find_task, without_rewards
 from tiltflow.train_config import TrainConfig, from_dict, to_dict
 
@@ -107,10 +108,10 @@ class RunFolder:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is here, but perhaps the lock of a training that begins."""
+        """Whether nothing is here, but perhaps the lock of a training that begins, or what a copy knows."""
         if not self.path.exists():
             return True
-        return self.path.is_dir() and all(path.name == LOCK for path in self.path.iterdir())
+        return self.path.is_dir() and all(path.name in (LOCK, MIRROR) for path in self.path.iterdir())
 
     def refuse_no_run(self) -> None:
         """Raise UserError where this is no run folder."""

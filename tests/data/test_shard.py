@@ -12,6 +12,7 @@ from test_load import hopper, same
 from test_own_logs import CHOICE, NAMES, TASK, rows, write_csv
 
 from tiltflow.cli.main import main
+from tiltflow.data import hdf5_log, npz_log, row_pieces
 from tiltflow.data.arrays import write_hdf5, write_npz
 from tiltflow.data.columns import column_choice
 from tiltflow.data.held_out import hold_out
@@ -211,3 +212,62 @@ def test_bad_data_leave_nothing_behind(logs, tmp_path):
 
 def change(path: Path, **values) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def one_file(kind: str, path: Path) -> str | None:
+    """Write a file of sixty episodes of ten rows; what is to be said of its columns."""
+    ours, length = hopper(600), 10
+    if kind == "groups.hdf5":
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            for number in range(60):
+                for name in ("observations", "actions", "rewards"):
+                    part = ours[name][number * length : number * length + length]
+                    file[f"data/demo_{number}/{name}"] = part
+        return None
+    if kind == "ours.npz":
+        np.savez(path, **ours)
+        return None
+    if kind == "ours.hdf5":
+        write_hdf5(path, ours)
+        return None
+    ours |= {"state": ours.pop("observations"), "act": 3 * ours.pop("actions")}
+    del ours["next_observations"], ours["timeouts"]
+    if kind == "lengths.npz":
+        del ours["terminals"]
+        np.savez(path, **ours, episode_ends=np.arange(length, 601, length))
+    elif kind == "named.hdf5":
+        write_hdf5(path, ours)
+    else:
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        lists = {
+            name: pyarrow.FixedSizeListArray.from_arrays(ours[name].ravel(), ours[name].shape[1])
+            for name in ("state", "act")
+        }
+        parquet.write_table(pyarrow.table({**ours, **lists}), path, row_group_size=70)
+    return "observations=state,actions=act"
+
+
+@pytest.mark.parametrize(
+    "kind", ["ours.npz", "ours.hdf5", "groups.hdf5", "lengths.npz", "named.hdf5", "named.parquet"]
+)
+def test_one_large_file_is_converted_piece_by_piece_to_what_it_is_loaded_as(kind, tmp_path, monkeypatch):
+    for module in (row_pieces, npz_log, hdf5_log):
+        monkeypatch.setattr(module, "PIECE_BYTES", 5000)
+    path = tmp_path / kind
+    choice = column_choice(one_file(kind, path), None, None)
+    told = []
+    mapped = shard(TASK, path, tmp_path / "out", choice, lambda *words: told.append(words))
+    alike(mapped, load_dataset(TASK, path, choice))
+    assert len([words for words in told if words[0] == "writing"]) > 5
+
+
+def test_a_large_file_that_is_damaged_is_named_as_one_that_is_small(tmp_path, monkeypatch):
+    monkeypatch.setattr(row_pieces, "PIECE_BYTES", 5000)
+    monkeypatch.setattr(npz_log, "PIECE_BYTES", 5000)
+    np.savez(tmp_path / "x.npz", **hopper(600))
+    content = bytearray((tmp_path / "x.npz").read_bytes())
+    content[len(content) // 3] ^= 1
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.npz, key 'observations': is cut off or damaged"):
+        shard(TASK, tmp_path / "x.npz", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

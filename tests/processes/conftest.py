@@ -30,6 +30,11 @@ def die_in_a_line(send):
     os.write(pipes[-1], b'{"event": "sec')
     os._exit(7)
 
+def see_gpus(send):
+    began = time.monotonic()
+    time.sleep(0.5)
+    return {"seen": os.environ.get("CUDA_VISIBLE_DEVICES"), "began": began, "ended": time.monotonic()}
+
 def refuse(send):
     raise UserError("the file x has no key y")
 

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections import deque
 from contextlib import closing
+from itertools import pairwise
 
 import pytest
 
@@ -157,3 +158,23 @@ def test_a_machine_that_does_not_see_the_folder_says_so(job, monkeypatch, tmp_pa
 def test_executors_that_there_are_not_are_refused(given, text):
     with pytest.raises(UserError, match=text):
         Wanted(**given)
+
+
+@pytest.mark.parametrize(("gpus", "seen", "at_once"), [(0.5, "0", 2), (1.0, "0", 1), (0.0, "", 2)])
+def test_rays_machines_share_a_gpu_as_it_is_declared(job, tmp_path, monkeypatch, gpus, seen, at_once):
+    """A machine that says that it has a GPU: Ray counts what it is told."""
+    ray = pytest.importorskip("ray")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", '{"GPU": 1, "CPU": 2}')
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    try:
+        executor = Wanted("ray", gpus=gpus).open(tmp_path)
+        assert executor.width == at_once
+        told = run_on(executor, *(job("see_gpus") for _ in range(3)))
+    finally:
+        ray.shutdown()
+    results = [events[-1]["result"] for events in told]
+    assert [result["seen"] for result in results] == [seen] * 3
+    if at_once == 1:
+        results.sort(key=lambda result: result["began"])
+        assert all(one["ended"] <= other["began"] for one, other in pairwise(results))

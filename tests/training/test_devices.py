@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.training.test_rows import some_transitions
 from tiltflow.agents.bc import BCConfig
 from tiltflow.agents.registry import build_agent
-from tiltflow.errors import UserError
+from tiltflow.errors import Interrupted, UserError
 from tiltflow.model_settings import FlowConfig, NetworkConfig
 from tiltflow.processes.stopping import StopFlag
 from tiltflow.run_folder import RunFolder
@@ -23,6 +23,7 @@ from tiltflow.training.devices import Devices, devices_of, sharded
 from tiltflow.training.loop import Loop
 from tiltflow.training.policy import identity_scaler, init_state, of_one_seed
 from tiltflow.training.prepare import prepare
+from tiltflow.training.run import resume, train
 from tiltflow.training.rows import DeviceRows, HostRows, row_columns
 from tiltflow.training.schedule import Schedule
 
@@ -79,6 +80,30 @@ np.savez(Path(sys.argv[1]) / "x.npz", **DATA.columns())
 prepared, _ = prepare(replace(config, data=str(Path(sys.argv[1]) / "x.npz")))
 grids = [devices_of(prepared, seeds).mesh for seeds in (eight, [0])]
 
+config = replace(config, data=str(Path(sys.argv[1]) / "x.npz"), env="Pendulum-v1", play=False,
+                 steps=6, chunk=2, checkpoint_every=2)
+prepared, _ = prepare(config)
+
+def trained_in(*ways):
+    # The parameters of a run of which each checkpoint is followed by another way to train.
+    folder = Path(sys.argv[1]) / "-".join(ways)
+    for way in ways:
+        now, begun = replace(config, parallel=way), folder.exists()
+        def leave(event):
+            if event["event"] == "checkpoint" and len(ways) > 1 and event["step"] < 6:
+                raise Interrupted("on to the next one")
+        try:
+            if begun:
+                resume(folder, leave, config=now, in_this_process=True)
+            else:
+                train(now, folder, leave, in_this_process=True)
+        except Interrupted:
+            pass
+    path = RunFolder(folder).group(eight).checkpoint(6)
+    return checkpoints.restore(path, prepared.init(eight), prepared.fingerprint(eight))[0].agent
+
+crossed = distance(trained_in("vmap", "shard", "process"), trained_in("vmap"))
+
 of_batches = text([3], sharded(1, AGENT.stages))
 print(json.dumps({
     "devices": len(jax.devices()),
@@ -91,6 +116,7 @@ print(json.dumps({
     "talk_of_batches": sorted(set(re.findall(MESSAGES, of_batches))),
     "grids": [dict(grids[0].shape), grids[1]],
     "refused": [refused(3, 256), refused(2, 18)],
+    "crossed": crossed,
     "own_rows": "f32[2,2]" in of_batches,
 }))
 """
@@ -117,6 +143,8 @@ def test_eight_devices_train_eight_seeds_to_the_bits_of_one_and_share_the_batche
     assert set(told["pairs"][1]) == {4}
     assert set(told["pairs"][2]) == {1}
     assert told["own_rows"]
+    # A run that is begun in one way may end in another: its seeds stay together, as they began.
+    assert told["crossed"] < 1e-6
 
     assert "3 seeds cannot be divided among 8 devices" in told["refused"][0]
     assert "Give --seeds 1, 2, 4, 8, 16, …" in told["refused"][0]

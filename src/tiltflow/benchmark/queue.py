@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ from tiltflow.benchmark.plan import Plan
 from tiltflow.benchmark.records import DONE, RUN_LOG, write_records
 from tiltflow.benchmark.scores import suite_scores, write_summary
 from tiltflow.benchmark_file import PlannedRun
+from tiltflow.errors import UserError
 from tiltflow.files import read_json
 from tiltflow.processes.executor import Event, Executor, Job, Send
 from tiltflow.processes.locks import locked
 from tiltflow.processes.stopping import StopFlag, stopping_at_once
+from tiltflow.remote_folder import discard, mirror_of, open_mirror
+from tiltflow.remote_store import is_url
 from tiltflow.run_folder import RunFolder
 from tiltflow.train_config import from_dict, to_dict
 
@@ -34,11 +37,14 @@ def work_off(
     """
     queue = [run for run in plan.runs() if board.records[run].state not in DONE]
     work = f"{__name__}:{train_run.__name__}"
+    mirror = mirror_of(out)
+    place = out if mirror is None else mirror.store.url
     jobs = [
         Job(
             work,
-            {"config": to_dict(plan.config(run)), "folder": str(out / run.folder)},
+            {"config": to_dict(plan.config(run)), "folder": f"{place}/{run.folder}"},
             out / run.folder / RUN_LOG,
+            log_url="" if mirror is None else f"{place}/{run.folder}/{RUN_LOG}",
         )
         for run in queue
     ]
@@ -57,6 +63,9 @@ def work_off(
                 if event["event"] in ("launched", "lost", "exited"):
                     board.processes = executor.width
                     records.ask()
+                if event["event"] == "exited" and mirror is not None:
+                    with suppress(UserError):  # nobody answers: at the end all is fetched once more
+                        mirror.fetch(ours=True, under=f"{run.folder}/")
                 if event["event"] == "exited" and board.records[run].state == "finished":
                     summary.ask()
                 show(run, event)
@@ -94,8 +103,10 @@ def train_run(send: Send, config: dict[str, Any], folder: str) -> dict[str, Any]
     """
     # Several processes share an accelerator, where there is one: none may take all its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    path, run, wanted = Path(folder), RunFolder(Path(folder)), from_dict(config, folder)
+    wanted = from_dict(config, folder)
     with stopping_at_once():
+        path = open_mirror(folder) if is_url(folder) else Path(folder)
+        run = RunFolder(path)
         from tiltflow.training.display import PlainDisplay
         from tiltflow.training.run import resume, train
         from tiltflow.training.unplayed import play_kept, unplayed
@@ -106,13 +117,17 @@ def train_run(send: Send, config: dict[str, Any], folder: str) -> dict[str, Any]
             log(event)
             send(event)
 
-        begun = run.steps_kept() > 0
+        with locked(path):  # of a process that was lost, perhaps, and writes another checkpoint
+            begun = run.steps_kept() > 0
+            if not begun:
+                run.clear()
         if begun and wanted.play and unplayed(path) and play_kept(path, observe):
             observe({"event": "finished"})
         elif begun:
             resume(path, observe, config=wanted, in_this_process=True)
         else:
-            with locked(path):
-                run.clear()
             train(wanted, path, observe, in_this_process=True)
-    return read_json(run.result_file) if wanted.play else None
+        result = read_json(run.result_file) if wanted.play else None
+        if is_url(folder):
+            discard(path)
+    return result

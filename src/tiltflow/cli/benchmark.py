@@ -148,8 +148,10 @@ class Benchmark(ExecutorOptions, ColumnOptions):
         from tiltflow.benchmark.queue import work_off
         from tiltflow.processes.locks import locked
         from tiltflow.processes.stopping import stop_on_signals
+        from tiltflow.remote_folder import mirror_of
 
-        executor = wanted.open(self.out)
+        mirror = mirror_of(self.out)
+        executor = wanted.open(self.out if mirror is None else Path())
         with locked(self.out), stop_on_signals() as stop:
             records = read_records(plan, self.out)
             write_records(suite.name, records, self.out)
@@ -161,6 +163,8 @@ class Benchmark(ExecutorOptions, ColumnOptions):
                     collect_missing(missing, Path(plan.data), stop, advance)
             with show_board(board, self.out) as show:
                 work_off(suite.name, plan, self.out, board, show, executor, stop)
+            if mirror is not None:
+                mirror.fetch(ours=True)
             stop.check()
             if board.of("interrupted"):
                 raise Interrupted("A run was asked to stop.")

@@ -180,7 +180,7 @@ class DataShard(ColumnOptions):
         from tiltflow.data.shard import shard
 
         task = find_task(self.task or f"file/{self.path.stem or 'data'}")
-        with progress_bar("files") as advance:
+        with progress_bar("parts") as advance:
 
             def progress(what: str, done: int, total: int) -> None:
                 advance(what, done, total, "")

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from tiltflow import __version__
 from tiltflow.cli.failures import exit_code, paragraph
+from tiltflow.cli.urls import urls_as_folders
 from tiltflow.compiled_programs import keep_compiled
 from tiltflow.errors import UserError, nearest
 from tiltflow.plugins import plugged
@@ -64,8 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments, plugins = _take_plugins([word for word in arguments if word not in ("--debug", "--trust")])
         if arguments[:1] and arguments[0] in VERBS and not {"-h", "--help"} & set(arguments):
             keep_compiled()
-        with stopping_at_once(), trusting() if trust else nullcontext(), plugged(*plugins):
-            _dispatch(arguments)
+        with (
+            stopping_at_once(),
+            trusting() if trust else nullcontext(),
+            plugged(*plugins),
+            urls_as_folders(arguments) as words,
+        ):
+            _dispatch(words)
         sys.stdout.flush()
         return 0
     except SystemExit as stop:  # the parser has said what is wrong, or printed its help

@@ -67,12 +67,19 @@ def read_array_file(
             arrays, faults = read_hdf5(path, keys)
         case _:
             arrays, faults = {}, [ArrayFault(None, "is neither an npz nor an HDF5 file.")]
+    return in_our_shapes(arrays, str(path), faults)
+
+
+def in_our_shapes(
+    arrays: dict[str, np.ndarray], file: str, faults: Sequence[ArrayFault]
+) -> tuple[dict[str, np.ndarray], list[Finding]]:
+    """The arrays of a file by our keys, with the dimensions that these have, and its faults as findings."""
     for key in _NUMBERS & arrays.keys():
         arrays[key] = arrays[key][:, 0] if arrays[key].shape[1:] == (1,) else arrays[key]
     for key in _VECTORS & arrays.keys():
         column = in_floats(arrays[key])
         arrays[key] = column[:, None] if column.ndim == 1 else column
-    return arrays, [Finding("error", str(path), key, None, text) for key, text in faults]
+    return arrays, [Finding("error", file, key, None, text) for key, text in faults]
 
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:

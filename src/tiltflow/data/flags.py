@@ -1,6 +1,7 @@
 """Files in one of our layouts; flags of other names are taken where the layout lacks them, else compared."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from tiltflow.data.columns import BOUNDS, flag_roles
 from tiltflow.data.ends import Unfit, flag_column
 from tiltflow.data.formats import FileColumns, layout_of
 
+_Read = tuple[dict[str, np.ndarray], list[Finding]]
 _TRUE_ENDS = ("terminals", "terminations")
 _KNOWN = ("infos", "metadata")
 """What begins so is in D4RL's files, and is no news."""
@@ -23,16 +25,29 @@ def read_known(place: Path, states: bool | None) -> tuple[FileColumns, list[Find
     `states` as in `layout_of`.
     """
     columns, findings = read_array_file(place)
-    left = [name for name in array_names(place) if name not in (*ARRAY_KEYS, *BOUNDS)]
+    names, read = array_names(place), partial(read_array_file, place)
+    return columns, findings + take_others(str(place), columns, names, read, states)
+
+
+def take_others(
+    file: str, columns: FileColumns, names: Sequence[str], read: Callable[[Sequence[str]], _Read],
+    states: bool | None,
+) -> list[Finding]:  # fmt: skip
+    """Add time limits of another name to the columns; what is wrong with other flags, and what is not read.
+
+    `names` are those of all arrays of the file, of which `read` reads some.
+    """
+    findings = []
+    left = [name for name in names if name not in (*ARRAY_KEYS, *BOUNDS)]
     flags = [name for name in left if name in flag_roles()]
     if flags and layout_of(columns, states) != "states":
-        others, faults = read_array_file(place, flags)
-        findings += faults + _take_flags(str(place), columns, others)
+        others, faults = read(flags)
+        findings += faults + _take_flags(file, columns, others)
         left = [name for name in left if name not in flags]
     if left := [name for name in left if not name.startswith(_KNOWN)]:
         text = f"not read: {', '.join(left[:20])}{' …' if len(left) > 20 else ''}"
-        findings.append(Finding("note", str(place), None, None, text))
-    return columns, findings
+        findings.append(Finding("note", file, None, None, text))
+    return findings
 
 
 def _take_flags(file: str, columns: FileColumns, others: Mapping[str, np.ndarray]) -> list[Finding]:

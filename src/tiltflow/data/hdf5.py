@@ -105,13 +105,18 @@ def list_hdf5(path: Path) -> Hdf5Tree:
     return Hdf5Tree(parts, shapes, numbers)
 
 
-def read_hdf5_places(path: Path, places: Sequence[str]) -> tuple[dict[str, np.ndarray], list[ArrayFault]]:
-    """The arrays at these places of a tree that `list_hdf5` has walked, and what is wrong with the file."""
+def read_hdf5_places(
+    path: Path, places: Sequence[str], rows: slice = slice(None)
+) -> tuple[dict[str, np.ndarray], list[ArrayFault]]:
+    """The arrays, or their `rows`, at these places of a tree that `list_hdf5` has walked.
+
+    And what is wrong with the file.
+    """
     try:
         with require("h5py").File(path, "r") as file:
             if fault := excess(sum(_bytes(file[place]) for place in places), path.stat().st_size):
                 return {}, [ArrayFault(None, fault)]
-            return {place: _values(file[place]) for place in places}, []
+            return {place: _values(file[place], rows) for place in places}, []
     except UserError:
         raise
     except Exception as error:
@@ -255,5 +260,5 @@ def _bytes(array: Any) -> int:
     return 0 if array.shape is None else array.size * array.dtype.itemsize
 
 
-def _values(array: Any) -> np.ndarray:
-    return np.zeros(0, array.dtype) if array.shape is None else array[...]
+def _values(array: Any, rows: slice = slice(None)) -> np.ndarray:
+    return np.zeros(0, array.dtype) if array.shape is None else array[rows] if array.shape else array[...]

@@ -29,7 +29,7 @@ from tiltflow.data.mapped_folder import (
 from tiltflow.data.minari_folder import minari_interface, read_minari
 from tiltflow.data.moments import Moments, stored_moments
 from tiltflow.data.own import OwnData, read_own
-from tiltflow.data.own_audit import audit_number
+from tiltflow.data.own_audit import audit_number, merge_findings
 from tiltflow.data.row_store import IN_MEMORY, RowStore
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
@@ -102,7 +102,8 @@ def _load_own(task: Task, path: Path | None, choice: ColumnChoice | None, store:
     places = task.source.locate(task, path)
     own = read_own(places, choice, store=store)
     refuse_errors(own.findings)
-    findings = own.findings + task.source.complete(task, own.recordings) + _unread(path)
+    completed = merge_findings(task.source.complete(task, own.recordings))
+    findings = own.findings + completed + _unread(path)
     train = store.join(
         [partial(to_transitions, columns, False, task.horizon) for _, columns in own.recordings]
     )

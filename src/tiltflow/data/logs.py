@@ -15,6 +15,8 @@ from tiltflow.errors import UserError
 from tiltflow.npz import ArrayFault
 
 _Parts = dict[str, list[np.ndarray]]
+PIECE_BYTES = 2**25
+"""Of the pieces in which a large file is read where its rows go to the disk."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class Log:
     """The names of the entries of a column, where the format has them."""
     bounds: tuple[np.ndarray, np.ndarray] | None = None
     """The lowest and the highest action, where the file says."""
+    read_rows: Callable[[Sequence[str], int, int], tuple[_Parts, list[ArrayFault]]] | None = None
+    """The same of the rows from the first to before the last alone, where the format has a way to them."""
+    whole: bool = True
+    """Whether it is all of its file."""
     pieces: "Callable[[], Sequence[tuple[str, Log]]] | None" = None
     """The files that it is made of, by name, where each holds whole episodes and can be read alone."""
 

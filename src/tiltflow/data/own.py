@@ -7,19 +7,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tiltflow.data.arrays import read_array_file
+from tiltflow.data.arrays import ARRAY_KEYS, in_our_shapes, read_array_file
 from tiltflow.data.assemble import Assembled, assemble
 from tiltflow.data.audit import FLAGS, NOTHING_TO_LEARN, Finding, audit_recording
 from tiltflow.data.bounds import bound_actions
 from tiltflow.data.column_file import common_folder, stored_choice
 from tiltflow.data.columns import HOW_TO_REWARD, ColumnChoice, flag_roles
-from tiltflow.data.flags import read_known
+from tiltflow.data.flags import read_known, take_others
 from tiltflow.data.formats import FileColumns, Recording, layout_of
 from tiltflow.data.interface import ActionBounds, PolicyInterface, Signal
 from tiltflow.data.locate import minari_inside
 from tiltflow.data.logs import Log, open_log
 from tiltflow.data.minari_folder import minari_interface, read_minari
 from tiltflow.data.own_audit import audit_logs, audit_own_units, merge_findings
+from tiltflow.data.row_pieces import cut_log
 from tiltflow.data.row_store import IN_MEMORY, RowStore
 from tiltflow.errors import UserError
 
@@ -103,10 +104,11 @@ def read_own(
 def _read(place: Path, choice: ColumnChoice, store: RowStore) -> Iterator[_Read]:
     """The file or folder; or, if so wanted, the files that it is made of."""
     log = None if minari_inside(place) else _open(place)
-    if not (store.piecewise and isinstance(log, Log) and log.pieces):
+    if not (store.piecewise and isinstance(log, Log)):
         yield _read_log(place, choice, log)
         return
-    pieces = log.pieces()
+    ours = [key for key in ARRAY_KEYS if key in log.columns] if _in_our_words(log, choice) else []
+    pieces = log.pieces() if log.pieces else cut_log(str(place), log, choice, ours)
     store.expect([Path(name) for name, _ in pieces[1:]])
     for name, piece in pieces:
         yield replace(_read_log(place, choice, piece), file=name)
@@ -141,7 +143,7 @@ def _read_log(place: Path, choice: ColumnChoice, log: Log | UserError | None) ->
         text = str(log).removeprefix(str(place)).lstrip(" ,")
         return _Read(file, _plain({}, [Finding("error", file, None, None, text)]))
     if _in_our_words(log, choice):
-        found = _plain(*read_known(place, None))
+        found = _plain(*(read_known(place, None) if log.whole else _our_arrays(file, log)))
     else:
         found = assemble(file, log, choice)
     bounds = log.bounds and (tuple(map(float, log.bounds[0])), tuple(map(float, log.bounds[1])))
@@ -156,6 +158,17 @@ def _in_our_words(log: Log, choice: ColumnChoice) -> bool:
     # Time limits under another name than D4RL's: columns by their roles know it.
     ours &= bool({"timeouts", "ends"} & there) or not set(flag_roles()) & (there - {*FLAGS})
     return not (choice.roles or choice.reward) and (ours or not there)
+
+
+def _our_arrays(file: str, log: Log) -> tuple[FileColumns, list[Finding]]:
+    """What `read_known` says, of some rows of the file."""
+
+    def read(names: Sequence[str]) -> tuple[FileColumns, list[Finding]]:
+        parts, faults = log.read(names)
+        return in_our_shapes({name: part[0] for name, part in parts.items()}, file, faults)
+
+    columns, findings = read([key for key in ARRAY_KEYS if key in log.columns])
+    return columns, findings + take_others(file, columns, [*log.columns], read, None)
 
 
 def _plain(columns: FileColumns, findings: list[Finding]) -> Assembled:

@@ -75,7 +75,7 @@ def merge_findings(findings: Sequence[Finding]) -> list[Finding]:
             merged += group
             continue
         first = group[0]
-        text = f"{first.text.removesuffix('.')} (and in {words.plural(len(group) - 1, 'other file')})"
+        text = f"{first.text.removesuffix('.')} (and in {words.plural(len(group) - 1, 'other')})"
         merged.append(Finding(first.level, first.file, first.key, first.row, text))
     return merged
 

@@ -14,6 +14,9 @@ from tiltflow.npz import ArrayFault
 from tiltflow.packages import require
 from tiltflow.sizes import excess
 
+_BATCH = 2**14
+"""Rows that are unpacked at once."""
+
 
 def list_log(path: Path) -> Log:
     """List the columns of the file."""
@@ -57,7 +60,40 @@ def list_parquet(paths: Sequence[Path]) -> Log:
                 arrays[name] = [np.concatenate(pieces)]
         return arrays, faults
 
-    return Log(columns, read)
+    def read_rows(
+        names: Sequence[str], first: int, stop: int
+    ) -> tuple[dict[str, list[np.ndarray]], list[ArrayFault]]:
+        (path,) = paths
+        try:
+            with _reading(path):
+                return {name: [array] for name, array in _rows(path, names, first, stop).items()}, []
+        except UserError as error:
+            return {}, [ArrayFault(None, str(error).removeprefix(str(path)).lstrip())]
+
+    return Log(columns, read, read_rows=read_rows if len(paths) == 1 else None)
+
+
+def _rows(path: Path, names: Sequence[str], first: int, stop: int) -> dict[str, np.ndarray]:
+    """Some rows of columns: of the groups of rows that hold them, batch by batch."""
+    parquet: Any = require("pyarrow.parquet")
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    with parquet.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
+        begin = 0
+        for group in range(file.num_row_groups):
+            end = begin + file.metadata.row_group(group).num_rows
+            if begin < stop and first < end:
+                place = begin
+                for batch in file.iter_batches(_BATCH, row_groups=[group], columns=list(names)):
+                    after = place + batch.num_rows
+                    low, high = max(first, place), min(stop, after)
+                    for name in names if low < high else ():
+                        part = batch.slice(low - place, high - low).column(name)
+                        parts[name].append(_array(require("pyarrow").chunked_array([part])))
+                    place = after
+                    if place >= stop:
+                        break
+            begin = end
+    return {name: np.concatenate(pieces) for name, pieces in parts.items()}
 
 
 def _metadata(path: Path) -> Any:

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from tiltflow.processes.local import LocalExecutor, available_cores
 from tiltflow.processes.locks import PATIENCE
 from tiltflow.processes.stopping import StopFlag
 from tiltflow.processes.worker import CORES, PARENT
+from tiltflow.remote_store import Store
 
-_GO_ALONG = ("TILTFLOW_", "PYTHONPATH", "XLA_", "JAX_", "MUJOCO_")
+_GO_ALONG = ("TILTFLOW_", "PYTHONPATH", "XLA_", "JAX_", "MUJOCO_", "FSSPEC_")
 """Beginnings of the environment variables that decide what is found and which bits are computed."""
 _PATIENCE_SECONDS = 120
 """A file server frees the locks of a machine that is gone after 90 s (NFS 4's lease)."""
@@ -69,12 +70,25 @@ def do_errand(task: Errand, send: Send, stop: StopFlag) -> None:
                 continue
             if kind in due:
                 due[kind] = now + _SECONDS_BETWEEN
+            if kind == "exited" and task.job.log_url:
+                _send_log(task.job)
             send(event)
+
+
+def _send_log(job: Job) -> None:
+    place, _, name = job.log_url.rpartition("/")
+    with suppress(Exception):  # the event says what failed: the log has but more of it
+        Store(place).put(name, job.log.read_bytes())
 
 
 def _settle(task: Errand) -> None:
     """Stand where the command was called, with its environment variables."""
     os.environ.update(task.variables)
+    if task.job.log_url:  # nothing is shared but what lies at URLs
+        task.job.log.parent.mkdir(parents=True, exist_ok=True)
+        if task.folder.is_dir():
+            os.chdir(task.folder)
+        return
     for folder in (task.folder, task.folder / task.job.log.parent):
         if not folder.is_dir():
             raise UserError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tiltflow.errors import ExplainedError, Interrupted, ProcessFailed, TrainingDiverged, UserError
+from tiltflow.errors import ExplainedError, Interrupted, NotSent, ProcessFailed, TrainingDiverged, UserError
 from tiltflow.processes.stopping import REQUESTS, StopFlag
 
 Event = dict[str, Any]
@@ -35,6 +35,8 @@ class Job:
     """CPU cores that it has for itself."""
     warm: bool = False
     """Whether its process may do other warm jobs, of the same log, before and after: they compile once."""
+    log_url: str = ""
+    """Where the log is sent once the job is over, of a run whose folder is at a URL."""
 
 
 class Executor(ABC):
@@ -78,7 +80,9 @@ def error_of(failed: Mapping[str, str], log: Path) -> ExplainedError:
     )
 
 
-_EXPLAINED = {kind.__name__: kind for kind in (UserError, TrainingDiverged, ProcessFailed, Interrupted)}
+_EXPLAINED = {
+    kind.__name__: kind for kind in (UserError, TrainingDiverged, ProcessFailed, NotSent, Interrupted)
+}
 
 
 def exited(job: Job, words: Event | None, code: int, stopping: bool) -> Event:

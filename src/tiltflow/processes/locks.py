@@ -6,11 +6,13 @@ import platform
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from tiltflow.errors import UserError
 from tiltflow.files import held, remove_abandoned, unwritable
+from tiltflow.processes.lease import leased
+from tiltflow.remote_folder import mirror_of
 
 LOCK = ".lock"
 PATIENCE = "TILTFLOW_PATIENCE"
@@ -22,10 +24,12 @@ process that was lost, on another machine perhaps, and that may take a while to 
 def locked(folder: Path) -> Iterator[None]:
     """Keep a second training out of the folder; the lock ends with this process, however it ends.
 
-    A folder that holds nothing but the lock at the end is removed again. Raises UserError where another
-    process holds it or the folder cannot be written.
+    A folder that holds nothing but the lock at the end is removed again. One that mirrors a URL is made what
+    lies there, and what changes in it is sent (`leased`, whose errors are raised too). Raises UserError where
+    another process holds it or the folder cannot be written.
     """
-    late = time.monotonic() + float(os.environ.get(PATIENCE, 0))
+    patience, mirror = float(os.environ.get(PATIENCE, 0)), mirror_of(folder)
+    late = time.monotonic() + patience
     while (handle := _taken(folder)) is None:
         if time.monotonic() > late:
             raise UserError(f"{_owner(folder)} is training {folder}. Wait for it, or stop it first.")
@@ -35,11 +39,11 @@ def locked(folder: Path) -> Iterator[None]:
             os.ftruncate(handle, 0)
             os.write(handle, f"{os.getpid()} on {platform.node()}".encode())
         remove_abandoned(folder)
-        with held(folder):
+        with leased(mirror, patience) if mirror else nullcontext(), held(folder):
             yield
     finally:
         with suppress(OSError):
-            if [path.name for path in folder.iterdir()] == [LOCK]:
+            if mirror is None and [path.name for path in folder.iterdir()] == [LOCK]:
                 (folder / LOCK).unlink()
                 folder.rmdir()
         os.close(handle)

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, final
 
 from tiltflow.errors import UserError
@@ -18,7 +20,8 @@ from tiltflow.processes.stopping import REQUESTS, StopFlag, listening
 class RayCluster(Cluster):
     """The cluster at an address ("ray://HOST:10001"), or that of RAY_ADDRESS; else a new one on this machine.
 
-    Each errand has `gpus` of a GPU. Raises UserError where Ray is missing or nobody answers.
+    Each errand has `gpus` of a GPU; without any it sees none, which Ray itself does not see to. Raises
+    UserError where Ray is missing or nobody answers.
     """
 
     def __init__(self, address: str = "", gpus: float = 0.0):
@@ -35,6 +38,10 @@ class RayCluster(Cluster):
         self._last: list[tuple[int, int, Event]] = []
         # What is lost is begun again by the executor, which tells of it.
         self._remote = self._ray.remote(num_gpus=gpus, max_retries=0)(_do_in_task)
+        there = [node["Resources"].get("GPU", 0.0) for node in self._ray.nodes() if node["Alive"]]
+        if gpus > max(there, default=0.0):
+            text = f"no machine of the cluster has {gpus:g} of a GPU: the runs wait until one has."
+            print(f"warning: {text}", file=sys.stderr, flush=True)
 
     def _connect(self, address: str) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -48,7 +55,7 @@ class RayCluster(Cluster):
                 # Not "auto": the last cluster of this machine may be gone, which takes Ray minutes to see.
                 cores = len(available_cores())
                 self._ray.init("local", num_cpus=cores, include_dashboard=False, **quiet)
-        except (ConnectionError, self._ray.exceptions.RayError) as error:
+        except (ConnectionError, ValueError, self._ray.exceptions.RayError) as error:
             raise UserError(
                 f"No cluster of Ray answers at {address or 'this machine'} ({error}). Give that of its "
                 "head: --executor ray://HOST:10001 or, on a machine of the cluster, RAY_ADDRESS=HOST:6379."
@@ -65,6 +72,8 @@ class RayCluster(Cluster):
     def begin(self, errands: Sequence[Errand]) -> None:
         """As `Cluster.begin` says."""
         for task in errands:
+            if not self._gpus:
+                task = replace(task, variables={**task.variables, "CUDA_VISIBLE_DEVICES": ""})
             remote = self._remote.options(num_cpus=task.job.cores)
             self._tasks[remote.remote(task, self._queue)] = task
 
