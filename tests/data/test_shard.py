@@ -34,7 +34,10 @@ def alike(mapped: Dataset, loaded: Dataset) -> None:
     assert not loaded.train.mapped
     assert (mapped.checksum, mapped.rewarded) == (loaded.checksum, loaded.rewarded)
     assert mapped.interface == loaded.interface
-    kinds = [{(finding.level, finding.key) for finding in which.findings} for which in (mapped, loaded)]
+    kinds = [
+        {(one.level, one.key) for one in which.findings if "no checksums" not in one.text}
+        for which in (mapped, loaded)
+    ]
     assert kinds[0] == kinds[1]
     np.testing.assert_array_equal(mapped.moments, observation_moments(loaded.train.observations))
 
