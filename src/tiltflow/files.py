@@ -13,15 +13,15 @@ from typing import Any, BinaryIO
 from tiltflow.errors import UserError
 
 _TEMPORARY = ".writing"
-_HELD: dict[Path, tuple[int, int]] = {}
-"""The folders that this process works in, and which they were on the disk."""
+_HELD: dict[Path, tuple[Path, int, int]] = {}
+"""The folders that this process works in, and a file of each, which it is on the disk."""
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Meanwhile the folder is not made anew, nor is another one of its name written to."""
-    place, found = folder.absolute(), folder.stat()
-    _HELD[place] = found.st_dev, found.st_ino
+def held(folder: Path, witness: Path) -> Iterator[None]:
+    """Meanwhile nothing is written below the folder once its file `witness` is gone, or another one."""
+    place, found = folder.absolute(), witness.stat()
+    _HELD[place] = witness.absolute(), found.st_dev, found.st_ino
     try:
         yield
     finally:
@@ -29,14 +29,14 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def _refuse_gone(path: Path) -> None:
-    """Raise UserError for a path in a held folder that is gone, or another one by now."""
+    """Raise UserError for a path in a held folder that was deleted or moved."""
     place = path.absolute()
-    for home, known in _HELD.items():
+    for home, (witness, *known) in _HELD.items():
         if not place.is_relative_to(home):
             continue
         with suppress(FileNotFoundError):
-            found = home.stat()
-            if (found.st_dev, found.st_ino) == known:
+            found = witness.stat()
+            if [found.st_dev, found.st_ino] == known:
                 continue
         raise UserError(
             f"The folder {home} was deleted or moved while it was written to. Nothing more is written. From "

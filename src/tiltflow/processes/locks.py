@@ -39,7 +39,7 @@ def locked(folder: Path) -> Iterator[None]:
             os.ftruncate(handle, 0)
             os.write(handle, f"{os.getpid()} on {platform.node()}".encode())
         remove_abandoned(folder)
-        with leased(mirror, patience) if mirror else nullcontext(), held(folder):
+        with leased(mirror, patience) if mirror else nullcontext(), held(folder, folder / LOCK):
             yield
     finally:
         with suppress(OSError):

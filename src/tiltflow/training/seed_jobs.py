@@ -8,6 +8,7 @@ from tiltflow.errors import ExplainedError, Interrupted, ProcessFailed
 from tiltflow.files import held
 from tiltflow.processes.executor import Job, Send, error_of
 from tiltflow.processes.local import LocalExecutor
+from tiltflow.processes.locks import LOCK
 from tiltflow.processes.stopping import StopFlag, listening
 from tiltflow.run_folder import RunFolder
 
@@ -29,7 +30,7 @@ def train_seeds(send: Send, run: str, seeds: list[int], loaded: float, profile: 
 
         folder, spent = RunFolder(Path(run)), TimeSpent(loaded)
         prepared, dataset = prepare_from_shared(folder)
-        with held(folder.path):
+        with held(folder.path, folder.path / LOCK):
             return train_group(Training(prepared, dataset, folder, send, spent, stop, profile), seeds)
 
 
