@@ -1,6 +1,6 @@
 """A disk that is full, or read-only, while a training writes: what is said, and are the bits the same later?
 
-    python benchmarks/disk_faults.py OUT [--agent qipo-ot]
+    python benchmarks/disk_faults.py OUT [--agent qipo-ot] [--how full read-only]
 
 Needs to be root: every run lies on a file system of its own of 8 MB in memory (tmpfs). It is filled to the
 last byte, or made read-only, at a chunk (the next line of metrics, or checkpoint), at an evaluation, at a
@@ -36,8 +36,14 @@ def fill(place: Path) -> None:
                 continue
 
 
-def mount(place: Path, options: str) -> None:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], check=True)
+def mount(place: Path, *words: str) -> None:
+    subprocess.run(["mount", *words, str(place)], check=True)
+
+
+def make_read_only(place: Path) -> None:
+    """Lay a read-only view over the folder: it itself cannot become so while files are open."""
+    mount(place, "--bind", str(place))
+    mount(place, "-o", "remount,bind,ro")
 
 
 def train_there(config_file: Path, run: Path, how: str, moment: str) -> int:
@@ -56,7 +62,7 @@ def train_there(config_file: Path, run: Path, how: str, moment: str) -> int:
         late = event.get("step", 0) >= (STEPS if moment == "end" else STEPS // 2) or "fraction" in event
         if not done and event["event"] == MOMENTS[moment] and late:
             done = True
-            fill(run.parent) if how == "full" else mount(run.parent, "remount,ro")
+            fill(run.parent) if how == "full" else make_read_only(run.parent)
 
     try:
         if (run / "config.json").exists():
@@ -77,11 +83,12 @@ def once(*words: str) -> subprocess.CompletedProcess:
 def try_fault(config: Path, whole: Path, place: Path, how: str, moment: str) -> dict:
     """One run with that fault, and what became of it."""
     place.mkdir()
-    mount(place, "size=8m")
+    mount(place, "-t", "tmpfs", "-o", "size=8m", "tmpfs")
     run = place / "run"
     try:
         first = once(str(config), str(run), how, moment)
-        mount(place, "remount,rw")
+        if how == "read-only":
+            subprocess.run(["umount", str(place)], check=True)
         (place / FILLER).unlink(missing_ok=True)
         said = " ".join(first.stderr.split())
         kept = [path.name for path in place.rglob("*.writing")]
@@ -108,6 +115,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Take the disk from trainings, and give it back.")
     parser.add_argument("out", type=Path, help="new folder")
     parser.add_argument("--agent", default="qipo-ot")
+    parser.add_argument("--how", nargs="+", default=["full", "read-only"])
     given = parser.parse_args()
     given.out.mkdir(parents=True)
     out = given.out.resolve()
@@ -122,7 +130,7 @@ def main() -> int:
     done = once(str(config), str(whole), "never", "chunk")
     assert done.returncode == 0, done.stderr
     records = []
-    for how, moment in product(("full", "read-only"), MOMENTS):
+    for how, moment in product(given.how, MOMENTS):
         records.append(try_fault(config, whole, out / f"{how}-{moment}", how, moment))
         print(json.dumps(records[-1]), flush=True)
     bad = sum(not record["good"] for record in records)
