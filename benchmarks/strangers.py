@@ -21,8 +21,6 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -147,14 +145,18 @@ def try_kind(kind: Kind, inputs: int, draw: random.Random, *, keep: Path | None 
 def try_apart(kind: Kind, inputs: int, seed: str, keep: Path | None) -> Counter[str]:
     """`try_kind` in a process of its own: a decoder that crashes ends that one, and is a fault."""
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(1, context) as pool:
-        try:
-            return pool.submit(try_kind, kind, inputs, random.Random(seed), keep=keep).result()
-        except BrokenProcessPool:
-            if keep is not None:
-                keep.mkdir(exist_ok=True, parents=True)
-                shutil.copy(kind.folder / kind.file, keep / f"{kind.folder.name}-crash-{kind.file}")
-            return Counter({"the process died: the kind was not tried to its end": 1})
+    found, told = context.Pipe(duplex=False)
+    process = context.Process(
+        target=lambda: told.send(try_kind(kind, inputs, random.Random(seed), keep=keep))
+    )
+    process.start()
+    process.join()
+    if process.exitcode == 0:
+        return found.recv()
+    if keep is not None:
+        keep.mkdir(exist_ok=True, parents=True)
+        shutil.copy(kind.folder / kind.file, keep / f"{kind.folder.name}-crash-{kind.file}")
+    return Counter({f"the process ended with {process.exitcode}: the kind was not tried to its end": 1})
 
 
 def main() -> int:
