@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -29,8 +28,8 @@ def in_floats(column: np.ndarray) -> np.ndarray:
     return column.astype(np.float32) if column.dtype.kind in "biu" else column
 
 
-def file_kind(path: Path) -> Literal["npz", "hdf5"] | None:
-    """Which of the two a file is, by its first bytes; None for any other, and for what is no file."""
+def file_kind(path: Path) -> str | None:
+    """`npz` or `hdf5`, by the first bytes of the file; None for any other, and for what is no file."""
     if not path.is_file():
         return None
     with path.open("rb") as file:
