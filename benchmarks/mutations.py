@@ -29,6 +29,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
+from functools import cached_property
 from inspect import get_annotations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,6 +123,9 @@ def read_to_work_by() -> bool:
         if "replace" in frame.f_code.co_name:
             return False
         unpacked, frame = True, frame.f_back
+    asking = getattr(type(frame.f_locals.get("self")), frame.f_code.co_name, None)
+    if isinstance(asking, cached_property):  # a number of the settings that follows from another
+        return True
     module = frame.f_globals.get("__name__", "")
     if not module.startswith("tiltflow.") or RECORDS.search(module) or frame.f_code.co_name.startswith("__"):
         return False

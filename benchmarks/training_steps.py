@@ -32,6 +32,7 @@ from tiltflow.agents.base import Agent, Stage
 from tiltflow.agents.registry import build_agent, preset
 from tiltflow.data.transitions import Spec
 from tiltflow.optimize import run_steps
+from tiltflow.training.policy import device_numbers
 
 SPEC = Spec(28, 5)
 TASK = "ogbench/cube-single-play-singletask-v0"
@@ -119,22 +120,29 @@ class Case:
             }
         return state, columns, extra, keys
 
-    def chunk(self, state: Any, columns: Any, extra: Any, key: jax.Array) -> Any:
+    def numbers(self) -> dict[str, jax.Array]:
+        return device_numbers(self.stage.numbers)
+
+    def chunk(self, state: Any, columns: Any, extra: Any, key: jax.Array, numbers: Any) -> Any:
         batch = self.stage.batch_size
         unroll = step_unroll(self.stage.unroll, self.seeds)
         steps = {"num_steps": self.steps, "batch_size": batch, "unroll": unroll}
-        return run_steps(self.stage.update, state, {**columns, **extra}, key, jnp.int32(0), **steps)
+        update = self.stage.at(numbers).update
+        return run_steps(update, state, {**columns, **extra}, key, jnp.int32(0), **steps)
 
     def compile(self, *, referenced: bool) -> "Compiled":
         """The compiled chunk and what is called beside it."""
         begin = time.perf_counter()
-        sizes = jax.eval_shape(self.begin)
-        chunk = jax.jit(self.lift(self.chunk, 0, None, 0, 0), compiler_options=step_options())
-        run = chunk.lower(*sizes).compile()
+        sizes, numbers = jax.eval_shape(self.begin), self.numbers()
+        chunk = jax.jit(self.lift(self.chunk, 0, None, 0, 0, None), compiler_options=step_options())
+        program = chunk.lower(*sizes, numbers).compile()
         seconds = time.perf_counter() - begin
         one = jax.jit(self.lift(self.one_step, 0, None, 0, 0, None)).lower(*sizes, jnp.int32(0))
         return Compiled(
-            run, seconds, jax.jit(self.begin).lower().compile(), one.compile() if referenced else None
+            lambda *arguments: program(*arguments, numbers),
+            seconds,
+            jax.jit(self.begin).lower().compile(),
+            one.compile() if referenced else None,
         )
 
     def products(self) -> Products:

@@ -1,13 +1,18 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from laws import normal
-from tiltflow.tilting import beta_for_ess, effective_sample_size, tilt_weights
+from tiltflow import tilting
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 INF = float("inf")
+
+# One program each, in the place of a dozen operations.
+tilt_weights, effective_sample_size = map(jax.jit, (tilting.tilt_weights, tilting.effective_sample_size))
+beta_for_ess = jax.jit(tilting.beta_for_ess)
 
 
 @pytest.mark.usefixtures("x64")

@@ -146,7 +146,7 @@ def update_critic(critic: Critic, batch: Columns, config: CriticConfig) -> tuple
         loss = jnp.mean(jnp.sum((values - target[None]) ** 2, axis=0))
         return loss, {"loss": loss, "q_mean": jnp.mean(values), "target_mean": jnp.mean(target)}
 
-    q, q_metrics = gradient_step(critic.q, optimizer, q_loss, ema=1.0 - config.tau)
+    q, q_metrics = gradient_step(critic.q, optimizer, q_loss, step=config.tau)
     return Critic(q, value), metrics | dict(q_metrics)
 
 
@@ -157,7 +157,7 @@ def _value_loss(
 
     def loss(network: MLP) -> tuple[Float[Array, ""], Metrics]:
         error = q - network(batch["observations"])[..., 0]
-        weight = jnp.where(error < 0, 1.0 - config.expectile, config.expectile)
+        weight = jnp.where(error < 0, config.other_expectile, config.expectile)
         value = jnp.mean(weight * error**2)
         return value, {"value_loss": value}
 

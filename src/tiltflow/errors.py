@@ -21,6 +21,11 @@ class UserError(ExplainedError):
 class TrainingDiverged(ExplainedError):
     """A loss or metric stopped being finite: the text names stage, step and metric. Exit code 1."""
 
+    def __init__(self, text: str, place: int = 0):
+        super().__init__(text)
+        self.place = place
+        """Of the seed among those that are trained together."""
+
 
 class ProcessFailed(ExplainedError):
     """A process of a command broke or was killed: the text names its log. Exit code 1."""

@@ -4,6 +4,7 @@ The text after each field is its help on the command line.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from tiltflow.errors import UserError
 from tiltflow.settings import (
@@ -108,6 +109,11 @@ class FlowConfig:
         check(self)
         check_sampler(self.path, self.prediction, self.solver)
 
+    @cached_property
+    def average_step(self) -> float:
+        """1 − ema."""
+        return 1.0 - self.ema
+
 
 # The score, of which the papers speak, follows from any prediction. A noise prediction has to resolve x/σ
 # near the data: on a bandit whose modes have a standard deviation of 0.15, with equal training, its modes
@@ -153,6 +159,11 @@ class CriticConfig:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @cached_property
+    def other_expectile(self) -> float:
+        """1 − expectile."""
+        return 1.0 - self.expectile
 
 
 @dataclass(frozen=True)

@@ -33,14 +33,19 @@ def gradient_step(
     loss: Callable[[Any], tuple[Float[Array, ""], Metrics]],
     *,
     ema: float | Array = 0.0,
+    step: float | Array | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """One step down the gradient of `loss(model) -> (value, metrics)`; the average decays by `ema`."""
+    """One step down the gradient of `loss(model) -> (value, metrics)`; the average decays by `ema`.
+
+    Or it goes the share `step` of the way to the model, which is 1 − ema.
+    """
+    step = 1.0 - ema if step is None else step
     (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(trained.params)
     # optax raises floats to whole numbers, which a program of strict types forbids.
     with jax.numpy_dtype_promotion("standard"):
         changes, state = optimizer.update(gradient, trained.optimizer, trained.params)
     model = optax.apply_updates(trained.params, changes)
-    return TrainState(model, blend(trained.ema, model, 1.0 - ema), state), metrics
+    return TrainState(model, blend(trained.ema, model, step), state), metrics
 
 
 def blend(old: Any, new: Any, share: float | Array) -> Any:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.export
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from outside import EXAMPLE, EXAMPLE_NAME, outside_agents
-from tiltflow.agents.base import Agent
+from tiltflow.agents.base import Agent, Stage
 from tiltflow.agents.registry import ALGORITHMS, build_agent, preset
 from tiltflow.data.transitions import Spec
 from tiltflow.model_settings import CriticConfig, NetworkConfig
@@ -19,7 +20,7 @@ from tiltflow.plugins import run_plugin
 from tiltflow.run_folder import RunFolder
 from tiltflow.serving.policy_files import export_program
 from tiltflow.training import checkpoints
-from tiltflow.training.policy import ObservationScaler, RunState
+from tiltflow.training.policy import ObservationScaler, RunState, device_numbers
 
 SPEC = Spec(observation_size=3, action_size=2)
 ROWS = 64
@@ -51,7 +52,8 @@ OPTIONS = {
 }
 
 
-def small(name: str):
+def small_settings(name: str) -> tuple[str, Any]:
+    """The algorithm of that name and its settings, with tiny networks."""
     algorithm, options = OPTIONS.get(name, (name, {}))
     config = replace(preset(algorithm, "file/any"), **options)
     network = NetworkConfig(width=16, depth=1)
@@ -69,7 +71,11 @@ def small(name: str):
         config = replace(config, improvement_batch_size=8)
     if hasattr(config, "energy_batch_size"):
         config = replace(config, energy_batch_size=8, energy=network)
-    return build_agent(algorithm, config, SPEC, 90)
+    return algorithm, config
+
+
+def small(name: str) -> Agent:
+    return build_agent(*small_settings(name), SPEC, 90)
 
 
 def columns(key):
@@ -98,13 +104,20 @@ class Made(NamedTuple):
     act: Callable
 
 
+def compiled(part: Agent | Stage, name: str) -> Callable:
+    """That function of it, compiled for all values of its numbers."""
+    function = jax.jit(lambda numbers, *arguments: getattr(part.at(numbers), name)(*arguments))
+    return partial(function, device_numbers(part.numbers))
+
+
 # By module: the tests of an agent come one after the other, and what one has compiled serves the next.
 @pytest.fixture(scope="module", params=[*NAMES, *OPTIONS])
 def made(request) -> Made:
     agent = small(request.param)
-    updates = [jax.jit(stage.update) for stage in agent.stages]
-    refreshes = [jax.jit(stage.refresh) for stage in agent.stages]
-    precomputes = [jax.jit(stage.precompute) if stage.precompute else None for stage in agent.stages]
+    updates, refreshes, precomputes = (
+        [compiled(stage, name) if getattr(stage, name) else None for stage in agent.stages]
+        for name in ("update", "refresh", "precompute")
+    )
 
     def run(state, key, steps: int = 3):
         """A few updates of every stage, with its refresh and its precomputed columns, as the loop does."""
@@ -120,7 +133,7 @@ def made(request) -> Made:
                 assert all(jnp.isfinite(value) for value in metrics.values())
         return state
 
-    return Made(agent, jax.jit(agent.init), updates, run, jax.jit(agent.act))
+    return Made(agent, jax.jit(agent.init), updates, run, compiled(agent, "act"))
 
 
 plain = pytest.mark.parametrize("made", NAMES, indirect=True)

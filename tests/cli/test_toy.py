@@ -45,16 +45,12 @@ def compute(plan, cell, folder):
 
 
 @pytest.fixture(scope="module")
-def one_core(tmp_path_factory):
+def one_core():
     """One process at a time, which finds compiled what another has compiled."""
-    environment, cores = dict(os.environ), os.sched_getaffinity(0)
+    cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path_factory.mktemp("compiled"))
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     yield
     os.sched_setaffinity(0, cores)
-    os.environ.clear()
-    os.environ.update(environment)
 
 
 @pytest.fixture(scope="module")

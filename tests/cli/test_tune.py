@@ -6,7 +6,7 @@ import pytest
 from tests.training.test_resume import final_bodies, logged
 
 from tiltflow.cli.main import main
-from tiltflow.tuning.trial_job import train_trial
+from tiltflow.tuning.trial_job import train_trials
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 SPACE = "flow.learning-rate = { log-uniform = [1e-4, 1e-2] }\nflow.batch_size = [8, 16]\n"
@@ -37,14 +37,26 @@ def test_a_run_that_waits_at_an_evaluation_goes_on_to_the_same_bits(swept, tmp_p
     whole = swept[1] / "trial-000" / "seed-0"
     outcome = json.loads((swept[1] / "tune.json").read_text())["runs"]["trial-000/seed-0"]
     config, parts = json.loads((whole / "config.json").read_text()), tmp_path / "parts"
-    first = train_trial(lambda event: None, config, str(parts), "loss", 1)
+    (first,) = train_trials(lambda event: None, [config], [str(parts)], "loss", 1)
     assert not first["finished"]
     assert not (parts / "result.json").exists()
     assert first["values"] == outcome["values"][:1]
-    assert train_trial(lambda event: None, config, str(parts), "loss", None) == outcome
+    assert train_trials(lambda event: None, [config], [str(parts)], "loss", None) == [outcome]
     assert outcome["finished"]
     assert final_bodies(parts) == final_bodies(whole)
     assert logged(parts) == logged(whole)
+
+
+def test_runs_side_by_side_come_to_what_each_comes_to_alone(swept, tmp_path):
+    config = json.loads((swept[1] / "trial-000" / "seed-0" / "config.json").read_text())
+    outcome = json.loads((swept[1] / "tune.json").read_text())["runs"]["trial-000/seed-0"]
+    folders = [str(tmp_path / name) for name in ("one", "other")]
+    one, other = train_trials(lambda event: None, [config, {**config, "seed": 1}], folders, "loss", 1)
+    assert not one["finished"]
+    assert one["steps"] == other["steps"] == outcome["steps"][:1]
+    assert one["values"] == pytest.approx(outcome["values"][:1], rel=1e-3)
+    assert other["values"] != one["values"]
+    assert "seed 1, step 30: estimated return" in (tmp_path / "other" / "log.txt").read_text()
 
 
 def test_a_sweep_ends_in_a_preset_and_a_page_and_goes_on_with_a_greater_budget(swept, capsys):

@@ -25,7 +25,7 @@ def small(method: str, **changes) -> FitConfig:
     network = NetworkConfig(width=32, depth=2)
     default = METHODS[method].config
     known = {field.name for field in fields(default)}
-    small = {"network": network, "steps": 60, "batch_size": 64, "pool": 2_000}
+    small = {"network": network, "steps": 60, "batch_size": 64, "num_steps": 5, "pool": 2_000}
     return replace(default, **{name: value for name, value in small.items() if name in known} | changes)
 
 
@@ -133,26 +133,27 @@ def test_energies_of_any_scale(scale):
 
 
 def test_a_huge_energy_does_not_overflow():
-    x = points(4)
-    assert list(make_problem(x, [1e300, -1e300, 0, 1.0], beta=1.0).weights) == [0, 4, 0, 0]
+    energies = np.resize([1e300, -1e300, 0.0, 1.0], 400)
+    weights = make_problem(points(), energies, beta=1.0).weights
+    np.testing.assert_array_equal(weights, np.where(energies == -1e300, 4, 0))
 
 
 def test_a_large_beta_collapses_onto_the_lowest_energy_and_says_so():
-    x = points(2_000)
+    x = points()
     energy = np.sum((x - [6, 5]) ** 2, axis=1)
     fitted = fit("efm", x, energy, beta=1e6, config=small("efm", steps=1_000))
     assert fitted.problem.ess < 2
-    assert "1.0 of 2000 rows are effective" in fitted.notes[0]
+    assert "1.0 of 400 rows are effective" in fitted.notes[0]
     assert "would keep 5%" in fitted.notes[0]
     best = x[np.argmin(energy)]
     assert np.all(np.abs(np.median(fitted.sample(500), axis=0) - best) < 0.1 * x.std(axis=0))
 
 
 def test_the_advice_on_beta_keeps_what_it_promises():
-    x = points(5_000)
+    x = points()
     note = fit("resample", x, x[:, 0], beta=50.0).notes[0]
     advised = float(note.split("β = ")[-1].split(" ")[0])
-    assert make_problem(x, x[:, 0], beta=advised).ess / 5_000 == pytest.approx(0.05, rel=0.02)
+    assert make_problem(x, x[:, 0], beta=advised).ess / 400 == pytest.approx(0.05, rel=0.02)
 
 
 def test_constant_energies_change_nothing():
@@ -165,7 +166,7 @@ def test_constant_energies_change_nothing():
 
 def test_a_million_rows():
     x = np.random.default_rng(0).standard_normal((1_000_000, 2))
-    fitted = fit("efm", x, x[:, 0], beta=1.0, config=small("efm", steps=300))
+    fitted = fit("efm", x, x[:, 0], beta=1.0, config=small("efm"))
     assert fitted.problem.ess / 1e6 == pytest.approx(np.exp(-1), rel=0.05)  # E[e^x]²/E[e^2x]
     assert fit("resample", x, x[:, 0], beta=1.0).sample(50_000)[:, 0].mean() == pytest.approx(-1, abs=0.03)
 
@@ -247,7 +248,7 @@ def test_a_diverging_training_says_so():
     + [("contrastive", weights) for weights in ("batch", "sampled")],
 )
 def test_every_loss_of_the_energy_network_learns_the_energy_at_the_data(contrast, weights):
-    x = np.random.default_rng(0).standard_normal((4_000, 1))
+    x = np.random.default_rng(0).standard_normal((400, 1))
     config = small("cep", contrast=contrast, weights=weights, steps=500, batch_size=128)
     problem, trainer = make_problem(x, x[:, 0], 1.0), Trainer(config)
     potential = train_energy(problem, config, *jax.random.split(jax.random.key(0)), trainer)

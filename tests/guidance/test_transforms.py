@@ -12,10 +12,14 @@ from tiltflow.guidance.problem import make_problem
 from tiltflow.guidance.transforms import make_transform
 from tiltflow.model_settings import NetworkConfig
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 RNG = np.random.default_rng(0)
 N = 20_000
 TINY = UnguidedConfig(network=NetworkConfig(width=8, depth=1), steps=10)
-SMALL = UnguidedConfig(network=NetworkConfig(width=64, depth=2), steps=2_000, batch_size=256, num_steps=20)
+SMALL = UnguidedConfig(
+    network=NetworkConfig(width=32, depth=2), steps=750, batch_size=256, learning_rate=1e-2
+)
 
 
 def far_clusters() -> np.ndarray:

@@ -1,5 +1,6 @@
 """A run's policy called from Python: what it gives, in which units, and what it refuses."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -19,15 +20,16 @@ def states():
     return np.random.default_rng(1).normal(size=(5, 3))
 
 
-def test_actions_have_the_shape_of_the_observations_and_the_units_of_the_data(policy, states):
-    assert policy(states[0]).shape == (2,)
-    actions = policy(np.tile(states, (40, 1)))
-    assert actions.shape == (200, 2)
-    low, high = policy.card.bounds
-    assert np.all(actions >= low)
-    assert np.all(actions <= high)
-    assert np.ptp(actions[:, 0]) > 2  # of 4
-    assert np.ptp(actions[:, 1]) > 2.5  # of 5
+def test_actions_have_the_shape_of_the_observations_and_the_units_of_the_data(run_of, policy, states):
+    assert policy(states[0], seed=3).shape == (2,)
+    actions = policy(states, seed=3)
+    assert actions.shape == (5, 2)
+    loaded = load_played(run_of("ifql")).loaded
+    state, act = loaded.states[0], loaded.prepared.agent.act
+    inside = np.asarray(jax.jit(act)(state.agent, state.scaler(states), jax.random.key(3)))
+    assert np.all(np.abs(inside) <= 1)
+    # The bounds of the data are −2 and 2, and 0 and 5.
+    np.testing.assert_allclose(actions, [0.0, 2.5] + inside * [2.0, 2.5], atol=1e-5)
 
 
 def test_a_seed_draws_the_same_and_none_draws_anew(policy, states):

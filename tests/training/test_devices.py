@@ -70,7 +70,7 @@ def text(seeds, grid):
     state, stop = init_state(AGENT, SCALER, seeds), StopFlag()
     loop = Loop(SCHEDULE, seeds, rows, state, lambda event: None, stop, devices=grid)
     key = loop._stage_keys(0, 0)
-    run = loop._steps(0, AGENT.stages[0].update, 4)
+    run = jax.jit(loop._steps(0, lambda stage: stage.update, 4))
     arguments = grid.state(loop.state.agent), rows.resident, {}, {}, None, key, jnp.int32(0), jnp.int32(4)
     return run.lower(*arguments).compile().as_text()
 

@@ -13,6 +13,8 @@ from tiltflow.optimize import Columns, Update
 
 AgentState = Any
 Act = Callable[[AgentState, Float[Array, "n o"], PRNGKeyArray], Float[Array, "n a"]]
+Numbers = Mapping[str, Any]
+"""Numbers of the settings by dotted key: Python's, or the arguments of a compiled program."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,14 @@ class Stage:
     begins while it ends. Compilation takes longer."""
     depends: Mapping[str, Any] = field(default_factory=dict)
     """What of the config those fields depend on, besides the data, the seed and the steps of this stage."""
+    numbers: Numbers = field(default_factory=dict)
+    """Those that programs of its functions take as arguments."""
+    of_numbers: "Callable[[Numbers], Stage] | None" = None
+    """The stage for other values of these."""
+
+    def at(self, numbers: Numbers) -> "Stage":
+        """The stage for these values of its numbers."""
+        return self if self.of_numbers is None else self.of_numbers(numbers)
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,24 @@ class Agent:
     """The parts of the policy, where it is a flow or a diffusion."""
     deterministic: bool = False
     """Whether the policy has one action a state, whatever the key."""
+    numbers: Numbers = field(default_factory=dict)
+    """Those that programs of its functions take as arguments."""
+    of_numbers: "Callable[[Numbers], Agent] | None" = None
+    """The agent for other values of these."""
+
+    def at(self, numbers: Numbers) -> "Agent":
+        """The agent for these values of its numbers."""
+        return self if self.of_numbers is None else self.of_numbers(numbers)
+
+    def taking(self, numbers: Numbers, of_numbers: "Callable[[Numbers], Agent]") -> "Agent":
+        """The agent whose programs, and those of its stages, take these numbers as arguments."""
+
+        def stage_of(index: int) -> Stage:
+            own = self.stages[index]
+            return replace(own, numbers=numbers, of_numbers=lambda given: of_numbers(given).stages[index])
+
+        stages = tuple(map(stage_of, range(len(self.stages))))
+        return replace(self, stages=stages, numbers=numbers, of_numbers=of_numbers)
 
     def encoded(self, encode: Callable[[Any], Array]) -> "Agent":
         """The agent of observations that `encode` turns into the features that this one sees."""

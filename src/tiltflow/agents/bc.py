@@ -67,7 +67,7 @@ def behaviour_update(
         value = matching_loss(flow, key, batch["actions"], batch["observations"])
         return value, {"loss": value}
 
-    return gradient_step(policy, optimizer, loss, ema=config.ema)
+    return gradient_step(policy, optimizer, loss, step=config.average_step)
 
 
 def trained_by(config: FlowConfig) -> dict[str, Any]:
@@ -131,5 +131,5 @@ def build(config: BCConfig, spec: Spec, steps: int) -> Agent:
     return Agent(init, stages, act, parts)
 
 
-register("bc-flow", BCConfig(), build)
-register("bc-diffusion", BCConfig(flow=DIFFUSION), build)
+register("bc-flow", BCConfig(), build, numbers=True)
+register("bc-diffusion", BCConfig(flow=DIFFUSION), build, numbers=True)

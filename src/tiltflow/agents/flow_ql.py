@@ -99,7 +99,7 @@ def clone_and_climb(
         value = matching - config.eta / size * q
         return value, {"loss": value, "matching_loss": matching, "q_policy": q}
 
-    return gradient_step(policy, optimizer, loss, ema=config.flow.ema)
+    return gradient_step(policy, optimizer, loss, step=config.flow.average_step)
 
 
 def build(config: FlowQLConfig, spec: Spec, steps: int) -> Agent:
@@ -120,5 +120,7 @@ def build(config: FlowQLConfig, spec: Spec, steps: int) -> Agent:
     return build_flow_actor_critic(config, spec, steps, optimizer, step, back_up=next_actions)
 
 
-register("flow-ql", FlowQLConfig(), build)
-register("diffusion-ql", FlowQLConfig(flow=replace(DIFFUSION, num_steps=5), error="noise"), build)
+register("flow-ql", FlowQLConfig(), build, numbers=True)
+register(
+    "diffusion-ql", FlowQLConfig(flow=replace(DIFFUSION, num_steps=5), error="noise"), build, numbers=True
+)

@@ -31,7 +31,6 @@ Departs from the paper, where it does not say, by our choice:
 - Playing the best of `num_candidates` actions by Q is an option, off by default.
 """
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -54,6 +53,7 @@ from tiltflow.agents.bc import behaviour_update, init_flow
 from tiltflow.agents.flowq_settings import FlowQConfig
 from tiltflow.agents.registry import register
 from tiltflow.agents.sampling import sample_actions, sample_support
+from tiltflow.agents.setting_numbers import with_values
 from tiltflow.critics import Critic, q_value
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow
@@ -119,7 +119,7 @@ def match_guided(
         value = jnp.mean((flow.network(x, t, batch["observations"]) - velocity) ** 2)
         return value, {"loss": value}
 
-    return gradient_step(policy, optimizer, loss, ema=config.flow.ema)
+    return gradient_step(policy, optimizer, loss, step=config.flow.average_step)
 
 
 def fit_schedule(
@@ -154,7 +154,7 @@ def fit_schedule(
         value = jnp.mean(weights[:, None] * residual**2)
         return value, {"schedule_loss": value}
 
-    return gradient_step(schedule, optimizer, loss, ema=config.flow.ema)
+    return gradient_step(schedule, optimizer, loss, step=config.flow.average_step)
 
 
 def _draw(key: PRNGKeyArray, data: Array) -> tuple[Array, Array, Array]:
@@ -173,7 +173,7 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
         return flowq_staged.build(config, spec, steps)
     steps = config.actor_critic_steps or steps
     optimizer = policy_optimizer(config.flow, steps)
-    euler = replace(config.flow, solver="euler", num_steps=config.next_action_steps)
+    euler = with_values(config.flow, {"solver": "euler", "num_steps": config.next_action_steps})
 
     def init_guide(key: PRNGKeyArray) -> Guiding | None:
         if config.schedule != "learned":
@@ -228,4 +228,5 @@ register(
         energy_scale="spread",
     ),
     build,
+    numbers=True,
 )

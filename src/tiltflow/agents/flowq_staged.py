@@ -127,7 +127,7 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
             result = intermediate_loss(value, observations, x, t, log_weights)
             return result, {"value_loss": result}
 
-        return gradient_step(state.value, optimizer, loss, ema=config.flow.ema)
+        return gradient_step(state.value, optimizer, loss, step=config.flow.average_step)
 
     def guide(state: StagedState, batch: Columns, key: PRNGKeyArray) -> tuple[StagedState, Metrics]:
         time_key, noise_key, choice_key = jax.random.split(key, 3)
@@ -157,7 +157,7 @@ def build(config: FlowQConfig, spec: Spec, steps: int) -> Agent:
             result = jnp.mean((flow.network(x, t, observations) - jax.lax.stop_gradient(velocity)) ** 2)
             return result, {"loss": result}
 
-        policy, losses = gradient_step(state.policy, optimizer, loss, ema=config.flow.ema)
+        policy, losses = gradient_step(state.policy, optimizer, loss, step=config.flow.average_step)
         return state._replace(policy=policy, value=value), {**losses, **metrics, "unit": state.scale}
 
     draws = config.matched == "support" or config.reading == "shift"

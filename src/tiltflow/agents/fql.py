@@ -102,7 +102,7 @@ def build(config: FQLConfig, spec: Spec, steps: int) -> Agent:
             parts = {"matching_loss": matching, "distillation_loss": distilled, "q_policy": q}
             return value, {"loss": value, **parts}
 
-        policy, metrics = gradient_step(state.policy, optimizer, loss, ema=config.flow.ema)
+        policy, metrics = gradient_step(state.policy, optimizer, loss, step=config.flow.average_step)
         return state._replace(policy=policy), metrics
 
     def act(state: ActorCriticState, observations: Array, key: PRNGKeyArray) -> Array:
@@ -120,4 +120,4 @@ def build(config: FQLConfig, spec: Spec, steps: int) -> Agent:
     )
 
 
-register("fql", FQLConfig(), build)
+register("fql", FQLConfig(), build, numbers=True)

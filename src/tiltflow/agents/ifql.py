@@ -56,5 +56,5 @@ def build(config: BestOfNConfig, spec: Spec, steps: int) -> Agent:
     return build_flow_actor_critic(config, spec, steps, optimizer, clone)
 
 
-register("ifql", BestOfNConfig(), build)
-register("idql", BestOfNConfig(flow=DIFFUSION, num_candidates=64), build)
+register("ifql", BestOfNConfig(), build, numbers=True)
+register("idql", BestOfNConfig(flow=DIFFUSION, num_candidates=64), build, numbers=True)

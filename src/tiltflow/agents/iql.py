@@ -90,4 +90,4 @@ def build(config: IQLConfig, spec: Spec, steps: int) -> Agent:
     )
 
 
-register("iql", IQLConfig(), build)
+register("iql", IQLConfig(), build, numbers=True)

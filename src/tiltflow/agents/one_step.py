@@ -95,7 +95,7 @@ def distillation_stage(
                 one_step, observations, noise, jnp.clip(carried, -1.0, 1.0), value, alpha
             )
 
-        policy, metrics = gradient_step(state.one_step.policy, optimizer, loss, ema=config.ema)
+        policy, metrics = gradient_step(state.one_step.policy, optimizer, loss, step=config.average_step)
         return state._replace(one_step=state.one_step._replace(policy=policy)), metrics
 
     return Stage("distillation", steps, config.batch_size, distill, improves_policy=True, refresh=refresh)

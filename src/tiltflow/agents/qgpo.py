@@ -141,7 +141,7 @@ def build(config: QGPOConfig, spec: Spec, steps: int) -> Agent:
             value = contrastive_loss(potential, key, batch["observations"], batch["support_actions"], weights)
             return value, {"loss": value}
 
-        energy, metrics = gradient_step(state.energy, energy_optimizer, loss, ema=config.flow.ema)
+        energy, metrics = gradient_step(state.energy, energy_optimizer, loss, step=config.flow.average_step)
         report = {
             "ess": jnp.mean(effective_sample_size(weights)),
             "q_support": -jnp.mean(batch["support_energies"]),
@@ -176,4 +176,4 @@ def build(config: QGPOConfig, spec: Spec, steps: int) -> Agent:
     return Agent(init, (*first_stages, energy_stage), act, parts)
 
 
-register("qgpo", QGPOConfig(flow=DIFFUSION), build)
+register("qgpo", QGPOConfig(flow=DIFFUSION), build, numbers=True)

@@ -156,5 +156,5 @@ def _sharp(flow: FlowConfig) -> QIPOConfig:
     return QIPOConfig(flow=replace(flow, play_noise=SHARP_NOISE), support_noise=SHARP_NOISE)
 
 
-register("qipo-ot", _sharp(FlowConfig()), build)
-register("qipo-diff", _sharp(DIFFUSION), build)
+register("qipo-ot", _sharp(FlowConfig()), build, numbers=True)
+register("qipo-diff", _sharp(DIFFUSION), build, numbers=True)

@@ -5,7 +5,6 @@ in each step          w_ij ∝ exp(−δ·E_ij), δ the part of β that is added
                       π down Σ_ij w_ij·|v(x_t, t, s_i) − u_t(x_t|a_ij)|²
 """
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -26,6 +25,7 @@ from tiltflow.agents.qipo_weights import (
     support_weights,
 )
 from tiltflow.agents.sampling import sample_support
+from tiltflow.agents.setting_numbers import with_values
 from tiltflow.critics import Critic, q_value, update_critic
 from tiltflow.data.transitions import Spec
 from tiltflow.flow import Flow, matching_loss
@@ -190,7 +190,7 @@ def improvement_stage(config: QIPOConfig, spec: Spec, steps: int) -> Stage:
             value = matching_loss(flow, loss_key, points.x, observations, points.weights)
             return value, {"loss": value}
 
-        policy, metrics = gradient_step(state.policy, optimizer, loss, ema=config.improvement_ema)
+        policy, metrics = gradient_step(state.policy, optimizer, loss, step=config.improvement_average_step)
         report = {
             "ess": jnp.mean(effective_sample_size(weighed.weights)),
             "q_support": -jnp.mean(weighed.energies),
@@ -202,7 +202,7 @@ def improvement_stage(config: QIPOConfig, spec: Spec, steps: int) -> Stage:
             report["q_data"] = -jnp.mean(weighed.energies[:, 0])
         state = state._replace(policy=policy, baseline=baseline)
         if state.learner is not None:
-            backup = replace(config.critic, kind="in-support-softmax")
+            backup = with_values(config.critic, {"kind": "in-support-softmax"})
             learner, losses = update_critic(state.learner, batch, backup)
             state = state._replace(learner=learner)
             report["critic_loss"] = losses["loss"]

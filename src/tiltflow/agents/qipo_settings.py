@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from tiltflow.errors import UserError
 from tiltflow.model_settings import BEFORE, CriticConfig, FlowConfig, check_kind
@@ -92,6 +93,11 @@ class QIPOConfig:
     """α of the distance to the flow's action, beside Q in units of `energy_scale` (distill)."""
     distill_steps: Count | None = None
     """Gradient steps of the distillation; without it a share of --steps."""
+
+    @cached_property
+    def improvement_average_step(self) -> float:
+        """1 − improvement_ema."""
+        return 1.0 - self.improvement_ema
 
     def refreshes(self, steps: int) -> tuple[int, int]:
         """Steps from one refresh to the next in an improvement of so many steps, and how many there are."""

@@ -4,13 +4,14 @@ Naming them imports neither JAX nor NumPy. The settings of one stand in its own 
 which is imported when they are asked for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tiltflow.agents.preset_file import is_preset_file, read_preset_file
 from tiltflow.agents.presets import Preset, find_preset
 from tiltflow.agents.published import ALGORITHMS_WITH_PRESET, published_preset
+from tiltflow.agents.setting_numbers import numbers_of, with_values
 from tiltflow.errors import UserError, nearest
 from tiltflow.plugins import Registry
 
@@ -56,20 +57,24 @@ class Algorithm(NamedTuple):
 
     config: Any
     build: Build
+    numbers: bool = False
+    """Whether programs take the numbers of its settings as arguments."""
 
 
 _PLACE = "tiltflow.agents"
 ALGORITHMS: Registry[Algorithm] = Registry("algorithm", _PLACE, _PLACE, _PLACE, _OWN)
 
 
-def register(name: str, config: Any, build: Build, description: str = "") -> None:
+def register(name: str, config: Any, build: Build, description: str = "", *, numbers: bool = False) -> None:
     """Make `name` an algorithm, which trains, resumes, evaluates and has its help as every other.
 
     `config` holds its default settings: a frozen dataclass, whose texts after the fields are its help. This
     is for the present process. `--plugin FILE.py`, `plugged` or an entry point of the group `tiltflow.agents`
-    make every process find the file that calls it. Raises UserError for a name or settings that cannot be.
+    make every process find the file that calls it. With `numbers`, settings of the type float are arguments
+    of what is compiled, which then serves all their values: `build` and its functions may calculate with
+    them, but not decide by them. Raises UserError for a name or settings that cannot be.
     """
-    ALGORITHMS.register(name, Algorithm(config, build), build.__module__, description)
+    ALGORITHMS.register(name, Algorithm(config, build, numbers), build.__module__, description)
 
 
 PRESETS = ("ours", "published")
@@ -110,5 +115,10 @@ def preset(algorithm: str, task: str, name: str = "ours") -> Any:
 
 def build_agent(algorithm: str, config: Any, spec: "Spec", steps: int) -> "Agent":
     """The agent of that algorithm, with `steps` gradient steps split over its stages."""
-    agent = ALGORITHMS.find(algorithm).declared.build(config, spec, steps)
-    return agent if spec.encode is None else agent.encoded(spec.encode)
+    declared = ALGORITHMS.find(algorithm).declared
+
+    def built(numbers: Mapping[str, Any]) -> "Agent":
+        agent = declared.build(with_values(config, numbers), spec, steps)
+        return agent if spec.encode is None else agent.encoded(spec.encode)
+
+    return built({}).taking(numbers_of(config), built) if declared.numbers else built({})

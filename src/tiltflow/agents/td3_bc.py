@@ -87,7 +87,7 @@ def build(config: TD3BCConfig, spec: Spec, steps: int) -> Agent:
             value = config.actor_penalty * cloning - jnp.mean(q) / size
             return value, {"loss": value, "matching_loss": cloning, "q_policy": jnp.mean(q)}
 
-        policy, metrics = gradient_step(state.policy, optimizer, loss, ema=1.0 - config.critic.tau)
+        policy, metrics = gradient_step(state.policy, optimizer, loss, step=config.critic.tau)
         return state._replace(policy=policy), metrics
 
     def improve(state: ActorCriticState, batch: Columns, key: PRNGKeyArray) -> Stepped:
@@ -123,7 +123,7 @@ def build(config: TD3BCConfig, spec: Spec, steps: int) -> Agent:
 
 _PLAIN = NetworkConfig(activation="relu")
 
-register("td3-bc", TD3BCConfig(critic=CriticConfig(kind="policy", network=_PLAIN)), build)
+register("td3-bc", TD3BCConfig(critic=CriticConfig(kind="policy", network=_PLAIN)), build, numbers=True)
 register(
     "rebrac",
     TD3BCConfig(
@@ -133,4 +133,5 @@ register(
         distance="sum",
     ),
     build,
+    numbers=True,
 )

@@ -157,8 +157,9 @@ def weighted_rows(problem: Problem, seed: int) -> Int[Array, " r"]:
     """
     cumulative = np.cumsum(problem.weights.astype(np.float64))
     ticks = (np.arange(_POOL) + np.random.default_rng(seed).random()) / _POOL
-    rows = np.searchsorted(cumulative / cumulative[-1], ticks, side="right")
-    return jnp.asarray(np.minimum(rows, len(cumulative) - 1), jnp.int32)
+    upto = np.searchsorted(ticks, cumulative / cumulative[-1])
+    upto[-1] = _POOL
+    return jnp.asarray(np.repeat(np.arange(len(upto), dtype=np.int32), np.diff(upto, prepend=0)))
 
 
 @partial(jax.jit, static_argnums=0)

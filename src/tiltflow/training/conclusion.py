@@ -7,6 +7,22 @@ from tiltflow.packages import how_to_install
 from tiltflow.run_folder import RunFolder
 from tiltflow.training.prepare import Prepared, seed_groups
 from tiltflow.training.progress import Observe
+from tiltflow.training.time_spent import mean_seconds
+from tiltflow.training.under_way import Training
+from tiltflow.words import spent_text
+
+
+def finish(training: Training, seconds: float) -> None:
+    """Join what the groups of a run wrote that is trained, and conclude it where it is played."""
+    prepared, run = training.prepared, training.run
+    groups = seed_groups(prepared.config, run)
+    run.merge_logs(groups)
+    run.merge_actions(groups)
+    run.write_time(mean_seconds([run.group(seeds).read_time() for seeds in groups]))
+    training.tell(f"time {'of a seed: ' if len(groups) > 1 else ''}{spent_text(run.read_time())}")
+    if prepared.config.play:
+        conclude(prepared, run, seconds, training.observe)
+    training.observe({"event": "finished"})
 
 
 def conclude(prepared: Prepared, run: RunFolder, seconds: float, observe: Observe) -> None:

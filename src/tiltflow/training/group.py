@@ -3,7 +3,7 @@
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -32,10 +32,10 @@ def train_group(training: Training, seeds: list[int]) -> dict[str, Any]:
     """
     dataset, spent, steps = training.dataset, training.spent, training.prepared.schedule.steps
     with spent.apart_from_compiling():
-        group = _restore(training, seeds)
+        group = restored(training, seeds)
         try:
             with spent.on("train"):
-                _train(group)
+                train_stages(group)
             shown = dataset.train if dataset.held_out is None else dataset.held_out.rows
             with spent.on("play"):
                 write_actions(group.folder, group.evaluator, group.loop.state, shown)
@@ -43,14 +43,28 @@ def train_group(training: Training, seeds: list[int]) -> dict[str, Any]:
             group.save()
             raise Interrupted(f"Stopped at step {group.step} of {steps}, after a checkpoint.") from error
         finally:
-            earlier = group.folder.read_time()
-            total = {name: value + earlier.get(name, 0.0) for name, value in spent.seconds().items()}
-            group.folder.write_time(total)
+            group.add_time()
     return {"train_seconds": group.seconds(), "steps": steps}
 
 
+class Advancing(Protocol):
+    """What trains: a group of seeds, or several."""
+
+    loop: Loop
+    step: int
+
+    @property
+    def prepared(self) -> Prepared: ...
+    def run_chunk(self, here: Position, length: int) -> dict[str, np.ndarray]: ...
+    def adopts(self, here: Position) -> bool: ...
+    def log(self, here: Position, length: int, spent: float, values: dict[str, np.ndarray]) -> None: ...
+    def has_evaluated(self) -> bool: ...
+    def evaluate(self) -> None: ...
+    def save(self) -> None: ...
+
+
 @dataclass
-class _Group:
+class TrainingGroup:
     """A group of seeds under way, at the edge after `step` gradient steps."""
 
     training: Training
@@ -102,6 +116,16 @@ class _Group:
         self.folder.log_metrics(line)
         self.tell("chunk", seeds=self.loop.seeds, stage_steps=stage.steps, **line)
 
+    def add_time(self) -> None:
+        """Add what time was spent on to what the folder says of earlier parts."""
+        earlier, spent = self.folder.read_time(), self.training.spent.seconds()
+        self.folder.write_time({name: value + earlier.get(name, 0.0) for name, value in spent.items()})
+
+    def has_evaluated(self) -> bool:
+        """Whether the evaluation of this edge is logged."""
+        lines = self.folder.evaluations(len(self.loop.seeds))
+        return self.step in {line["step"] for line in lines}
+
     def evaluate(self) -> None:
         """Play and log the evaluation of this edge."""
         with self.training.spent.on("play"):
@@ -136,8 +160,11 @@ class _Group:
         return True
 
 
-def _restore(training: Training, seeds: list[int]) -> _Group:
-    """The group at its newest checkpoint, its logs cut to what was logged before."""
+def restored(training: Training, seeds: list[int], rows: DataRows | None = None) -> TrainingGroup:
+    """The group at its newest checkpoint, its logs cut to what was logged before.
+
+    It reads these rows of the data, or makes its own.
+    """
     prepared, dataset, run = training.prepared, training.dataset, training.run
     observe, stop = training.observe, training.stop
     scaled = prepared.config.normalize_observations
@@ -151,21 +178,22 @@ def _restore(training: Training, seeds: list[int]) -> _Group:
         training.tell(problem, "warning")
     folder.cut_logs(start)
     devices = devices_of(prepared, seeds)
-    rows: DataRows = (
-        HostRows(dataset.train, scaler, folder.path)
-        if on_host(prepared.config, dataset.train)
-        else DeviceRows(devices.rows(row_columns(dataset.train, scaler)))
-    )
+    if rows is None:
+        rows = (
+            HostRows(dataset.train, scaler, folder.path)
+            if on_host(prepared.config, dataset.train)
+            else DeviceRows(devices.rows(row_columns(dataset.train, scaler)))
+        )
     loop = Loop(prepared.schedule, seeds, rows, state, observe, stop, training.spent, devices)
     evaluator: Evaluator | Estimator = (
         Evaluator(prepared, seeds, observe, stop)
         if dataset.held_out is None
         else Estimator(prepared, dataset.held_out, seeds, observe, stop)
     )
-    return _Group(training, folder, loop, evaluator, reusable, start, seconds)
+    return TrainingGroup(training, folder, loop, evaluator, reusable, start, seconds)
 
 
-def _train(group: _Group) -> None:
+def train_stages(group: Advancing) -> None:
     """Run every chunk that is left. At an edge the order is: log, evaluate, save.
 
     A stage that is taken over is not trained: its outcome is in the state, and only its end is an edge.
@@ -173,8 +201,7 @@ def _train(group: _Group) -> None:
     """
     schedule, play = group.prepared.schedule, group.prepared.config.play
     evaluated = schedule.evaluated if play else ()
-    logged = {line["step"] for line in group.folder.evaluations(len(group.loop.seeds))}
-    if group.step in evaluated and group.step not in logged:
+    if group.step in evaluated and not group.has_evaluated():
         group.evaluate()  # the run was stopped between this edge's checkpoint and its evaluation
     adopted = None
     for here, length in schedule.chunks(group.step):

@@ -9,8 +9,10 @@ import jax
 
 from tiltflow.data.load import Dataset
 from tiltflow.errors import UserError
+from tiltflow.files import write_json
 from tiltflow.processes.local import available_cores
 from tiltflow.run_folder import RunFolder
+from tiltflow.training.under_way import Training, started
 
 PACKAGES = (
     "jax",
@@ -27,7 +29,21 @@ PACKAGES = (
 )
 
 
-def origin(dataset: Dataset) -> dict[str, Any]:
+HERE = "in_this_process"
+"""The key of environment.json that says whether one seed was trained by the process that was called."""
+
+
+def begin_run(training: Training, *, in_this_process: bool = False) -> None:
+    """Write environment.json, but for a run that is finished, and tell of the run and of its data."""
+    run = training.run
+    for finding in training.dataset.findings:
+        training.tell(str(finding), "info" if finding.level == "note" else finding.level)
+    if not (run.finished and run.environment_file.exists()):
+        write_json(run.environment_file, {**_origin(training.dataset), HERE: in_this_process})
+    training.observe(started(training.prepared, run))
+
+
+def _origin(dataset: Dataset) -> dict[str, Any]:
     """The record of environment.json."""
     packages = {}
     for name in PACKAGES:

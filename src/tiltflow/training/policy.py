@@ -1,6 +1,7 @@
 """What a checkpoint holds besides the agent's state: the observations' units; and the policy made of both."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tiltflow.agents.base import Agent
+from tiltflow.agents.base import Agent, Numbers
 from tiltflow.data.audit import LIMIT
 from tiltflow.data.moments import Moments, observation_moments
 from tiltflow.data.transitions import Spec, Transitions
@@ -109,7 +110,12 @@ def _on_one_device(tree: Any) -> Any:
     return jax.tree.map(moved, tree)
 
 
-def make_act(agent: Agent) -> Callable[..., Array]:
+def device_numbers(numbers: Numbers) -> dict[str, Array]:
+    """The numbers as arguments of a compiled program."""
+    return {key: jnp.asarray(value, jnp.float32) for key, value in numbers.items()}
+
+
+def make_act(agent: Agent) -> partial[Array]:
     """A compiled policy(agent state, units, observations, key, episode seeds, times) -> actions.
 
     Row i uses the key folded with its own episode seed and time, so an action does not depend on which
@@ -117,6 +123,7 @@ def make_act(agent: Agent) -> Callable[..., Array]:
     """
 
     def act(
+        numbers: Numbers,
         state: Any,
         scaler: ObservationScaler,
         observations: Array,
@@ -124,13 +131,15 @@ def make_act(agent: Agent) -> Callable[..., Array]:
         seeds: Array,
         times: Array,
     ):
+        policy = agent.at(numbers).act
+
         def one(observation: Array, seed: Array, time: Array) -> Array:
             row_key = jax.random.fold_in(jax.random.fold_in(key, seed), time)
-            return agent.act(state, observation[None], row_key)[0]
+            return policy(state, observation[None], row_key)[0]
 
         return jax.vmap(one)(scaler(observations), seeds, times)
 
-    return jax.jit(act)
+    return partial(jax.jit(act), device_numbers(agent.numbers))
 
 
 def rollout_policy(act: Callable[..., Array], state: RunState, key: PRNGKeyArray) -> Policy:

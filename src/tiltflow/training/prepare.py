@@ -159,10 +159,13 @@ def seed_groups(config: TrainConfig, run: RunFolder) -> list[list[int]]:
         return [seeds]
     if run.group(seeds[:1]).path.is_dir():
         return apart
-    vmapped = config.parallel in ("vmap", "shard") or (
-        config.parallel == "auto" and jax.default_backend() != "cpu"
-    )
-    return [seeds] if vmapped else apart
+    return [seeds] if vmapped(config) else apart
+
+
+def vmapped(config: TrainConfig) -> bool:
+    """Whether what has one program trains as an axis of it, and not in processes."""
+    wanted = config.parallel in ("vmap", "shard")
+    return wanted or (config.parallel == "auto" and jax.default_backend() != "cpu")
 
 
 def check_trusted(config: TrainConfig, run: RunFolder) -> None:

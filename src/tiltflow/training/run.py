@@ -6,27 +6,22 @@ from pathlib import Path
 
 from tiltflow.data.locate import data_places
 from tiltflow.errors import Interrupted, TrainingDiverged, UserError
-from tiltflow.files import write_json
 from tiltflow.processes.locks import locked
 from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.run_folder import RunFolder
 from tiltflow.train_config import TrainConfig
-from tiltflow.training.conclusion import conclude
+from tiltflow.training.conclusion import finish
 from tiltflow.training.devices import devices_of
 from tiltflow.training.group import train_group
 from tiltflow.training.lengthen import lengthened, told
-from tiltflow.training.origin import origin, refuse_other_data
+from tiltflow.training.origin import HERE, begin_run, refuse_other_data
 from tiltflow.training.prepare import check_environment, check_trusted, prepare, seed_groups
 from tiltflow.training.progress import Event, Observe, ignore_event
 from tiltflow.training.restore import refuse_unsound
 from tiltflow.training.seed_jobs import train_in_processes
 from tiltflow.training.shared_data import data_shared, remove_shared_data
-from tiltflow.training.time_spent import TimeSpent, mean_seconds
-from tiltflow.training.under_way import Training, started
-from tiltflow.words import spent_text
-
-_HERE = "in_this_process"
-"""The key of environment.json that says whether one seed was trained by the process that was called."""
+from tiltflow.training.time_spent import TimeSpent
+from tiltflow.training.under_way import Training
 
 
 def train(
@@ -85,7 +80,7 @@ def resume(
     config = replace(config, data=str(data)) if data is not None else _with_data_found(config, run)
     prepared, dataset = prepare(config)
     if in_this_process is None and run.environment_file.exists():
-        in_this_process = run.read_environment().get(_HERE) is True
+        in_this_process = run.read_environment().get(HERE) is True
     with locked(folder):
         refuse_other_data(run, dataset)
         for seeds in seed_groups(config, run):
@@ -124,16 +119,11 @@ def _with_data_found(config: TrainConfig, run: RunFolder) -> TrainConfig:
 
 def _train_all(training: Training, *, in_this_process: bool) -> None:
     """Train every group of seeds, join what they wrote, and conclude the run where it is played."""
-    prepared, run = training.prepared, training.run
-    for finding in training.dataset.findings:
-        training.tell(str(finding), "info" if finding.level == "note" else finding.level)
-    config = prepared.config
+    config, run = training.prepared.config, training.run
     remove_shared_data(run)  # of a training that was killed
     groups = seed_groups(config, run)
     with stop_on_signals() as stop:
-        if not (run.finished and run.environment_file.exists()):
-            write_json(run.environment_file, {**origin(training.dataset), _HERE: in_this_process})
-        training.observe(started(prepared, run))
+        begin_run(training, in_this_process=in_this_process)
         watched = replace(training, observe=_LiveLogs(run, groups, training.observe), stop=stop)
         together = config.parallel != "process" and len(groups[0]) > 1
         try:
@@ -146,13 +136,7 @@ def _train_all(training: Training, *, in_this_process: bool) -> None:
             run.merge_logs(groups)
             raise
         # Still locked, and deaf to a late Ctrl-C: what is left takes a moment.
-        run.merge_logs(groups)
-        run.merge_actions(groups)
-        run.write_time(mean_seconds([run.group(seeds).read_time() for seeds in groups]))
-        training.tell(f"time {'of a seed: ' if len(groups) > 1 else ''}{spent_text(run.read_time())}")
-        if config.play:
-            conclude(prepared, run, max(record["train_seconds"] for record in done), training.observe)
-    training.observe({"event": "finished"})
+        finish(training, max(record["train_seconds"] for record in done))
 
 
 @dataclass

@@ -86,7 +86,7 @@ def guide(loaded: LoadedRun, guidance: Guidance, observe: Observe) -> tuple[Load
         "q_unit": [float(state.agent.unit) for state in states],
         "crossed_values": dict(zip(map(str, settings), values, strict=True)) if values else None,
     }
-    agent = replace(prepared.agent, act=act(setting), parts=None)
+    agent = replace(prepared.agent, act=act(setting), parts=None, of_numbers=None)
     return loaded._replace(prepared=replace(prepared, agent=agent), states=states), record
 
 
@@ -102,7 +102,7 @@ def with_best_of(loaded: LoadedRun, count: int, critic: Path | None, observe: Ob
         for state, own in zip(loaded.states, critics, strict=True)
     ]
     act = _improver(loaded, "best-of-n", config)(count)
-    agent = replace(loaded.prepared.agent, act=act, parts=None)
+    agent = replace(loaded.prepared.agent, act=act, parts=None, of_numbers=None)
     return loaded._replace(prepared=replace(loaded.prepared, agent=agent), states=states)
 
 

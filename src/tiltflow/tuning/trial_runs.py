@@ -1,18 +1,23 @@
 """The runs of a sweep, one for each seed of each trial, as jobs; what they come to is on the disk at once."""
 
+import json
+import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tiltflow.agents.registry import ALGORITHMS
+from tiltflow.agents.setting_numbers import numbers_of
 from tiltflow.benchmark.records import RUN_LOG
 from tiltflow.errors import Interrupted, TrainingDiverged, UserError
 from tiltflow.processes.executor import Event, Executor, Job, error_of
 from tiltflow.processes.stopping import StopFlag
-from tiltflow.train_config import to_dict
+from tiltflow.settings import flat
+from tiltflow.train_config import TrainConfig, to_dict
 from tiltflow.tuning.sweep import Sweep, Trial, write_sweep
-from tiltflow.tuning.trial_job import train_trial
+from tiltflow.tuning.trial_job import train_trials
 
 AdvanceRuns = Callable[[str, int, int, str], None]
 """(what goes on, runs done, runs in all, a note)"""
@@ -61,28 +66,54 @@ class TrialRuns:
             if len(numbers) > 1
             else f"trial {numbers[0]}, to {goal}"
         )
-        folders, done = list(wanted), 0
-        jobs = [self._job(folder, *place, until) for folder, place in wanted.items()]
-        self.advance(what, 0, len(jobs), "")
+        configs = {
+            folder: self.sweep.trial_config(trial.settings, seed) for folder, (trial, seed) in wanted.items()
+        }
+        parts, done = _side_by_side(configs), 0
+        jobs = [self._job({folder: configs[folder] for folder in part}, until) for part in parts]
+        self.advance(what, 0, len(wanted), "")
         with closing(self.executor.submit(jobs, self.stop)) as told:
             for index, event in filter(None, told):
+                part = parts[index]
                 if event["event"] == "exited":
-                    self.runs[folders[index]] = _outcome(event, jobs[index].log)
+                    self.runs |= zip(part, _outcomes(event, jobs[index].log, len(part)), strict=True)
                     self.keep(self.trials)
-                    done += 1
-                if note := _note(folders[index], event):
-                    self.advance(what, done, len(jobs), note)
+                    done += len(part)
+                if note := _note(part, event):
+                    self.advance(what, done, len(wanted), note)
         self.stop.check()
 
-    def _job(self, folder: str, trial: Trial, seed: int, until: int | None) -> Job:
+    def _job(self, configs: dict[str, TrainConfig], until: int | None) -> Job:
+        folders = [self.out / folder for folder in configs]
         arguments = {
-            "config": to_dict(self.sweep.trial_config(trial.settings, seed)),
-            "folder": str(self.out / folder),
+            "configs": [to_dict(config) for config in configs.values()],
+            "folders": [str(folder) for folder in folders],
             "objective": self.sweep.objective,
             "until": until,
         }
-        work = f"{train_trial.__module__}:{train_trial.__name__}"
-        return Job(work, arguments, self.out / folder / RUN_LOG)
+        work = f"{train_trials.__module__}:{train_trials.__name__}"
+        return Job(work, arguments, folders[0] / RUN_LOG)
+
+
+def _side_by_side(configs: dict[str, TrainConfig]) -> list[list[str]]:
+    """The folders of the runs that train as one program: each alone, but where runs are vmapped."""
+    # This process asks JAX for the kind of device alone: its runs need the memory.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    from tiltflow.training.prepare import vmapped
+
+    parts: dict[str, list[str]] = {}
+    for folder, config in configs.items():
+        together = vmapped(config) and config.parallel != "shard"
+        parts.setdefault(_without_numbers(config) if together else folder, []).append(folder)
+    return list(parts.values())
+
+
+def _without_numbers(config: TrainConfig) -> str:
+    """What two runs must have in common to be one program; their seeds may differ."""
+    declared = ALGORITHMS.find(config.algorithm).declared
+    free = {f"agent.{key}" for key in numbers_of(config.agent)} if declared.numbers else set()
+    record = flat(to_dict(config))
+    return json.dumps({key: value for key, value in record.items() if key not in free | {"seed"}})
 
 
 def _reached(run: dict[str, Any] | None, until: int | None) -> bool:
@@ -91,17 +122,18 @@ def _reached(run: dict[str, Any] | None, until: int | None) -> bool:
     return "failed" in run or run["finished"] or (until is not None and len(run["values"]) >= until)
 
 
-def _outcome(event: Event, log: Path) -> dict[str, Any]:
-    """What a job has come to. That it diverged is an outcome for good, what a user can mend for this time."""
+def _outcomes(event: Event, log: Path, count: int) -> list[dict[str, Any]]:
+    """What a job's runs have come to. That one diverged is for good, what a user can mend for this time."""
     if event["failed"] is None:
         return event["result"]
     error = error_of(event["failed"], log)
     if isinstance(error, TrainingDiverged | UserError):
-        return {"failed": str(error), "mendable": isinstance(error, UserError)}
+        return [{"failed": str(error), "mendable": isinstance(error, UserError)}] * count
     raise Interrupted(str(error)) if isinstance(error, Interrupted) else error
 
 
-def _note(folder: str, event: Event) -> str:
+def _note(folders: list[str], event: Event) -> str:
+    folder = folders[0] + (f" and {len(folders) - 1} more" if len(folders) > 1 else "")
     match event["event"]:
         case "chunk":
             return f"{folder}: step {event['step']:,}"
