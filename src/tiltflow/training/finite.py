@@ -39,7 +39,8 @@ class Finite:
                     f"Training diverged: {name} became {metric[row, column]} at step "
                     f"{here.stage_step + column + 1} of stage {stage.name} (step {here.step + column + 1} of "
                     f"the run, seed {self.seeds[row]}). {batch(row, column)}The last good checkpoint is "
-                    "kept. Lower the learning rate or beta, or look at the scale of rewards and observations.",
+                    "kept. Lower the learning rate or beta, or look at the scale of rewards and "
+                    "observations.",
                     int(row),
                 )
         self._warn(values, stage, here, batch)
