@@ -1,14 +1,17 @@
 """Trainings killed at random moments: does each resume to the bits of one that nothing disturbed?
 
-    python benchmarks/faults.py OUT [--kills 100] [--seed 0] [--agents qipo-ot flowq qgpo fql] [--seeds 2]
+    python benchmarks/faults.py OUT [--kills 100] [--seed 0] [--agents qipo-ot flowq qgpo fql] [--seeds 1 2]
+    python benchmarks/faults.py once CONFIG RUN MOMENT WHO STEP DELAY      a training that is killed once
 
-Every agent is trained once undisturbed on small random data with checkpoints every few steps. Then its
-training is begun, killed with SIGKILL after a random time, resumed, killed again, …, three times a run, and
-resumed to its end, until all runs together were killed so often. A kill falls in starting, compiling, a step,
-a refresh, an evaluation, a checkpoint or the joining of logs, as chance has it; what the run had logged by
-then is told. After each kill no process of it may live longer than ten seconds, and at the end the
-checkpoints, metrics and evaluations must be those of the undisturbed run, and no temporary file may be left.
-Exit code 1 otherwise.
+Every agent is trained once undisturbed, with one seed and with two, which are two processes. Then trainings
+are begun, killed with SIGKILL, resumed, killed again, …, three times a run, and resumed to their end, until
+all runs together were killed so often. MOMENT is `starting`, a `chunk` of training, `drawing` actions at a
+refresh, `evaluating`, writing a `checkpoint`, joining the `logs` of the seeds, or `concluding` the run, the
+first one after STEP gradient steps and DELAY seconds; WHO is killed is the `parent`, one `child`, or `all`.
+
+After each kill no process of the run may live longer than ten seconds. At the end the checkpoints, metrics
+and evaluations must be those of the undisturbed run, and no temporary file may be left. Exit code 1
+otherwise.
 """
 
 import argparse
@@ -18,95 +21,150 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 
-import numpy as np
-from stopping import record_of
+from small_runs import STEPS, children, record_of, small, write_data
 
 KILLS_A_RUN = 3
-STEPS = (
-    "--steps",
-    "240",
-    "--chunk",
-    "10",
-    "--checkpoint-every",
-    "10",
-    "--evaluations",
-    "4",
-    "--episodes",
-    "2",
-)
+MOMENTS = ("starting", "chunk", "drawing", "evaluating", "checkpoint", "logs", "concluding")
+WRITTEN = {
+    "checkpoint": ("seeds/*/checkpoints/.step-*.writing",),
+    "logs": (".metrics.jsonl.*.writing", ".evaluations.jsonl.*.writing"),
+    "concluding": (".actions.npz.*.writing", ".time.json.*.writing", ".result.json.*.writing", ".report*"),
+}
+"""The temporary files by which the last three moments are known."""
+MARK = "TILTFLOW_FAULTS"
+"""The environment variable by which the processes of a run are found."""
 
 
-def write_data(path: Path) -> None:
-    """Random transitions with the sizes of Gymnasium's pendulum."""
-    draw, rows = np.random.default_rng(0), 2000
-    np.savez(
-        path,
-        observations=draw.normal(size=(rows, 3)).astype(np.float32),
-        actions=draw.uniform(-1, 1, (rows, 1)).astype(np.float32),
-        rewards=draw.normal(size=rows).astype(np.float32),
-        terminals=np.zeros(rows, bool),
-        timeouts=np.arange(rows) % 200 == 199,
+class Killer:
+    """Kills once, at the first moment of its kind after so many steps; says so in a file before."""
+
+    def __init__(self, run: Path, moment: str, who: str, step: int, delay: float):
+        self.run, self.moment, self.who, self.step, self.delay = run, moment, who, step, delay
+        self.reached, self.stage, self.lock = 0, "", threading.Lock()
+
+    def __call__(self, event: dict) -> None:
+        """Watch the events of a training."""
+        if event["event"] == "chunk":
+            self.reached, self.stage = max(self.reached, event["step"]), event["stage"]
+        if self.reached < self.step:
+            return
+        what = event.get("text", "")
+        met = {
+            "chunk": event["event"] == "chunk",
+            "drawing": event["event"] == "activity" and "drawing" in what,
+            "evaluating": event["event"] == "activity" and "evaluating" in what,
+        }
+        if met.get(self.moment):
+            threading.Timer(self.delay, self.kill).start()
+
+    def watch(self) -> None:
+        """Watch the files of a training, or the clock, from a thread."""
+        time.sleep(self.delay if self.moment == "starting" else 0)
+        while self.moment == "starting":
+            self.kill()
+            time.sleep(0.05)
+        while self.moment in WRITTEN:
+            if self.reached >= self.step and any(
+                next(self.run.glob(name), None) for name in WRITTEN[self.moment]
+            ):
+                self.kill()
+            time.sleep(0.0003)
+
+    def kill(self) -> None:
+        with self.lock:
+            targets = {"parent": [os.getpid()], "child": children()[:1]}.get(
+                self.who, [*children(), os.getpid()]
+            )
+            if not targets or self.moment == "done":  # between two children, or killed already
+                return
+            said = {"moment": self.moment, "who": self.who, "step": self.reached, "stage": self.stage}
+            with kills_file(self.run).open("a") as file:
+                file.write(json.dumps(said) + "\n")
+            for target in targets:
+                os.kill(target, signal.SIGKILL)
+            self.moment = "done"
+
+
+def kills_file(run: Path) -> Path:
+    return run.with_name(f"{run.name}-kills.jsonl")
+
+
+def train_once(config_file: Path, run: Path, killer: Killer) -> int:
+    """Begin a training or go on with it, and return the exit code of the command line."""
+    threading.Thread(target=killer.watch, daemon=True).start()
+    from tiltflow.cli.failures import exit_code
+    from tiltflow.files import read_json
+    from tiltflow.train_config import from_dict
+    from tiltflow.training.run import resume, train
+
+    try:
+        if (run / "config.json").exists():
+            resume(run, killer)
+        else:
+            train(from_dict(read_json(config_file), str(config_file)), run, killer)
+    except Exception as error:
+        print(error, file=sys.stderr)
+        return exit_code(error)
+    return 0
+
+
+def processes_of(run: Path) -> list[int]:
+    """The processes that carry the mark of a run."""
+    found, mark = [], f"{MARK}={run}".encode()
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def command(config: Path, run: Path, *words: str) -> subprocess.CompletedProcess:
+    """`once` with these words; the default is a training that nothing disturbs."""
+    words = words or ("never", "parent", "0", "0")
+    given = [sys.executable, __file__, "once", str(config), str(run), *words]
+    return subprocess.run(
+        given, env={**os.environ, MARK: str(run)}, capture_output=True, text=True, check=False
     )
 
 
-def words(agent: str, data: Path, run: Path, seeds: int) -> list[str]:
-    """The command that begins a run here, or goes on with it."""
-    start = [sys.executable, "-m", "tiltflow", "train"]
-    if (run / "config.json").exists():
-        return [*start, "--resume", str(run)]
-    place = ["--task", "file/random", "--env", "Pendulum-v1", "--data", str(data), "--out", str(run)]
-    return [*start, agent, *place, *STEPS, "--seeds", str(seeds)]
-
-
-def ended(group: int, seconds: float = 10.0) -> bool:
-    """Whether every process of a group ends within so long."""
+def alone(run: Path, seconds: float = 10.0) -> bool:
+    """Whether every process of a run ends within so long."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
+    while processes_of(run):
+        if time.monotonic() > end:
+            return False
         time.sleep(0.05)
-    return False
+    return True
 
 
-def killed_after(command: list[str], seconds: float, log: Path) -> tuple[int, bool]:
-    """The exit code of a command that is killed after so long, and whether its processes ended with it."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
-        try:
-            code = process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            code = process.wait()
-    return code, ended(process.pid)
+def steps_kept(run: Path) -> int:
+    found = [int(path.stem[5:]) for path in run.glob("seeds/*/checkpoints/step-*.ckpt")]
+    return max(found, default=0)
 
 
-def steps_logged(run: Path) -> int:
-    """The gradient steps that a run has logged, of the seed that is furthest."""
-    lines = [
-        line for path in run.glob("seeds/*/metrics.jsonl") for line in path.read_bytes().split(b"\n")[:-1]
-    ]
-    return max((json.loads(line)["step"] for line in lines), default=0)
-
-
-def try_run(
-    agent: str, out: Path, number: int, seeds: int, kills: int, draw: random.Random, usual: float
-) -> dict:
-    """One run that is killed so often and then resumed to its end."""
-    data, run, log = out / "data.npz", out / f"{agent}-{number}", out / f"{agent}-{number}.log"
-    record: dict = {"agent": agent, "run": run.name, "kills": [], "orphans": 0}
-    while len(record["kills"]) < kills:
-        code, alone = killed_after(words(agent, data, run, seeds), draw.uniform(0.1, 0.8) * usual, log)
-        record["orphans"] += not alone
-        if code != -signal.SIGKILL:  # it was through before
+def kill_and_resume(config: Path, whole: Path, run: Path, moments: list[str], draw: random.Random) -> dict:
+    """One run that is killed at these moments and then resumed to its end."""
+    record: dict = {"run": run.name, "kills": [], "orphans": 0}
+    for moment in moments:
+        if (run / "result.json").exists():
             break
-        record["kills"].append(steps_logged(run))
-    last = subprocess.run(words(agent, data, run, seeds), capture_output=True, text=True, check=False)
-    whole = out / f"{agent}-whole"
+        who = draw.choice(("parent", "child", "all"))
+        step = draw.randint(steps_kept(run), STEPS * 3 // 4) if steps_kept(run) < STEPS * 3 // 4 else 0
+        delay = draw.uniform(0.5, 5.0) if moment == "starting" else draw.uniform(0, 0.03)
+        before = len(kills_of(run))
+        command(config, run, moment, who, str(step), str(delay))
+        record["orphans"] += not alone(run)
+        for kill in kills_of(run)[before:]:
+            kill["left"] = sorted(path.name.split(".")[1] for path in run.rglob(".*.writing"))
+            record["kills"].append(kill)
+    last = command(config, run)
     record["exit"] = last.returncode
     record["same"] = last.returncode == 0 and record_of(run) == record_of(whole)
     record["left"] = [str(path.relative_to(run)) for path in run.rglob("*.writing")]
@@ -114,42 +172,9 @@ def try_run(
     return record
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Kill trainings at random moments and resume them.")
-    parser.add_argument("out", type=Path, help="new folder")
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seeds", type=int, default=2, help="of each run; two are two processes")
-    parser.add_argument("--agents", nargs="+", default=["qipo-ot", "flowq", "qgpo", "fql"])
-    given = parser.parse_args()
-    given.out.mkdir(parents=True)
-    out, draw = given.out.resolve(), random.Random(given.seed)
-    write_data(out / "data.npz")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(out / "cache"))
-    usual = {}
-    for agent in given.agents:
-        command = words(agent, out / "data.npz", out / f"{agent}-whole", given.seeds)
-        subprocess.run(command, check=True, capture_output=True)  # fills the cache of compiled programs
-        began = time.monotonic()
-        timed = words(agent, out / "data.npz", out / f"{agent}-again", given.seeds)
-        subprocess.run(timed, check=True, capture_output=True)
-        usual[agent] = time.monotonic() - began
-        print(f"{agent}: {usual[agent]:.0f} s undisturbed", flush=True)
-        if record_of(out / f"{agent}-again") != record_of(out / f"{agent}-whole"):
-            raise SystemExit(f"{agent}: two undisturbed runs differ")
-    records: list[dict] = []
-    while (left := given.kills - sum(len(record["kills"]) for record in records)) > 0:
-        agent = given.agents[len(records) % len(given.agents)]
-        count = min(KILLS_A_RUN, left)
-        records.append(try_run(agent, out, len(records), given.seeds, count, draw, usual[agent]))
-        if len(records[-1]["kills"]) < count:  # it is quicker by now than it was
-            usual[agent] *= 0.7
-        with (out / "faults.jsonl").open("a") as file:
-            file.write(json.dumps(records[-1]) + "\n")
-        print(json.dumps(records[-1]), flush=True)
-    kills, bad = sum(len(record["kills"]) for record in records), [r for r in records if not sound(r)]
-    print(f"{kills} kills in {len(records)} runs: {len(records) - len(bad)} runs with the same bits")
-    return int(bool(bad))
+def kills_of(run: Path) -> list[dict]:
+    file = kills_file(run)
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def sound(record: dict) -> bool:
@@ -157,5 +182,57 @@ def sound(record: dict) -> bool:
     return record["same"] and not record["orphans"] and not record["left"]
 
 
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Kill trainings at random moments and resume them.")
+    parser.add_argument("out", type=Path, help="new folder")
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[1, 2], help="of each run; two are two processes"
+    )
+    parser.add_argument("--agents", nargs="+", default=["qipo-ot", "flowq", "qgpo", "fql"])
+    given = parser.parse_args()
+    given.out.mkdir(parents=True)
+    out, draw = given.out.resolve(), random.Random(given.seed)
+    write_data(out / "data.npz")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(out / "cache"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    from tiltflow.files import write_json
+    from tiltflow.train_config import to_dict
+
+    kinds, deck, records = [(a, s) for s in given.seeds for a in given.agents], list[str](), list[dict]()
+    for agent, seeds in kinds:
+        config, whole = out / f"{agent}-{seeds}.json", out / f"{agent}-{seeds}-whole"
+        write_json(config, to_dict(small(agent, out / "data.npz", seeds)))
+        began, done = time.monotonic(), command(config, whole)
+        print(f"{whole.name}: {time.monotonic() - began:.0f} s, exit code {done.returncode}", flush=True)
+        assert done.returncode == 0, done.stderr
+    while (left := given.kills - sum(len(record["kills"]) for record in records)) > 0:
+        agent, seeds = kinds[len(records) % len(kinds)]
+        while len(deck) < KILLS_A_RUN:
+            deck += draw.sample(MOMENTS, len(MOMENTS))
+        taken = [deck.pop(0) for _ in range(min(KILLS_A_RUN, left))]
+        moments = sorted(taken, key=MOMENTS.index)
+        config, whole = out / f"{agent}-{seeds}.json", out / f"{agent}-{seeds}-whole"
+        run = out / f"{agent}-{seeds}-{len(records)}"
+        records.append(kill_and_resume(config, whole, run, moments, draw))
+        with (out / "faults.jsonl").open("a") as file:
+            file.write(json.dumps(records[-1]) + "\n")
+        print(json.dumps(records[-1]), flush=True)
+    kills, bad = (
+        [kill for record in records for kill in record["kills"]],
+        [r for r in records if not sound(r)],
+    )
+    for key in ("moment", "who", "stage"):
+        print(f"by {key}: {dict(Counter(kill[key] for kill in kills))}")
+    written = sum(bool(kill["left"]) for kill in kills)
+    print(f"{len(kills)} kills ({written} while a file was written) in {len(records)} runs: "
+          f"{len(records) - len(bad)} runs with the same bits")  # fmt: skip
+    return int(bool(bad))
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "once":
+        config, run, moment, who, step, delay = sys.argv[2:]
+        sys.exit(train_once(Path(config), Path(run), Killer(Path(run), moment, who, int(step), float(delay))))
     sys.exit(main())

@@ -9,8 +9,6 @@ writing a `checkpoint`. Each must end with exit code 130 and a checkpoint, and r
 undisturbed training. The last rows close the terminal of a training.
 """
 
-import dataclasses
-import json
 import os
 import pty
 import shutil
@@ -22,22 +20,11 @@ import time
 from itertools import product
 from pathlib import Path
 
+from small_runs import children, record_of, small, write_data
+
 SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP")
 TARGETS = ("parent", "child", "all")
 MOMENTS = ("chunk", "drawing", "evaluating", "checkpoint")
-
-
-def children() -> list[int]:
-    """The processes that this one has started and that still run."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if entry.name.isdigit() and int(fields[1]) == os.getpid() and fields[0] != "Z":
-            found.append(int(entry.name))
-    return found
 
 
 def send(number: int, to: str) -> None:
@@ -84,20 +71,6 @@ def stop_once(config_file: Path, run: Path, name: str, to: str, at: str) -> int:
     return 0
 
 
-def record_of(run: Path) -> list:
-    """The arrays of the newest checkpoints, and what the logs say, without times."""
-    from tiltflow.run_folder import RunFolder
-    from tiltflow.training import checkpoints
-
-    said = []
-    for name in ("metrics.jsonl", "evaluations.jsonl"):
-        for line in (run / name).read_text().splitlines():
-            record = json.loads(line)
-            said.append({k: v for k, v in record.items() if k not in ("seconds", "steps_per_second")})
-    groups = [RunFolder(path) for path in sorted(run.glob("seeds/*"))]
-    return [said, *(checkpoints.read(group.checkpoints()[-1])[1] for group in groups)]
-
-
 def hang_up(words: list[str], seconds: float) -> int:
     """The exit code of a command whose terminal is closed after so long."""
     pid, terminal = pty.fork()
@@ -117,49 +90,6 @@ def hang_up(words: list[str], seconds: float) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def small(out: Path, seeds: int):
-    """A training of seconds, with refreshes and evaluations."""
-    import numpy as np
-
-    from tiltflow.agents.registry import preset
-    from tiltflow.data.arrays import write_npz
-    from tiltflow.environments import make_environment
-    from tiltflow.model_settings import NetworkConfig
-    from tiltflow.tasks import find_task
-    from tiltflow.train_config import TrainConfig
-
-    data = out / "data.npz"
-    if not data.exists():
-        environment, random = make_environment(find_task("file/x", "Pendulum-v1")), np.random.default_rng(0)
-        rows = []
-        for episode in range(2):
-            observation, over = environment.reset(episode), False
-            while not over:
-                action = random.uniform(-1, 1, 1).astype(np.float32)
-                following, reward, _, over, _ = environment.step(action)
-                rows.append((observation, action, reward, following, False, over))
-                observation = following
-        names = ("observations", "actions", "rewards", "next_observations", "terminations", "ends")
-        write_npz(data, {n: np.asarray(c, bool if n in names[4:] else np.float32)
-                         for n, c in zip(names, zip(*rows, strict=True), strict=True)})  # fmt: skip
-    replace, network = dataclasses.replace, NetworkConfig(width=16, depth=2)
-    agent = preset("qipo-ot", "file/x")
-    agent = replace(
-        agent,
-        flow=replace(agent.flow, network=network, num_steps=2, batch_size=32),
-        critic=replace(agent.critic, network=network, batch_size=32),
-        behaviour_steps=60,
-        critic_steps=60,
-        improvement_steps=80,
-        refresh_every=40,
-        num_support_actions=4,
-    )
-    return TrainConfig(
-        "qipo-ot", "file/x", agent, data=str(data), env="Pendulum-v1", seeds=seeds, steps=200,
-        evaluations=2, episodes=3, chunk=20, checkpoint_every=20, parallel="process",
-    )  # fmt: skip
-
-
 def main(out: Path, signals: tuple[str, ...] = SIGNALS) -> int:
     """Try everything with these signals; returns the number of failures."""
     from tiltflow.errors import UserError
@@ -171,8 +101,9 @@ def main(out: Path, signals: tuple[str, ...] = SIGNALS) -> int:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
     out.mkdir(parents=True, exist_ok=True)
     failures = 0
+    write_data(out / "data.npz")
     for seeds in (1, 2):
-        config, whole = small(out, seeds), out / f"whole-{seeds}"
+        config, whole = small("qipo-ot", out / "data.npz", seeds), out / f"whole-{seeds}"
         write_json(out / f"config-{seeds}.json", to_dict(config))
         if not (whole / "result.json").exists():
             train(config, whole)

@@ -11,6 +11,7 @@ Readers may take at most 8 GiB of address space more than they begin with.
 import argparse
 import copy
 import json
+import multiprocessing
 import random
 import resource
 import shutil
@@ -19,20 +20,14 @@ import tempfile
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
+from stranger_files import Kind, kinds
 
-from tiltflow.benchmark_file import stored_runs
-from tiltflow.data.load import audit_path
-from tiltflow.data.points import read_table
 from tiltflow.errors import ExplainedError
-from tiltflow.report.run_reader import read_run
-from tiltflow.run_folder import RunFolder
 
-OFFICIAL = Path(__file__).parents[1] / "tests" / "data" / "official"
 ODD = (
     None,
     True,
@@ -52,14 +47,6 @@ ODD = (
     {},
     {"a": 1},
 )
-
-
-class Kind(NamedTuple):
-    """A file among those that are read together, and what reads them."""
-
-    folder: Path
-    file: str
-    read: Callable[[Path], Any]
 
 
 def mutated(content: bytes, draw: random.Random) -> bytes:
@@ -121,133 +108,6 @@ def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
             yield from _places(value)
 
 
-def read_log_of(path: Path) -> None:
-    audit_path(path)
-
-
-def read_page(folder: Path) -> None:
-    """What the page of a run asks of it, without drawing."""
-    run = read_run(folder)
-    _ = run.stages, run.scores, run.refreshes, run.steps, run.last_step, run.scored_betas, run.last_episodes
-    for stage in run.stages:
-        _ = [run.metric(stage.name, name) for name in stage.metrics], run.stage_start(stage.name)
-
-
-def read_to_resume(folder: Path) -> None:
-    run = RunFolder(folder)
-    run.read_config()
-    run.read_task()
-    run.read_environment()
-    run.metrics()
-    run.evaluations(1)
-
-
-def kinds(place: Path, run: Path, *, minari: bool = True) -> dict[str, Kind]:
-    """A small file of every format in a folder of its own below `place`, and the files of a run."""
-    import h5py
-    import pyarrow
-    from pyarrow import parquet
-
-    found: dict[str, Kind] = {}
-    draw, rows = np.random.default_rng(0), 40
-    table = {
-        "observations": draw.normal(size=(rows, 3)).astype(np.float32),
-        "actions": draw.uniform(-1, 1, (rows, 1)).astype(np.float32),
-        "rewards": draw.normal(size=rows),
-        "terminals": np.arange(rows) % 10 == 9,
-        "timeouts": np.zeros(rows, bool),
-    }
-
-    def add(name: str, file: str, read: Callable[[Path], Any], whole: bool = False) -> Path:
-        folder = place / name
-        folder.mkdir(exist_ok=True)
-        found[name] = Kind(folder, file, read if not whole else lambda path: read(folder))
-        return folder / file
-
-    np.savez(add("npz", "x.npz", read_log_of), **table)
-    np.savez_compressed(add("npz-packed", "x.npz", read_log_of), **table)
-    own = {**table, "torque": table["actions"], "done": table["terminals"]}
-    np.savez(
-        add("npz-own-names", "x.npz", read_log_of), **{k: own[k] for k in ("observations", "torque", "done")}
-    )
-    np.save(add("npy", "x.npy", read_table), table["observations"])
-    np.savez(add("npz-points", "x.npz", read_table), **table)
-    lines = ["obs_0,obs_1,obs_2,action,reward,done"]
-    lines += [
-        ",".join(f"{value:.4g}" for value in (*o, *a, r, float(d)))
-        for o, a, r, d in zip(
-            *(table[key] for key in ("observations", "actions", "rewards", "terminals")), strict=True
-        )
-    ]
-    for name, read in (("csv", read_log_of), ("csv-points", read_table)):
-        add(name, "x.csv", read).write_text("\n".join(lines) + "\n")
-    with h5py.File(add("hdf5", "x.hdf5", read_log_of), "w") as file:
-        for key, column in table.items():
-            file.create_dataset(key, data=column)
-    with h5py.File(add("hdf5-packed", "x.hdf5", read_log_of), "w") as file:
-        for key, column in table.items():
-            file.create_dataset(key, data=column, chunks=True, compression="gzip", fletcher32=True)
-    shutil.copy(OFFICIAL / "robomimic.hdf5", add("robomimic", "x.hdf5", read_log_of))
-    arrow = pyarrow.table({key: column.tolist() for key, column in table.items()})
-    parquet.write_table(arrow, add("parquet", "x.parquet", read_log_of))
-    add("toml", "x.columns.toml", lambda path: audit_path(path.with_name("x.npz"))).write_text(
-        'observations = ["observations"]\nactions = "actions"\nrewards = "rewards"\naction_low = [-2.0]\n'
-        "action_high = [2.0]\n"
-    )
-    np.savez(place / "toml" / "x.npz", **table)
-    for version in ("lerobot-v2", "lerobot-v3"):
-        shutil.copytree(OFFICIAL / version, place / version)
-        add(version, "meta/info.json", read_log_of, whole=True)
-    if minari:
-        _add_minari(place, add)
-    records = (
-        "config.json",
-        "environment.json",
-        "metrics.jsonl",
-        "evaluations.jsonl",
-        "result.json",
-        "time.json",
-    )
-    for name in filter(lambda name: (run / name).exists(), records):
-        for reader in (read_page, read_to_resume):
-            label = f"run {name} {reader.__name__}"
-            shutil.copytree(run, place / label, ignore=shutil.ignore_patterns("seeds", "*.html", "*.hdf5"))
-            add(label, name, reader, whole=True)
-    for name in ("actions.npz", "episodes.npz", "film.npz"):
-        if (run / name).exists():
-            label = f"run {name}"
-            shutil.copytree(run, place / label, ignore=shutil.ignore_patterns("seeds", "*.html"))
-            add(label, name, read_page, whole=True)
-    entry = {
-        "task": "file/x",
-        "agent": "iql",
-        "seed": 0,
-        "variant": "",
-        "folder": "file-x/iql/seed-0",
-        "seconds": 1.0,
-    }
-    benchmark = {"format": 1, "suite": "toy", "runs": [entry]}
-    add("benchmark.json", "benchmark.json", stored_runs, whole=True).write_text(json.dumps(benchmark))
-    return found
-
-
-def _add_minari(place: Path, add: Callable[..., Path]) -> None:
-    import os
-
-    import gymnasium
-    import minari
-
-    os.environ["MINARI_DATASETS_PATH"] = str(place / "minari-root")
-    collector = minari.DataCollector(gymnasium.make("Pendulum-v1", max_episode_steps=5))
-    collector.reset(seed=0)
-    while not any(collector.step(collector.action_space.sample())[2:4]):
-        pass
-    collector.create_dataset("own/swing-v0", algorithm_name="r", author="a", author_email="a@b.c")
-    for file in ("metadata.json", "main_data.hdf5"):
-        shutil.copytree(place / "minari-root/own/swing-v0/data", place / f"minari {file}")
-        add(f"minari {file}", file, read_log_of, whole=True)
-
-
 def fault_of(kind: Kind, path: Path) -> str:
     """What reading raised that is no clear error, and where; empty where nothing."""
     try:
@@ -282,6 +142,23 @@ def try_kind(kind: Kind, inputs: int, draw: random.Random, *, keep: Path | None 
     return faults
 
 
+def try_apart(kind: Kind, inputs: int, seed: str, keep: Path | None) -> Counter[str]:
+    """`try_kind` in a process of its own: a decoder that crashes ends that one, and is a fault."""
+    context = multiprocessing.get_context("fork")
+    found, told = context.Pipe(duplex=False)
+    process = context.Process(
+        target=lambda: told.send(try_kind(kind, inputs, random.Random(seed), keep=keep))
+    )
+    process.start()
+    process.join()
+    if process.exitcode == 0:
+        return found.recv()
+    if keep is not None:
+        keep.mkdir(exist_ok=True, parents=True)
+        shutil.copy(kind.folder / kind.file, keep / f"{kind.folder.name}-crash-{kind.file}")
+    return Counter({f"the process ended with {process.exitcode}: the kind was not tried to its end": 1})
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -299,7 +176,7 @@ def main() -> int:
         chosen = [name for name in tried if not given.only or name.startswith(tuple(given.only))]
         for name in chosen:
             count = -(-given.inputs // len(chosen))
-            faults = try_kind(tried[name], count, random.Random(f"{given.seed} {name}"), keep=given.keep)
+            faults = try_apart(tried[name], count, f"{given.seed} {name}", given.keep)
             total += sum(faults.values())
             print(f"{name}: {count:,} inputs, {sum(faults.values()):,} faults", flush=True)
             for fault, number in faults.most_common(12):

@@ -73,9 +73,10 @@ def main() -> int:
         python = str(place / "env/bin/python")
         versions = lowest() if given.lowest else ["-c", str(ROOT / "constraints.txt")]
         install = (python, "-m", "pip", "install", "-q", str(wheel), *versions)
+        if not check("install", *install, cwd=place):
+            return 1
         sound += [
             not faults,
-            check("install", *install, cwd=place),
             check("pip check there", python, "-m", "pip", "check", cwd=place),
             check("tiltflow --version", str(place / "env/bin/tiltflow"), "--version", cwd=place),
             check("a training", python, "-c", TRAINING, cwd=place),

@@ -1,13 +1,16 @@
 """What is compiled otherwise for an accelerator than for a CPU, so that small kernels run side by side."""
 
 import math
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
+from jax._src import xla_bridge
 from jaxtyping import Array, Float
 
+from tiltflow.errors import UserError
 from tiltflow.settings import Precision
 
 _ROLLED_FROM = 16
@@ -15,6 +18,23 @@ _CACHED_ROWS = 1024
 """Activations of so many rows stay in the cache of a CPU's core."""
 _PRODUCTS = {"float32": "float32", "tf32": "tensorfloat32", "bf16": "BF16_BF16_F32"}
 """What JAX calls the precisions of matrix products."""
+_DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
+
+
+def compute_deterministically() -> None:
+    """Have XLA take, on a GPU, only operations that give the same bits each time; on a CPU all do.
+
+    Raises UserError where JAX computes on an accelerator already: it asks for flags once.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if _DETERMINISTIC in flags.split():
+        return
+    if xla_bridge.backends_are_initialized() and on_accelerator():
+        raise UserError(
+            "deterministic = True comes too late: JAX computes already. Set the environment variable "
+            f"XLA_FLAGS={_DETERMINISTIC} before Python starts, or train from the command line."
+        )
+    os.environ["XLA_FLAGS"] = f"{flags} {_DETERMINISTIC}".strip()
 
 
 def on_accelerator() -> bool:

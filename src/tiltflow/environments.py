@@ -59,6 +59,12 @@ class Environment:
         if not np.array_equal(given, self._own):
             self._low, self._high = given
 
+    @property
+    def own_bounds(self) -> ActionBounds:
+        """The lowest and the highest value of each entry of an action, as the environment says."""
+        low, high = (tuple(np.ravel(side).tolist()) for side in self._own)
+        return low, high
+
     def reset(self, seed: int) -> _Observation:
         """Start the episode of that seed and return its first observation."""
         self._random = np.random.RandomState(seed % 2**32)

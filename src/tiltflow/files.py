@@ -13,6 +13,35 @@ from typing import Any, BinaryIO
 from tiltflow.errors import UserError
 
 _TEMPORARY = ".writing"
+_HELD: dict[Path, tuple[Path, int, int]] = {}
+"""The folders that this process works in, and a file of each, which it is on the disk."""
+
+
+@contextmanager
+def held(folder: Path, witness: Path) -> Iterator[None]:
+    """Meanwhile nothing is written below the folder once its file `witness` is gone, or another one."""
+    place, found = folder.absolute(), witness.stat()
+    _HELD[place] = witness.absolute(), found.st_dev, found.st_ino
+    try:
+        yield
+    finally:
+        _HELD.pop(place, None)
+
+
+def _refuse_gone(path: Path) -> None:
+    """Raise UserError for a path in a held folder that was deleted or moved."""
+    place = path.absolute()
+    for home, (witness, *known) in _HELD.items():
+        if not place.is_relative_to(home):
+            continue
+        with suppress(FileNotFoundError):
+            found = witness.stat()
+            if [found.st_dev, found.st_ino] == known:
+                continue
+        raise UserError(
+            f"The folder {home} was deleted or moved while it was written to. Nothing more is written. From "
+            "where it was moved to, the command can be continued."
+        )
 
 
 @contextmanager
@@ -21,6 +50,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
     Raises UserError naming `path` where it cannot be written, to the end: a disk may be full.
     """
+    _refuse_gone(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}"
@@ -62,6 +92,7 @@ def open_to_append(path: Path) -> BinaryIO:
 
     A folder may come from somebody else: what is added must not end in a file that a link in it names.
     """
+    _refuse_gone(path)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:

@@ -78,6 +78,9 @@ class TrainConfig:
     data_on: DataPlace = "auto"
     """Where the data stay: on the device, or on the host, which gathers batches ahead of it, with the same
     result (auto: where they would take more than a quarter of the device's memory)."""
+    deterministic: bool = False
+    """On a GPU, give the same bits each time (`--deterministic`), by operations that may be slower; a CPU
+    does anyway."""
     precision: Precision = "auto"
     """Of the matrix products of gradient steps on a GPU: float32, or factors of 10 (tf32) or 7 (bf16) bits of
     fraction and sums in float32 (auto: JAX's own choice, tf32 on NVIDIA's). A CPU computes in float32."""

@@ -163,6 +163,16 @@ def test_an_hdf5_file_that_leads_out_of_itself_is_refused(tmp_path, door, text):
     assert text in findings[0].text
 
 
+def test_a_part_that_is_shorter_than_its_checksum_is_refused(tmp_path):
+    """The HDF5 library reads beyond its memory for it."""
+    with h5py.File(tmp_path / "x.hdf5", "w") as file:
+        column = file.create_dataset("observations", (40, 1), "f4", chunks=(40, 1), fletcher32=True)
+        column.id.write_direct_chunk((0, 0), b"\0\0")
+    columns, (finding,) = read_array_file(tmp_path / "x.hdf5")
+    assert (columns, finding.key) == ({}, "observations")
+    assert "shorter than its checksum" in finding.text
+
+
 @pytest.mark.parametrize(("door", "text"), DOORS)
 def test_a_minari_file_that_leads_out_of_itself_is_refused(data_set, tmp_path, door, text):
     secret = tmp_path / "secret"

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from tiltflow.data.held_out import episode_numbers, first_rows, hold_out, whole_episodes
+from tiltflow.data.held_out import (
+    episode_numbers,
+    first_rows,
+    hold_out,
+    shared_episodes,
+    whole_episodes,
+)
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
 
@@ -45,3 +51,9 @@ def test_first_rows_and_whole_episodes():
     assert set(np.diff(np.append(first_rows(few), len(few))).tolist()) <= {3, 5, 2}
     assert len(few) <= 6
     assert whole_episodes(data, 10) is data
+
+
+def test_episodes_that_are_in_both_parts_are_counted():
+    data = episodes_of([3, 5, 1, 7])
+    assert shared_episodes(data.take(slice(0, 8)), data.take(slice(8, 16))) == 0
+    assert shared_episodes(data, data.take(slice(3, 9))) == 2

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tiltflow.cli.main import main
+from tiltflow.data.arrays import write_hdf5, write_npz
 from tiltflow.data.bounds import bound_actions
 from tiltflow.data.formats import Recording
 from tiltflow.data.load import audit_path, load_dataset
@@ -75,6 +76,53 @@ def test_flags_by_other_names_than_d4rls_end_episodes(tmp_path, table, name):
     if name == "masks":
         table[name] = ~table[name]
     assert load(tmp_path, table).train.ends.sum() == 5
+
+
+HOPPER = find_task("d4rl/hopper-medium-v2")
+
+
+def hopper(table):
+    draw = np.random.default_rng(1)
+    return table | {"observations": draw.normal(size=(N, 11)), "actions": draw.uniform(-1, 1, (N, 3))}
+
+
+@pytest.mark.parametrize("name", ["truncations", "truncated"])
+def test_time_limits_of_a_tasks_file_by_another_name_are_taken(tmp_path, table, name):
+    del table["timeouts"]
+    table |= {name: np.arange(N) == 24, "infos/qpos": np.zeros(N), "extra": np.zeros(N)}
+    dataset = load_dataset(HOPPER, saved(tmp_path, hopper(table)))
+    assert dataset.train.ends.sum() == 5
+    assert f"key {name!r}: read as timeouts" in texts(dataset.findings)
+    assert "not read: extra" in texts(dataset.findings)
+
+
+@pytest.mark.parametrize("name", ["masks", "dones", "truncations", "terminated"])
+def test_flags_that_say_more_than_those_of_the_layout_are_refused(tmp_path, table, name):
+    known, more = table["terminals"], np.arange(N) == 24
+    table[name] = ~known if name == "masks" else known
+    assert load_dataset(HOPPER, saved(tmp_path, hopper(table))).train.ends.sum() == 4
+    table[name] = ~more if name == "masks" else more
+    for task, arrays in ((HOPPER, hopper(table)), (find_task("file/x"), table)):
+        with pytest.raises(UserError, match=rf"key '{name}', row 24: says that it is an? (true )?end"):
+            load_dataset(task, saved(tmp_path, arrays))
+
+
+def test_files_without_checksums_are_told_once(tmp_path, table):
+    for number in (1, 2):
+        np.savez(tmp_path / f"{number}.npz", **table)
+    said = [str(one) for one in audit_path(tmp_path) if "no checksums" in one.text]
+    assert len(said) == 1
+    assert "1.npz: holds no checksums of its arrays (nor 1 other file)" in said[0]
+    (tmp_path / "own").mkdir()
+    write_npz(tmp_path / "own/1.npz", table)
+    write_hdf5(tmp_path / "own/2.hdf5", table)
+    assert "no checksums" not in texts(audit_path(tmp_path / "own"))
+
+
+def test_ends_of_equal_lengths_may_be_time_limits(tmp_path, table):
+    assert "each of the 4 episodes truly ends after 50 steps" in texts(load(tmp_path, table).findings)
+    table["terminals"] = np.isin(np.arange(N), (49, 99, 150, 199))
+    assert "truly ends" not in texts(load(tmp_path, table).findings)
 
 
 @pytest.mark.parametrize(("key", "value"), [("observations", 1e39), ("rewards", -1e300)])

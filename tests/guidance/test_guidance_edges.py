@@ -87,6 +87,24 @@ def test_samples_have_the_units_of_the_data_and_constant_columns_stay():
         fitted.log_prob(x[:3])
 
 
+def test_an_offset_of_a_billion_leaves_the_samples_their_digits():
+    x = points()
+    drawn = fit("resample", x + np.array([0.0, 1e9]), x[:, 0], beta=0.0).sample(300)
+    assert drawn.dtype == np.float64
+    np.testing.assert_allclose(drawn[:, 1].std(), 0.1, rtol=0.2)
+
+
+@pytest.mark.parametrize("size", [1e39, 1e300])
+@pytest.mark.parametrize("name", ["points", "condition"])
+def test_a_row_beside_which_all_others_become_equal_is_named(name, size):
+    arrays = {"points": points(), "condition": points()}
+    arrays[name][3, 1] = size
+    with pytest.raises(UserError, match=rf"{name}, row 3 .* in coordinate 1"):
+        make_problem(**arrays, energy=np.zeros(400), beta=1.0)
+    if name == "points":
+        make_problem(**arrays, energy=np.zeros(400), beta=1.0, transform="quantile")
+
+
 def test_rows_of_infinite_energy_are_never_drawn():
     x = points()
     energy = np.where(x[:, 0] > 5, INF, 0.0)

@@ -2,6 +2,8 @@
 
 import os
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -119,3 +121,9 @@ def test_a_log_that_is_a_link_is_not_written_to(job, tmp_path):
     with pytest.raises(UserError, match="is a link to another file"):
         next(LocalExecutor().submit([job("add", a=1, b=1)], StopFlag()))
     assert (tmp_path / "victim").read_text() == "as it was"
+
+
+def test_what_a_job_says_comes_back_though_the_disk_of_its_log_is_full(job, run_all):
+    full = replace(job("refuse"), log=Path("/dev/full"))
+    (told,) = run_all(full)
+    assert told[-1]["failed"] == {"kind": "UserError", "text": "the file x has no key y"}

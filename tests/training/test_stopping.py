@@ -4,6 +4,7 @@ Each signal with each process, moment and number of seeds is tried by `python be
 are those that differ in kind.
 """
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 from test_resume import final_bodies, logged
 
+from tiltflow.errors import UserError
 from tiltflow.files import write_json
 from tiltflow.train_config import to_dict
-from tiltflow.training.run import resume
+from tiltflow.training.run import resume, train
 
 STOP = Path(__file__).parents[2] / "benchmarks" / "stopping.py"
 
@@ -74,3 +76,42 @@ def test_a_full_disk_names_the_file_and_the_same_command_works_later(tmp_path, s
 def small_training_words(pendulum):
     """A training that stops at the first file that it writes."""
     return ["train", "bc-flow", "--task", "file/pendulum", "--env", "Pendulum-v1", "--data", str(pendulum)]
+
+
+def test_files_that_cannot_grow_end_a_training_which_resumes_to_the_same_bits(
+    small_config, trained, tmp_path
+):
+    """A limit on the size of files, above lines of logs and below a checkpoint, once all is compiled."""
+    config, before = small_config("bc-flow"), resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(event):
+        if event["event"] == "chunk" and event["step"] == 160:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (9000, before[1]))
+
+    try:
+        with pytest.raises(UserError, match=r"Cannot write .*step-0000000160\.ckpt: File too large"):
+            train(config, tmp_path / "run", limit, in_this_process=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resume(tmp_path / "run", in_this_process=True)
+    assert final_bodies(tmp_path / "run") == final_bodies(trained(config))
+    assert logged(tmp_path / "run") == logged(trained(config))
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_a_folder_that_is_gone_ends_its_training_and_is_not_made_anew(small_config, trained, tmp_path, how):
+    config, run, there = small_config("bc-flow"), tmp_path / "run", tmp_path / "there"
+
+    def take_away(event):
+        if event["event"] == "checkpoint" and event["step"] == 100 and not there.exists():
+            run.rename(there)
+            if how == "replaced":
+                run.mkdir()
+
+    with pytest.raises(UserError, match=rf"The folder {run} was deleted or moved"):
+        train(config, run, take_away, in_this_process=True)
+    assert list(run.parent.rglob("run/**/*")) == []
+    assert run.exists() == (how == "replaced")
+    if how == "replaced":
+        resume(there, in_this_process=True)
+        assert final_bodies(there) == final_bodies(trained(config))

@@ -12,6 +12,7 @@ from tiltflow.evaluation.lines import _Metrics
 from tiltflow.json_records import record_fault
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import stranger_files
 import strangers
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
@@ -20,7 +21,9 @@ JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.t
 
 @pytest.fixture(scope="module")
 def tried(small_config, trained, tmp_path_factory):
-    return strangers.kinds(tmp_path_factory.mktemp("kinds"), trained(small_config("bc-flow")), minari=False)
+    return stranger_files.kinds(
+        tmp_path_factory.mktemp("kinds"), trained(small_config("bc-flow")), minari=False
+    )
 
 
 def test_whatever_stands_in_a_file_is_data_or_a_clear_error(tried):

@@ -198,7 +198,9 @@ def _hidden(kind: Any) -> Any:
     return suppress[kind]
 
 
-_SWITCHES = {"--no-play": "--play=False", "--profile": "--profile=True"}
+_SWITCHES = {"--no-play": "--play=False"} | {
+    f"--{name}": f"--{name}=True" for name in ("profile", "deterministic")
+}
 """Options without a value, and what they stand for."""
 _FOR_ALL = (
     ("ends", _hidden(tuple), ()),

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from tiltflow.data.audit import Finding
-from tiltflow.data.hdf5 import read_hdf5
+from tiltflow.data.hdf5 import hdf5_names, read_hdf5
 from tiltflow.errors import UserError
 from tiltflow.files import atomic_file
-from tiltflow.npz import ArrayFault, read_npz, save_npz
+from tiltflow.npz import ArrayFault, list_npz, read_npz, save_npz
 from tiltflow.packages import require
 
 # Every key that any of the formats uses; others (infos/…, metadata) are left unread.
@@ -28,22 +28,44 @@ def in_floats(column: np.ndarray) -> np.ndarray:
     return column.astype(np.float32) if column.dtype.kind in "biu" else column
 
 
-def read_array_file(path: Path) -> tuple[dict[str, np.ndarray], list[Finding]]:
-    """Read the known keys of an npz or HDF5 file (told apart by content) and what is wrong with the file.
+def file_kind(path: Path) -> str | None:
+    """`npz` or `hdf5`, by the first bytes of the file; None for any other, and for what is no file."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start.startswith(b"PK"):
+        return "npz"
+    return "hdf5" if start == b"\x89HDF\r\n\x1a\n" else None
+
+
+def array_names(path: Path) -> list[str]:
+    """The names of everything that an npz or HDF5 file has at its root."""
+    match file_kind(path):
+        case "npz":
+            return list(list_npz(path))
+        case "hdf5":
+            return hdf5_names(path)
+    return []
+
+
+def read_array_file(
+    path: Path, keys: Sequence[str] = ARRAY_KEYS
+) -> tuple[dict[str, np.ndarray], list[Finding]]:
+    """Read these keys of an npz or HDF5 file (told apart by content) and what is wrong with the file.
 
     Vectors are floats [N, d], also where the file has one number a row, whole numbers or booleans; rewards
     and flags [N, 1] are [N]. Raises UserError where there is no such file.
     """
     if not path.is_file():
         raise UserError(f"{path} is not a file. Give --data the path of an npz or HDF5 file.")
-    with path.open("rb") as file:
-        start = file.read(8)
-    if start.startswith(b"PK"):
-        arrays, faults = read_npz(path, ARRAY_KEYS)
-    elif start == b"\x89HDF\r\n\x1a\n":
-        arrays, faults = read_hdf5(path, ARRAY_KEYS)
-    else:
-        arrays, faults = {}, [ArrayFault(None, "is neither an npz nor an HDF5 file.")]
+    match file_kind(path):
+        case "npz":
+            arrays, faults = read_npz(path, keys)
+        case "hdf5":
+            arrays, faults = read_hdf5(path, keys)
+        case _:
+            arrays, faults = {}, [ArrayFault(None, "is neither an npz nor an HDF5 file.")]
     return in_our_shapes(arrays, str(path), faults)
 
 
@@ -69,4 +91,4 @@ def write_hdf5(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays to an HDF5 file, atomically. Equal arrays give equal bytes."""
     with atomic_file(path) as file, require("h5py").File(file, "w") as group:
         for key, value in arrays.items():
-            group.create_dataset(key, data=value, compression="gzip", track_times=False)
+            group.create_dataset(key, data=value, compression="gzip", fletcher32=True, track_times=False)

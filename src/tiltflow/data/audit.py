@@ -13,13 +13,15 @@ from tiltflow.data.moments import observation_moments
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
 
-_Level = Literal["error", "warning", "note"]
+Level = Literal["error", "warning", "note"]
 
 # Rounding in the recording policy; anything beyond is another action space.
 ACTION_TOLERANCE = 1e-3
 NOTHING_TO_LEARN = ": no critic can learn anything from them (imitation, bc-*, can)."
 LIMIT = 10.0
 """Standard deviations from its mean beyond which a policy sees an entry of an observation cut off."""
+_ALIKE = 3
+"""So many episodes of one length are no chance."""
 _MERGED = 0.01
 """Of the spread of an entry: larger steps of float32 are warned of."""
 FLAGS = ("terminations", "ends", "terminals", "timeouts")
@@ -32,7 +34,7 @@ class Finding:
     A note is no fault: it says how the data were read.
     """
 
-    level: _Level
+    level: Level
     file: str
     key: str | None
     row: int | None
@@ -149,19 +151,33 @@ def audit_transitions(file: str, data: Transitions) -> list[Finding]:
     if not len(data):
         text = f"holds no row that has a next one: no transition. {HOW_TO_END}, or give next_observations."
         return [Finding("error", file, None, None, text)]
+    findings = _audit_limits(file, data)
     mean, spread = (moment.astype(np.float32) for moment in observation_moments(data.observations))
     beyond = np.zeros(data.observations.shape[1], np.int64)
     for first in range(0, len(data), 2**16):
         beyond += (np.abs(data.observations[first : first + 2**16] - mean) > LIMIT * spread).sum(axis=0)
     far = np.flatnonzero((spread > 0) & (beyond > 0))
     if not len(far):
-        return []
+        return findings
     text = (
         f"{_entries_text(far)}: {int(beyond[far].sum()):,} values are further than {LIMIT:g} standard "
         "deviations from the mean, where a policy sees them cut off. Leave out what is no measurement, or "
         "train with --no-normalize-observations."
     )
-    return [Finding("warning", file, "observations", None, text)]
+    return [*findings, Finding("warning", file, "observations", None, text)]
+
+
+def _audit_limits(file: str, data: Transitions) -> list[Finding]:
+    """Warn where every episode truly ends after the same number of steps, as time limits end them."""
+    last = np.flatnonzero(data.ends)
+    lengths = np.diff(last, prepend=-1)
+    if len(last) < _ALIKE or lengths[0] == 1 or np.ptp(lengths) or not data.terminations[last].all():
+        return []
+    text = (
+        f"each of the {len(last)} episodes truly ends after {lengths[0]} steps. Where these are time limits, "
+        "mark them as such (timeouts, truncations), or no value is learned of what comes after them."
+    )
+    return [Finding("warning", file, "terminations", int(last[0]), text)]
 
 
 def _entries_text(numbers: np.ndarray) -> str:

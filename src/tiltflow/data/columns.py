@@ -182,11 +182,10 @@ def guess_by_shape(choice: ColumnChoice, there: Mapping[str, LogColumn]) -> Colu
     return replace(choice, roles=roles)
 
 
-def flag_names() -> list[str]:
-    """What columns are called that say where episodes end."""
-    return [
-        name for role in ("terminations", "truncations", "ends", "masks", "dones") for name in _NAMES[role]
-    ]
+def flag_roles() -> dict[str, str]:
+    """The names of columns that say where episodes end, and what each says of an end."""
+    roles = ("terminations", "truncations", "ends", "masks", "dones")
+    return {name: role for role in roles for name in _NAMES[role]}
 
 
 def holds(there: Mapping[str, LogColumn]) -> str:

@@ -28,7 +28,7 @@ def episode_flags(
     """
     rows = sum(lengths)
     flags = {
-        role: _flag(names[0], parts[names[0]], rows)
+        role: flag_column(names[0], parts[names[0]], rows)
         for role, names in roles.items()
         if names and role in ("terminations", "truncations", "ends", "masks", "dones")
     }
@@ -61,7 +61,8 @@ def flat_column(key: str, part: np.ndarray) -> np.ndarray:
     return np.atleast_1d(part)
 
 
-def _flag(name: str, parts: Sequence[np.ndarray], rows: int) -> np.ndarray:
+def flag_column(name: str, parts: Sequence[np.ndarray], rows: int) -> np.ndarray:
+    """A column of flags as booleans. Raises Unfit for what is none."""
     values = np.concatenate([flat_column(name, part) for part in parts])
     if len(values) == rows and (bad := ~np.isin(values, (0, 1))).any():
         row = int(np.argmax(bad))

@@ -16,6 +16,7 @@ from tiltflow.npz import ArrayFault
 from tiltflow.packages import require
 from tiltflow.sizes import excess
 
+_FLETCHER32, _CHECKSUM_BYTES = 3, 4
 _ELSEWHERE = "Only arrays that lie in the file itself are read."
 
 
@@ -42,6 +43,29 @@ def read_hdf5(path: Path, keys: Sequence[str]) -> tuple[dict[str, np.ndarray], l
     except Exception as error:  # whatever the library throws, the file is what it cannot read
         return {}, [ArrayFault(None, _damage(error))]
     return arrays, faults
+
+
+def hdf5_names(path: Path) -> list[str]:
+    """What the file has at its root; nothing where it cannot be read."""
+    try:
+        with require("h5py").File(path, "r") as file:
+            return list(file)
+    except OSError:
+        return []
+
+
+def hdf5_checksums(path: Path) -> bool:
+    """Whether every array of the file is stored with checksums; a file that cannot be read is not asked."""
+    h5py = require("h5py")
+
+    def bare(_: str, thing: Any) -> bool | None:
+        return True if isinstance(thing, h5py.Dataset) and not thing.fletcher32 else None  # None goes on
+
+    try:
+        with h5py.File(path, "r") as file:
+            return not file.visititems(bare)
+    except Exception:
+        return True
 
 
 class Hdf5Tree(NamedTuple):
@@ -217,6 +241,18 @@ def _outside_fault(array: Any) -> str:
     if array.is_virtual:
         sources = ", ".join(repr(source.file_name) for source in array.virtual_sources()[:2])
         return f"is a view of the file {sources}. {_ELSEWHERE}"
+    return _checksum_fault(array)
+
+
+def _checksum_fault(array: Any) -> str:
+    """What the HDF5 library would read beyond its memory for: it believes that a checksum is there."""
+    if not array.fletcher32:
+        return ""
+    filters = array.id.get_create_plist()
+    if filters.get_filter(filters.get_nfilters() - 1)[0] != _FLETCHER32:
+        return "has its checksums below its compression, where they are not read. Write it again without."
+    if array.id.chunk_iter(lambda chunk: True if chunk.size < _CHECKSUM_BYTES else None):
+        return "is cut off or damaged: a part of it is shorter than its checksum. Copy or make it again."
     return ""
 
 

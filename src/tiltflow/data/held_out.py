@@ -1,5 +1,7 @@
 """Episodes kept from the training, on which a run without a simulator is scored."""
 
+import hashlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +43,19 @@ def hold_out(data: Transitions, share: float) -> tuple[Transitions, HeldOutEpiso
     rows, rest = np.flatnonzero(held[of_row]), np.flatnonzero(~held[of_row])
     take = data.choose if data.mapped else data.take
     return take(rest), HeldOutEpisodes(take(rows), data, chosen.tolist())
+
+
+def shared_episodes(train: Transitions, other: Transitions) -> int:
+    """How many episodes of `other` are in `train` too, to the bit, by their states and actions."""
+    known = set(_digests(train))
+    return sum(digest in known for digest in _digests(other))
+
+
+def _digests(data: Transitions) -> Iterator[bytes]:
+    first = first_rows(data)
+    for start, end in zip(first, [*first[1:], len(data)], strict=True):
+        rows = (np.ascontiguousarray(column[start:end]) for column in (data.observations, data.actions))
+        yield hashlib.sha256(b"".join(part.tobytes() for part in rows)).digest()
 
 
 def episode_numbers(data: Transitions) -> Int[np.ndarray, " n"]:

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from tiltflow.data.arrays import read_array_file
+from tiltflow import sizes
 from tiltflow.data.audit import Finding, audit_recording, audit_transitions, refuse_errors
+from tiltflow.data.checksums import without_checksums
 from tiltflow.data.columns import ColumnChoice
+from tiltflow.data.flags import read_known
 from tiltflow.data.formats import Recording, has_rewards, layout_of, to_transitions
 from tiltflow.data.held_out import HeldOutEpisodes
 from tiltflow.data.interface import PolicyInterface, stored_interface
 from tiltflow.data.locate import LOG_SUFFIXES, data_places, minari_inside, unread_below, validation_of
 from tiltflow.data.mapped_folder import (
     RECORD,
+    changed_columns,
     hash_column,
     map_columns,
     mapped_inside,
@@ -31,6 +34,9 @@ from tiltflow.data.row_store import IN_MEMORY, RowStore
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
 from tiltflow.tasks import DEFAULT_HORIZON, Task
+
+_COMPARED = 2**30
+"""Bytes of a folder of `data shard` that are compared with their checksums when it is loaded, in a second."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,7 @@ def load_dataset(
     parts = [partial(to_transitions, columns, source.states, task.horizon) for _, columns in recordings]
     train = store.join(parts[: len(places)], equally="medium-expert" in task.dataset)
     findings += _sound(recordings[0].file, train)
+    findings += [] if store.piecewise else without_checksums(files)
     validation = parts[-1]() if held_out else None
     folder = minari_inside(places[0])
     interface = minari_interface(folder) if folder else None
@@ -102,6 +109,7 @@ def _load_own(task: Task, path: Path | None, choice: ColumnChoice | None, store:
     )
     source = str(path or places[0])
     findings += _sound(source, train)
+    findings += [] if store.piecewise else without_checksums(places)
     return Dataset(train, None, rows_checksum(train), source, tuple(findings), own.interface, own.rewarded)
 
 
@@ -118,11 +126,25 @@ def _load_mapped(task: Task, folder: Path, choice: ColumnChoice | None) -> Datas
             f"{folder} holds the data of {record['task']}, not of {task.name}. Convert those: tiltflow data "
             f"shard PATH OUT --task {task.name}."
         )
+    findings = stored_findings(record)
+    if train.nbytes <= _COMPARED:
+        refuse_errors(changed_columns(folder))
+    else:
+        size = sizes.text(train.nbytes)
+        text = f"its {size} are not compared with their checksums; `tiltflow data audit` does that."
+        findings.append(Finding("note", str(folder), None, None, text))
     told = record.get("interface")
     interface = stored_interface(record, train.spec, str(folder / RECORD)) if told else None
-    findings, moments = tuple(stored_findings(record)), stored_moments(record["moments"])
+    moments = stored_moments(record["moments"])
     return Dataset(
-        train, None, record["checksum"], str(folder), findings, interface, record["rewarded"], moments=moments
+        train,
+        None,
+        record["checksum"],
+        str(folder),
+        tuple(findings),
+        interface,
+        record["rewarded"],
+        moments=moments,
     )
 
 
@@ -146,7 +168,7 @@ def read_recording(place: Path, states: bool | None = None) -> tuple[Recording, 
     """
     folder = minari_inside(place)
     file = str(folder or place)
-    columns, findings = read_minari(folder) if folder else read_array_file(place)
+    columns, findings = read_minari(folder) if folder else read_known(place, states)
     if columns or not findings:
         unread = {finding.key for finding in findings}
         found = audit_recording(file, columns, layout_of(columns, states))
@@ -164,6 +186,8 @@ def audit_path(path: Path, choice: ColumnChoice | None = None) -> list[Finding]:
         return [Finding("error", str(path), None, None, text)]
     own = read_own(places, choice, states=None)
     own.findings.extend(_unread(path))
+    if not any(finding.level == "error" for finding in own.findings):
+        own.findings.extend(without_checksums(places))
     if own.alike or not path.is_dir():
         findings = own.findings + _audit_rows(path, own)
         if own.interface is None or minari_inside(path) or layout_of(own.recordings[0].columns) == "states":

@@ -10,15 +10,17 @@ import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, get_args
 
 import numpy as np
 from numpy.lib import format as npy
 
-from tiltflow.data.audit import Finding
+from tiltflow.data.audit import Finding, Level
+from tiltflow.data.moments import Moments
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
 from tiltflow.files import read_object
+from tiltflow.json_records import record_fault
 
 MAPPED_FORMAT = 1
 RECORD = "data.json"
@@ -27,6 +29,7 @@ _COLUMNS = {
     "next_observations": ("float32", 2), "terminations": ("bool", 1), "ends": ("bool", 1),
 }  # fmt: skip
 _HASHED = 2**24
+_AGAIN = "Convert the data again: tiltflow data shard."
 
 
 def mapped_inside(path: Path | None) -> Path | None:
@@ -35,18 +38,53 @@ def mapped_inside(path: Path | None) -> Path | None:
     return path if there else None
 
 
+class _Column(TypedDict):
+    shape: list[int]
+    sha256: str
+
+
+class _Finding(TypedDict):
+    level: str
+    file: str
+    key: str | None
+    row: int | None
+    text: str
+
+
+class _Record(TypedDict):
+    rows: int
+    columns: dict[str, _Column]
+    checksum: str
+    task: str
+    source: str
+    rewarded: bool
+    moments: dict[str, list[float]]
+    findings: list[_Finding]
+
+
 def read_record(folder: Path) -> dict[str, Any]:
     """What data.json says. Raises UserError where it is damaged or of another version."""
     file = folder / RECORD
-    record = read_object(
-        file, "format", "rows", "columns", "checksum", "task", "source", "rewarded", "moments", "findings"
-    )
+    record = read_object(file, "format")
     if record["format"] != MAPPED_FORMAT:
         raise UserError(
             f"{file} has format {record['format']!r}; this version of tiltflow reads {MAPPED_FORMAT}. "
-            "Convert the data again: tiltflow data shard."
+            f"{_AGAIN}"
         )
+    if fault := record_fault(record, _Record) or _inner_fault(record):
+        raise UserError(f"{file} is damaged: {fault}. {_AGAIN}")
     return record
+
+
+def _inner_fault(record: dict[str, Any]) -> str:
+    """What in a record of the right types does not go together."""
+    if missing := [name for name in _COLUMNS if name not in record["columns"]]:
+        return f"it has no 'columns.{missing[0]}'"
+    sizes = {name: len(record["moments"].get(name, ())) for name in Moments._fields}
+    if record["columns"]["observations"]["shape"] != [sizes["mean"]] or len({*sizes.values()}) > 1:
+        return "'moments' are not those of the observations"
+    levels = {finding["level"] for finding in record["findings"]} - set(get_args(Level))
+    return f"'findings' have the level {min(levels)!r}" if levels else ""
 
 
 def map_columns(folder: Path) -> Transitions:
@@ -60,27 +98,30 @@ def map_columns(folder: Path) -> Transitions:
             expected = (record["rows"], *said["shape"])
             column = np.load(file, mmap_mode="r")
             fault = "" if column.shape == expected else f"has the shape {column.shape}, not {expected}"
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # whatever the decoder throws, the file is what it cannot read
             fault = f"cannot be read ({error})"
         if not fault and (column.dtype != kind or column.ndim != dimensions or not column.flags.c_contiguous):
             fault = f"holds {column.dtype} in {column.ndim} dimension(s), not {kind} in {dimensions}"
         if fault:
-            raise UserError(
-                f"{file} {fault}: {folder} is damaged. Convert the data again: tiltflow data shard."
-            )
+            raise UserError(f"{file} {fault}: {folder} is damaged. {_AGAIN}")
         columns[name] = column
     return Transitions(**columns)
 
 
 def stored_findings(record: dict[str, Any]) -> list[Finding]:
     """What the audit said when the data were converted."""
-    return [Finding(**finding) for finding in record["findings"]]
+    keys = _Finding.__annotations__
+    return [Finding(**{key: finding[key] for key in keys}) for finding in record["findings"]]
 
 
 def verify(folder: Path) -> list[Finding]:
     """The findings of the conversion, and an error of each file that has changed since then."""
-    record, rows = read_record(folder), map_columns(folder)
-    findings = stored_findings(record)
+    return stored_findings(read_record(folder)) + changed_columns(folder)
+
+
+def changed_columns(folder: Path) -> list[Finding]:
+    """An error of each file that has changed since the conversion."""
+    record, rows, findings = read_record(folder), map_columns(folder), list[Finding]()
     for name, column in rows.columns().items():
         digest = hashlib.sha256()
         hash_column(digest, column)

@@ -12,7 +12,8 @@ from tiltflow.data.assemble import Assembled, assemble
 from tiltflow.data.audit import FLAGS, NOTHING_TO_LEARN, Finding, audit_recording
 from tiltflow.data.bounds import bound_actions
 from tiltflow.data.column_file import common_folder, stored_choice
-from tiltflow.data.columns import HOW_TO_REWARD, ColumnChoice, flag_names
+from tiltflow.data.columns import HOW_TO_REWARD, ColumnChoice, flag_roles
+from tiltflow.data.flags import read_known, take_others
 from tiltflow.data.formats import FileColumns, Recording, layout_of
 from tiltflow.data.interface import ActionBounds, PolicyInterface, Signal
 from tiltflow.data.locate import minari_inside
@@ -142,11 +143,7 @@ def _read_log(place: Path, choice: ColumnChoice, log: Log | UserError | None) ->
         text = str(log).removeprefix(str(place)).lstrip(" ,")
         return _Read(file, _plain({}, [Finding("error", file, None, None, text)]))
     if _in_our_words(log, choice):
-        columns, findings = read_array_file(place) if log.whole else _our_arrays(file, log)
-        if left := [name for name in log.columns if name not in (*ARRAY_KEYS, "action_low", "action_high")]:
-            text = f"not read: {', '.join(left[:20])}{' …' if len(left) > 20 else ''}"
-            findings.append(Finding("note", file, None, None, text))
-        found = _plain(columns, findings)
+        found = _plain(*(read_known(place, None) if log.whole else _our_arrays(file, log)))
     else:
         found = assemble(file, log, choice)
     bounds = log.bounds and (tuple(map(float, log.bounds[0])), tuple(map(float, log.bounds[1])))
@@ -159,14 +156,19 @@ def _in_our_words(log: Log, choice: ColumnChoice) -> bool:
     ends = "terminals" in there or {"terminations", "ends"} <= there
     ours = {"observations", "actions"} <= there and ends and not log.episodes
     # Time limits under another name than D4RL's: columns by their roles know it.
-    ours &= bool({"timeouts", "ends"} & there) or not set(flag_names()) & (there - {*FLAGS})
+    ours &= bool({"timeouts", "ends"} & there) or not set(flag_roles()) & (there - {*FLAGS})
     return not (choice.roles or choice.reward) and (ours or not there)
 
 
 def _our_arrays(file: str, log: Log) -> tuple[FileColumns, list[Finding]]:
-    """What `read_array_file` says, of some rows of the file."""
-    parts, faults = log.read([key for key in ARRAY_KEYS if key in log.columns])
-    return in_our_shapes({name: part[0] for name, part in parts.items()}, file, faults)
+    """What `read_known` says, of some rows of the file."""
+
+    def read(names: Sequence[str]) -> tuple[FileColumns, list[Finding]]:
+        parts, faults = log.read(names)
+        return in_our_shapes({name: part[0] for name, part in parts.items()}, file, faults)
+
+    columns, findings = read([key for key in ARRAY_KEYS if key in log.columns])
+    return columns, findings + take_others(file, columns, [*log.columns], read, None)
 
 
 def _plain(columns: FileColumns, findings: list[Finding]) -> Assembled:

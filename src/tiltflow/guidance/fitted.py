@@ -51,7 +51,7 @@ class Fitted:
         return self.outcome.model
 
     def sample(self, n: int, seed: int | PRNGKeyArray = 0, condition: Any = None) -> Float[np.ndarray, "n d"]:
-        """Draw n points, float32, in the units of the data.
+        """Draw n points in the units of the data: float32, or float64 where they need it beside an offset.
 
         Raises UserError for n < 1, or a condition that does not fit (one row for all, or one each).
         """
@@ -59,7 +59,8 @@ class Fitted:
             raise UserError(f"{n} samples were asked for; it must be at least 1.")
         key = jax.random.key(seed) if isinstance(seed, int) else seed
         units = self.outcome.sampler(key, n, self.problem.to_units(condition, n))
-        return self.problem.in_data_units(np.asarray(units)).astype(np.float32)
+        points = self.problem.in_data_units(np.asarray(units))
+        return points if self.problem.needs_double else points.astype(np.float32)
 
     def log_prob(self, points: Any, condition: Any = None) -> Float[np.ndarray, " n"]:
         """log density of the model at points [n, d], in nats, by adaptive integration.

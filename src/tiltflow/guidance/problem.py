@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,6 +14,9 @@ from tiltflow.guidance.effective_rows import beta_for_share, effective_rows, rel
 from tiltflow.guidance.transforms import Transform, make_transform
 from tiltflow.guidance.user_arrays import as_column, as_numbers, refuse, refuse_infinite
 from tiltflow.settings import TransformName
+
+_MERGED = 0.01
+"""Of the spread of a coordinate: larger steps of single precision lose what it says."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,15 @@ class Problem:
         """Points of the networks' units in those of the data."""
         points = points * self.scale + self.shift
         return points if self.transform is None else self.transform.inverse(points)
+
+    @cached_property
+    def needs_double(self) -> bool:
+        """Whether single precision, in the units of the data, has steps too large for their spread."""
+        points = self.in_data_units(self.points)
+        with np.errstate(over="ignore", invalid="ignore"):
+            step = np.spacing(np.abs(points).max(axis=0).astype(np.float32))
+        spread = points.std(axis=0)
+        return bool(((spread > 0) & ~(step <= _MERGED * spread)).any())
 
     def to_units(self, condition: Any, n: int) -> Float[np.ndarray, "n c"] | None:
         """A condition, for each of n samples or one for all, in the networks' units.
@@ -145,13 +158,14 @@ def make_problem(
     shift, scale, inner = _units(points)
     if not standardise:
         shift, scale, inner = np.zeros_like(shift), np.ones_like(scale), np.ones_like(inner)
+    stored = _in_single_precision("points", points, shift, inner)
     condition_units: tuple[Any, Any, Any] = (None, None, None)
     if condition is not None:
         condition_shift, _, condition_inner = _units(condition)
-        standard = ((condition - condition_shift) / condition_inner).astype(np.float32)
+        standard = _in_single_precision("condition", condition, condition_shift, condition_inner)
         condition_units = standard, condition_shift, condition_inner
     return Problem(
-        ((points - shift) / inner).astype(np.float32),
+        stored,
         relative,
         beta,
         shift,
@@ -172,11 +186,37 @@ def _of_transformed(energy: Callable[[Any], Any], transform: Transform | None) -
     return lambda points: energy(transform.inverse(points, jnp))
 
 
+def _in_single_precision(
+    name: str, values: Float[np.ndarray, "n d"], shift: np.ndarray, scale: np.ndarray
+) -> Float[np.ndarray, "n d"]:
+    """(values − shift)/scale as networks get them.
+
+    Raises UserError naming the row whose size leaves no room for what the others say.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        stored = ((values - shift) / scale).astype(np.float32)
+        low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
+        step = np.spacing(np.abs((middle - shift) / scale).astype(np.float32))
+        room = _MERGED * ((high - low) / scale)
+        sizes = np.abs(values - middle)
+    wrong = ~np.isfinite(stored).all(axis=0) | ~np.isfinite(scale) | ((high > low) & (step > room))
+    if wrong.any():
+        column = int(np.argmax(wrong))
+        row = int(np.argmax(sizes[:, column]))
+        raise UserError(
+            f"{name}, row {row} (counted from 0), is {values[row, column]:.6g} in coordinate {column}. "
+            "Beside it the others become equal in single precision, in which networks compute. Leave the row "
+            "out if it is no measurement, take other units, or choose transform = quantile."
+        )
+    return stored
+
+
 def _units(values: Float[np.ndarray, "n d"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean, standard deviation (0 where a column is constant), and what to divide by instead of 0."""
-    shift = values.mean(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large is told of later
+        shift, deviation = values.mean(axis=0), values.std(axis=0)
     # A column that is constant up to rounding is constant.
     spread = np.ptp(values, axis=0)
     rounding = 1e-12 * np.maximum(np.abs(shift), np.finfo(float).tiny)
-    scale = np.where(spread > rounding, values.std(axis=0), 0.0)
+    scale = np.where(spread > rounding, deviation, 0.0)
     return shift, scale, np.where(scale > 0, scale, 1.0)

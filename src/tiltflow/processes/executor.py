@@ -4,6 +4,7 @@ import sys
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ def failure(error: BaseException) -> dict[str, str]:
     if isinstance(error, KeyboardInterrupt):
         error = Interrupted("Stopped.")
     if not isinstance(error, Interrupted):
-        traceback.print_exception(error, file=sys.stderr)
+        with suppress(OSError):  # the disk of the log may be what is full
+            traceback.print_exception(error, file=sys.stderr)
     # A full disk, a folder that cannot be written: the text names the file.
     kind = UserError if isinstance(error, OSError) else type(error)
     return {"kind": kind.__name__, "text": str(error)}

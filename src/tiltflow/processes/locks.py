@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from tiltflow.errors import UserError
-from tiltflow.files import remove_abandoned, unwritable
+from tiltflow.files import held, remove_abandoned, unwritable
 from tiltflow.processes.lease import leased
 from tiltflow.remote_folder import mirror_of
 
@@ -39,7 +39,7 @@ def locked(folder: Path) -> Iterator[None]:
             os.ftruncate(handle, 0)
             os.write(handle, f"{os.getpid()} on {platform.node()}".encode())
         remove_abandoned(folder)
-        with leased(mirror, patience) if mirror else nullcontext():
+        with leased(mirror, patience) if mirror else nullcontext(), held(folder, folder / LOCK):
             yield
     finally:
         with suppress(OSError):

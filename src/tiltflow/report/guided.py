@@ -114,7 +114,8 @@ def _write_table(
         csv.writer(title, delimiter=delimiter, lineterminator="\n").writerow(names)
     with atomic_file(path) as file:
         file.write(title.getvalue().encode())
-        np.savetxt(file, samples, fmt="%.9g", delimiter=delimiter)
+        digits = "%.9g" if samples.dtype == np.float32 else "%.17g"
+        np.savetxt(file, samples, fmt=digits, delimiter=delimiter)
 
 
 def _distance(key: Any, x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"]) -> Estimate:

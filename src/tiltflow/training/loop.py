@@ -7,6 +7,7 @@ step), so that a resumed run takes the same steps as an uninterrupted one.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from tiltflow.agents.base import Numbers, Stage
 from tiltflow.optimize import Buffer, Columns, Update, run_steps
 from tiltflow.processes.stopping import StopFlag
 from tiltflow.training.devices import Devices
+from tiltflow.training.divergence import batch_text
 from tiltflow.training.finite import Finite
 from tiltflow.training.policy import STAGE, RunState, device_numbers, seed_keys
 from tiltflow.training.precompute import drawn_rows, precompute_columns
@@ -89,7 +91,7 @@ class Loop:
             values = {name: np.asarray(v).reshape(len(self.seeds), room) for name, v in metrics.items()}
             parts.append({name: of_steps[:, :steps] for name, of_steps in values.items()})
         values = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
-        self.finite.check(values, stage, here)
+        self.finite.check(values, stage, here, partial(self._batch_text, stage, here))
         self.state = self.state._replace(agent=agent_state, buffer=buffer)
         return values
 
@@ -236,3 +238,10 @@ class Loop:
 
     def _activity(self, text: str, fraction: float) -> None:
         self.observe({"event": "activity", "seeds": self.seeds, "text": text, "fraction": fraction})
+
+    def _batch_text(self, stage: Stage, here: Position, seed: int, step: int) -> str:
+        """What was in a seed's batch of a step of the chunk; empty where rows are added to the data."""
+        if self.state.buffer is not None:
+            return ""
+        keys = self._stage_keys(here.stage, 0)
+        return batch_text(self.rows, keys, seed, here.stage_step + step, stage.batch_size) + " "

@@ -29,13 +29,17 @@ PACKAGES = (
 )
 
 
-def begin_run(training: Training) -> None:
+HERE = "in_this_process"
+"""The key of environment.json that says whether one seed was trained by the process that was called."""
+
+
+def begin_run(training: Training, *, in_this_process: bool = False) -> None:
     """Write environment.json, but for a run that is finished, and tell of the run and of its data."""
     run = training.run
     for finding in training.dataset.findings:
         training.tell(str(finding), "info" if finding.level == "note" else finding.level)
     if not (run.finished and run.environment_file.exists()):
-        write_json(run.environment_file, _origin(training.dataset))
+        write_json(run.environment_file, {**_origin(training.dataset), HERE: in_this_process})
     training.observe(started(training.prepared, run))
 
 

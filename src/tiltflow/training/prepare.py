@@ -8,7 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from tiltflow.accelerators import compute_deterministically
 from tiltflow.agents.base import Agent
+from tiltflow.data.audit import Finding
 from tiltflow.data.columns import HOW_TO_REWARD
 from tiltflow.data.held_out import hold_out
 from tiltflow.data.interface import PolicyInterface, plain_interface, stored_interface
@@ -22,6 +24,7 @@ from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import Task, find_task, without_rewards
 from tiltflow.train_config import TrainConfig, to_dict
 from tiltflow.training.lengthen import agent_of
+from tiltflow.training.mismatch import audit_bounds, audit_overlap
 from tiltflow.training.policy import RunState, identity_scaler, init_state
 from tiltflow.training.schedule import Schedule
 from tiltflow.training.shared_data import read_shared_data
@@ -30,7 +33,7 @@ from tiltflow.trust import trusted
 # What may change between a run and its resumption without changing any of its bits.
 _FREE = (
     "data", "columns", "reward", "action_bounds", "data_on", "keep", "checkpoint_every", "parallel", "reuse",
-    "play", "seeds", "seed", "format", "ends",
+    "deterministic", "play", "seeds", "seed", "format", "ends",
 )  # fmt: skip
 
 
@@ -79,6 +82,8 @@ def prepare(config: TrainConfig) -> tuple[Prepared, Dataset]:
 
     Raises UserError for an unknown task, for data that are missing or wrong, for settings that do not fit.
     """
+    if config.deterministic:
+        compute_deterministically()
     if fault := device_fault():
         raise UserError(fault)
     task = find_task(config.task, config.env)
@@ -94,6 +99,8 @@ def prepare(config: TrainConfig) -> tuple[Prepared, Dataset]:
 def prepare_from_shared(run: RunFolder) -> tuple[Prepared, Dataset]:
     """The same in a process of some seeds of the run, of what the process that started it has loaded."""
     config = run.read_config()
+    if config.deterministic:
+        compute_deterministically()
     dataset = read_shared_data(run, config.estimate.held_out)
     return _prepared_on(config, find_task(config.task, config.env), dataset), dataset
 
@@ -109,6 +116,7 @@ def load_data(config: TrainConfig, task: Task) -> Dataset:
     if not task.played:
         train, held_out = hold_out(dataset.train, config.estimate.held_out)
         dataset = replace(dataset, train=train, validation=held_out.rows, held_out=held_out, moments=None)
+    dataset = replace(dataset, findings=(*dataset.findings, *audit_overlap(dataset)))
     critic = getattr(config.agent, "critic", None)
     if critic is None:
         return dataset
@@ -170,11 +178,14 @@ def check_trusted(config: TrainConfig, run: RunFolder) -> None:
         )
 
 
-def check_environment(prepared: Prepared) -> None:
-    """Raise UserError where the task's environment and the data do not have the same sizes."""
+def check_environment(prepared: Prepared, dataset: Dataset | None = None) -> list[Finding]:
+    """Warnings of a task's environment, where its data are given.
+
+    Raises UserError where the environment and the data do not have the same sizes.
+    """
     task, spec = prepared.task, prepared.spec
     if not task.played:
-        return
+        return []
     environment = prepared.make_environment()
     sizes = len(environment.reset(0)), environment.action_size
     environment.step(np.zeros(environment.action_size, np.float32))
@@ -186,6 +197,9 @@ def check_environment(prepared: Prepared) -> None:
             f"{sizes[1]}. Give the data set of this task with --data, or the environment of these data with "
             "--env."
         )
+    if dataset is None or task.source.open_task is None:
+        return []
+    return audit_bounds(dataset, environment, task.environment)
 
 
 def _data_path(config: TrainConfig) -> Path | None:

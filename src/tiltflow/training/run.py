@@ -14,7 +14,7 @@ from tiltflow.training.conclusion import finish
 from tiltflow.training.devices import devices_of
 from tiltflow.training.group import train_group
 from tiltflow.training.lengthen import lengthened, told
-from tiltflow.training.origin import begin_run, refuse_other_data
+from tiltflow.training.origin import HERE, begin_run, refuse_other_data
 from tiltflow.training.prepare import check_environment, check_trusted, prepare, seed_groups
 from tiltflow.training.progress import Event, Observe, ignore_event
 from tiltflow.training.restore import refuse_unsound
@@ -44,7 +44,7 @@ def train(
     run.refuse_run()
     prepared, dataset = prepare(config)
     if config.play:
-        check_environment(prepared)
+        dataset = replace(dataset, findings=(*dataset.findings, *check_environment(prepared, dataset)))
     devices_of(prepared, config.seed_numbers)
     with locked(out):
         run.refuse_run()
@@ -61,9 +61,11 @@ def resume(
     config: TrainConfig | None = None,
     data: Path | None = None,
     steps: int | None = None,
-    in_this_process: bool = False,
+    in_this_process: bool | None = None,
 ) -> Path:
     """Continue the run in `folder` from its checkpoints to the bits of an uninterrupted one.
+
+    It goes on in this process, on all of its cores, where it began so: their number may change roundings.
 
     `data` is where the data lie by now; `config` takes the place of the run's own. With `steps`, more than
     it has, a run that is trained goes on in its last stage (`training.lengthen`). Raises what `train` does,
@@ -77,6 +79,8 @@ def resume(
     config = config or stored
     config = replace(config, data=str(data)) if data is not None else _with_data_found(config, run)
     prepared, dataset = prepare(config)
+    if in_this_process is None and run.environment_file.exists():
+        in_this_process = run.read_environment().get(HERE) is True
     with locked(folder):
         refuse_other_data(run, dataset)
         for seeds in seed_groups(config, run):
@@ -92,7 +96,7 @@ def resume(
         if steps is not None:
             run.reopen()
         training = Training(prepared, dataset, run, observe, spent)
-        _train_all(training, in_this_process=in_this_process)
+        _train_all(training, in_this_process=bool(in_this_process))
     return folder
 
 
@@ -119,7 +123,7 @@ def _train_all(training: Training, *, in_this_process: bool) -> None:
     remove_shared_data(run)  # of a training that was killed
     groups = seed_groups(config, run)
     with stop_on_signals() as stop:
-        begin_run(training)
+        begin_run(training, in_this_process=in_this_process)
         watched = replace(training, observe=_LiveLogs(run, groups, training.observe), stop=stop)
         together = config.parallel != "process" and len(groups[0]) > 1
         try:

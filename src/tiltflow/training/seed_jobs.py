@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiltflow.errors import ExplainedError, Interrupted, ProcessFailed
+from tiltflow.files import held
 from tiltflow.processes.executor import Job, Send, error_of
 from tiltflow.processes.local import LocalExecutor
+from tiltflow.processes.locks import LOCK
 from tiltflow.processes.stopping import StopFlag, listening
 from tiltflow.run_folder import RunFolder
 
@@ -28,7 +30,8 @@ def train_seeds(send: Send, run: str, seeds: list[int], loaded: float, profile: 
 
         folder, spent = RunFolder(Path(run)), TimeSpent(loaded)
         prepared, dataset = prepare_from_shared(folder)
-        return train_group(Training(prepared, dataset, folder, send, spent, stop, profile), seeds)
+        with held(folder.path, folder.path / LOCK):
+            return train_group(Training(prepared, dataset, folder, send, spent, stop, profile), seeds)
 
 
 def train_in_processes(training: "Training", groups: list[list[int]]) -> list[dict[str, Any]]:
