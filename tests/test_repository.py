@@ -19,7 +19,19 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "tiltflow"
 
 FLOORS = (
-    ("errors", "settings", "files", "json_records", "packages", "trust", "sizes", "npz", "words", "plugins"),
+    (
+        "errors",
+        "settings",
+        "files",
+        "json_records",
+        "packages",
+        "trust",
+        "sizes",
+        "npz",
+        "npy",
+        "words",
+        "plugins",
+    ),
     ("remote_store", "remote_folder"),
     ("model_settings", "compiled_programs", "processes", "benchmark_file", "accelerators"),
     ("paths", "networks", "solvers", "tilting", "optimize"),
@@ -37,7 +49,7 @@ FLOORS = (
     ),
     ("critics", "agents", "guidance"),
     ("train_config", "evaluation"),
-    ("run_folder",),
+    ("run_folder", "merged_seeds"),
     ("report",),
     ("training", "figures2d"),
     ("benchmark", "tuning", "serving"),

@@ -16,9 +16,9 @@ from tiltflow.files import read_object
 from tiltflow.python_words import in_python, python_errors
 from tiltflow.remote_folder import open_mirror
 from tiltflow.remote_store import is_url
-from tiltflow.run_folder import RunFolder, default_out
+from tiltflow.run_folder import RunFolder
 from tiltflow.settings import diff, diff_text, override
-from tiltflow.train_config import TrainConfig, to_dict
+from tiltflow.train_config import TrainConfig, default_out, to_dict
 
 if TYPE_CHECKING:
     from tiltflow.serving.compiled_policy import CompiledPolicy

@@ -11,17 +11,14 @@ import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
 
 from tiltflow.errors import UserError
+from tiltflow.npy import AGAIN, Unusable, read_array, read_header, read_values
 from tiltflow.sizes import excess
-
-_PLAIN = "Save plain numbers (float32), not Python objects."
-_AGAIN = "Copy or make the file again."
-
 
 _COMMENT = "tiltflow sha256 "
 _BLOCK = 2**24
@@ -32,10 +29,6 @@ class ArrayFault(NamedTuple):
 
     key: str | None
     text: str
-
-
-class _Unusable(Exception):
-    """The text of a fault."""
 
 
 def save_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray], *, packed: bool = False) -> None:
@@ -87,7 +80,7 @@ def read_npz(path: Path, keys: Sequence[str] | None = None) -> tuple[dict[str, n
         archive = zipfile.ZipFile(path)
         sums = _checksums(archive.comment)
     except Exception as error:  # whatever a decoder throws, the file is what it cannot read
-        return {}, [ArrayFault(None, f"is cut off or damaged ({error}). {_AGAIN}")]
+        return {}, [ArrayFault(None, f"is cut off or damaged ({error}). {AGAIN}")]
     with archive:
         members = [(info.filename.removesuffix(".npy"), info) for info in archive.infolist()]
         wanted = [(key, info) for key, info in members if keys is None or key in keys]
@@ -100,21 +93,21 @@ def read_npz(path: Path, keys: Sequence[str] | None = None) -> tuple[dict[str, n
             if count > 1
         ]
         faults += [
-            ArrayFault(key, f"was written and is not there. {_AGAIN}") for key in sums if key not in counts
+            ArrayFault(key, f"was written and is not there. {AGAIN}") for key in sums if key not in counts
         ]
         for key, info in wanted:
             if counts[key] > 1:
                 continue
             try:
                 with archive.open(info) as member:
-                    array = _read(member, info.file_size)
+                    array = read_array(member, info.file_size)
                 if sums and sums.get(key) != _checksum(array):
-                    raise _Unusable(f"is not the one that was written: its checksum differs. {_AGAIN}")
+                    raise Unusable(f"is not the one that was written: its checksum differs. {AGAIN}")
                 arrays[key] = array
-            except _Unusable as fault_found:
+            except Unusable as fault_found:
                 faults.append(ArrayFault(key, str(fault_found)))
             except Exception as error:
-                faults.append(ArrayFault(key, f"is cut off or damaged ({error}). {_AGAIN}"))
+                faults.append(ArrayFault(key, f"is cut off or damaged ({error}). {AGAIN}"))
     return arrays, faults
 
 
@@ -140,7 +133,7 @@ def stored_arrays(path: Path) -> dict[str, StoredArray]:
                 return {}
             for key, info in infos.items():
                 with archive.open(info) as member:
-                    shape, fortran, kind = _header(member)
+                    shape, fortran, kind = read_header(member)
                     begin, size = member.tell(), math.prod(shape) * kind.itemsize
                     digest = hashlib.sha256(f"{kind.str} {shape}".encode())
                     while block := member.read(_BLOCK):  # at its end compares the checksum of the archive
@@ -164,7 +157,7 @@ def read_stored_rows(path: Path, array: StoredArray, first: int, stop: int) -> n
     shape = (max(min(stop, array.shape[0]) - first, 0), *array.shape[1:])
     with path.open("rb") as file:
         file.seek(array.offset + first * math.prod(array.shape[1:]) * array.kind.itemsize)
-        return _fill(file, shape, False, array.kind)
+        return read_values(file, shape, False, array.kind)
 
 
 def list_npz(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
@@ -175,7 +168,7 @@ def list_npz(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
             for info in archive.infolist():
                 try:
                     with archive.open(info) as member:
-                        shape, _, kind = _header(member)
+                        shape, _, kind = read_header(member)
                 except Exception:
                     continue
                 listed[info.filename.removesuffix(".npy")] = shape, kind
@@ -194,67 +187,3 @@ def load_npz(path: Path, *keys: str) -> dict[str, np.ndarray]:
         key, text = faults[0]
         raise UserError(f"{path} cannot be read: {f'the array {key!r}' if key else 'it'} {text}")
     return arrays
-
-
-def load_npy(path: Path) -> np.ndarray:
-    """The array of an npy file. Raises UserError naming the file and what is wrong."""
-    try:
-        with path.open("rb") as file:
-            return _read(file, path.stat().st_size)
-    except _Unusable as fault:
-        raise UserError(f"{path} {fault}") from fault
-    except Exception as error:
-        raise UserError(
-            f"{path} cannot be read ({error}). It must hold plain numbers, as numpy.save writes them."
-        ) from error
-
-
-def read_like(file: IO[bytes], like: Any) -> np.ndarray:
-    """The next array of an open file, which must have the shape and type of `like`.
-
-    Raises ValueError for any other.
-    """
-    shape, fortran, kind = _header(file)
-    if shape != like.shape or kind != like.dtype:
-        raise ValueError(f"an array of {kind} {shape} where {like.dtype} {like.shape} belongs")
-    return _fill(file, shape, fortran, kind)
-
-
-def _read(file: IO[bytes], size: int) -> np.ndarray:
-    """The one array of an open file of `size` bytes."""
-    shape, fortran, kind = _header(file)
-    if kind.hasobject:
-        raise _Unusable(f"cannot be read: it holds Python objects. {_PLAIN}")
-    declared, there = math.prod(shape) * kind.itemsize, size - file.tell()
-    if declared != there:
-        raise _Unusable(
-            f"is cut off or damaged: it declares {declared:,} bytes and holds {there:,}. {_AGAIN}"
-        )
-    array = _fill(file, shape, fortran, kind)
-    file.read(1)  # at its end a member of an archive compares its checksum
-    return array
-
-
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    version = npy.read_magic(file)
-    if version == (1, 0):
-        shape, fortran, kind = npy.read_array_header_1_0(file)
-    elif version == (2, 0):
-        shape, fortran, kind = npy.read_array_header_2_0(file)
-    else:
-        raise _Unusable(f"has version {version} of the format: no plain array. {_PLAIN}")
-    if any(length < 0 for length in shape):
-        raise _Unusable(f"declares the shape {shape}.")
-    return shape, fortran, kind
-
-
-def _fill(file: IO[bytes], shape: tuple[int, ...], fortran: bool, kind: np.dtype) -> np.ndarray:
-    array = np.empty(math.prod(shape), kind)
-    if array.nbytes:
-        view, done = memoryview(array.view(np.uint8)), 0  # type: ignore[arg-type]
-        while done < array.nbytes:
-            count = file.readinto(view[done : done + _BLOCK])  # type: ignore[attr-defined]
-            if not count:
-                raise EOFError(f"{done:,} of {array.nbytes:,} bytes")
-            done += count
-    return array.reshape(shape, order="F" if fortran else "C")

@@ -11,15 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, final
 
-from tiltflow.agents.registry import PRESETS
 from tiltflow.data.locate import listed_paths
 from tiltflow.errors import UserError
-from tiltflow.evaluation.lines import Line, join_logs, read_evaluations, read_log, read_metrics
+from tiltflow.evaluation.lines import Line, read_evaluations, read_log, read_metrics
 from tiltflow.files import (
     append_line,
     atomic_file,
     read_json,
-    read_json_lines,
     write_json,
     write_json_lines,
 )
@@ -205,15 +203,6 @@ class RunFolder:
         for path in (self.metrics_file, self.evaluations_file):
             write_json_lines(path, [line for line in read_log(path) if line["step"] <= step])
 
-    def merge_logs(self, groups: list[list[int]]) -> None:
-        """Write the run's logs from those of its groups of seeds."""
-        folders = [self.group(seeds) for seeds in groups]
-        for ours, theirs in (
-            (self.metrics_file, [folder.metrics_file for folder in folders]),
-            (self.evaluations_file, [folder.evaluations_file for folder in folders]),
-        ):
-            write_json_lines(ours, join_logs([read_json_lines(path) for path in theirs]))
-
     def read_time(self) -> dict[str, float]:
         """Seconds of the training by what they were spent on; empty where that is not known."""
         return checked_record(self.time_file, dict[str, float]) if self.time_file.exists() else {}
@@ -235,13 +224,6 @@ class RunFolder:
         with atomic_file(self.actions_file) as file:
             save_npz(file, {"data": data, "policy": policy})
 
-    def merge_actions(self, groups: list[list[int]]) -> None:
-        """Write the run's actions from those of its groups of seeds."""
-        import numpy as np
-
-        parts = [self.group(seeds).read_actions() for seeds in groups]
-        self.write_actions(parts[0]["data"], np.concatenate([part["policy"] for part in parts]))
-
     def reopen(self) -> None:
         """Take back that a run here is trained and played to its end."""
         for file in (self.result_file, self.actions_file):
@@ -250,19 +232,6 @@ class RunFolder:
     def write_episodes(self, arrays: "dict[str, np.ndarray]") -> None:
         """Write episodes.npz: see `training.tracks.maze_paths`."""
         self._write_arrays(self.episodes_file, arrays)
-
-    def merge_episodes(self, groups: list[list[int]]) -> None:
-        """Write the run's paths through a maze from those of its groups of seeds, where all have them."""
-        import numpy as np
-
-        from tiltflow.npz import load_npz
-
-        files = [self.group(seeds).episodes_file for seeds in groups]
-        if not all(file.exists() for file in files):
-            return
-        parts = [load_npz(file, *PATH_ARRAYS) for file in files]
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in PATH_ARRAYS}
-        self.write_episodes(parts[0] | joined)
 
     def write_film(self, arrays: "dict[str, np.ndarray]") -> None:
         """Write film.npz: see `training.film`."""
@@ -280,11 +249,3 @@ class RunFolder:
         logs = (self.metrics_file, self.evaluations_file, self.time_file)
         for file in (self.config_file, self.environment_file, *logs):
             file.unlink(missing_ok=True)
-
-
-def default_out(config: TrainConfig, preset: str = PRESETS[0]) -> Path:
-    """The folder of a run that names none: runs/ALGORITHM[-PRESET]-TASK-SEEDS."""
-    name = config.algorithm if preset == PRESETS[0] else f"{config.algorithm}-{Path(preset).stem}"
-    last = config.seed + config.seeds - 1
-    seeds = f"seed{config.seed}" if config.seeds == 1 else f"seeds{config.seed}-{last}"
-    return Path("runs") / f"{name}-{config.task.replace('/', '-')}-{seeds}"

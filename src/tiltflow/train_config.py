@@ -1,9 +1,10 @@
 """What a run is a function of, besides the data: the complete, serialisable description."""
 
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
-from tiltflow.agents.registry import ALGORITHMS
+from tiltflow.agents.registry import ALGORITHMS, PRESETS
 from tiltflow.data.columns import ColumnChoice, column_choice
 from tiltflow.errors import UserError, nearest
 from tiltflow.settings import Bounds, Count, DataPlace, InnerFraction, Parallel, Precision, check, field_types
@@ -110,6 +111,14 @@ class TrainConfig:
     @property
     def seed_numbers(self) -> list[int]:
         return list(range(self.seed, self.seed + self.seeds))
+
+
+def default_out(config: TrainConfig, preset: str = PRESETS[0]) -> Path:
+    """The folder of a run that names none: runs/ALGORITHM[-PRESET]-TASK-SEEDS."""
+    name = config.algorithm if preset == PRESETS[0] else f"{config.algorithm}-{Path(preset).stem}"
+    last = config.seed + config.seeds - 1
+    seeds = f"seed{config.seed}" if config.seeds == 1 else f"seeds{config.seed}-{last}"
+    return Path("runs") / f"{name}-{config.task.replace('/', '-')}-{seeds}"
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tiltflow.agents.registry import ALGORITHMS, named_preset
 from tiltflow.benchmark.plan import Plan
 from tiltflow.cli.train import Train, parse
 from tiltflow.errors import UserError
-from tiltflow.run_folder import default_out
+from tiltflow.train_config import default_out
 
 TASK = "pointmaze/umaze-v0"
 

@@ -15,10 +15,10 @@ from tiltflow.cli.column_options import join_action_bounds
 from tiltflow.cli.results import describe_run
 from tiltflow.cli.unread import refuse_unread
 from tiltflow.errors import UserError
-from tiltflow.run_folder import RunFolder, default_out
+from tiltflow.run_folder import RunFolder
 from tiltflow.settings import Count, LoggerName, RefusedSetting
 from tiltflow.tasks import find_task
-from tiltflow.train_config import TrainConfig
+from tiltflow.train_config import TrainConfig, default_out
 
 _PROGRAM = "tiltflow train"
 _OUT_HELP = "Run folder, new or empty; without it runs/ALGORITHM[-PRESET]-TASK-SEEDS."

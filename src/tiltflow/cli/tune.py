@@ -15,9 +15,8 @@ from tiltflow.cli.executor_options import ExecutorOptions
 from tiltflow.cli.tables import print_table
 from tiltflow.errors import Interrupted, UserError
 from tiltflow.processes.executor import Executor
-from tiltflow.run_folder import default_out
 from tiltflow.settings import Objective
-from tiltflow.train_config import TrainConfig
+from tiltflow.train_config import TrainConfig, default_out
 from tiltflow.tuning.space import read_space
 from tiltflow.tuning.sweep import (
     BEST_FILE,

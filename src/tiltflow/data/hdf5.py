@@ -11,13 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tiltflow.data.hdf5_faults import array_bytes, array_fault, link_fault, tree_fault
 from tiltflow.errors import UserError
 from tiltflow.npz import ArrayFault
 from tiltflow.packages import require
 from tiltflow.sizes import excess
-
-_FLETCHER32, _CHECKSUM_BYTES = 3, 4
-_ELSEWHERE = "Only arrays that lie in the file itself are read."
 
 
 def read_hdf5(path: Path, keys: Sequence[str]) -> tuple[dict[str, np.ndarray], list[ArrayFault]]:
@@ -30,11 +28,11 @@ def read_hdf5(path: Path, keys: Sequence[str]) -> tuple[dict[str, np.ndarray], l
             for key in keys:
                 if key not in file.keys():  # noqa: SIM118  (`in file` follows links)
                     continue
-                if (fault := _link_fault(file, key)) or (fault := _array_fault(file[key])):
+                if (fault := link_fault(file, key)) or (fault := array_fault(file[key])):
                     faults.append(ArrayFault(key, fault))
                 else:
                     there[key] = file[key]
-            if fault := excess(sum(_bytes(array) for array in there.values()), path.stat().st_size):
+            if fault := excess(sum(array_bytes(array) for array in there.values()), path.stat().st_size):
                 return {}, [ArrayFault(None, fault)]
             for key, array in there.items():
                 arrays[key] = _values(array)
@@ -114,7 +112,7 @@ def read_hdf5_places(
     """
     try:
         with require("h5py").File(path, "r") as file:
-            if fault := excess(sum(_bytes(file[place]) for place in places), path.stat().st_size):
+            if fault := excess(sum(array_bytes(file[place]) for place in places), path.stat().st_size):
                 return {}, [ArrayFault(None, fault)]
             return {place: _values(file[place], rows) for place in places}, []
     except UserError:
@@ -135,7 +133,7 @@ def _numbered_groups(h5py: Any, file: Any) -> tuple[Any, list[Any]]:
 
     Where arrays lie at the root, beside the bounds of actions, they are the data.
     """
-    there = [file[name] for name in file if not _link_fault(file, name) and not name.startswith("action_")]
+    there = [file[name] for name in file if not link_fault(file, name) and not name.startswith("action_")]
     if any(isinstance(thing, h5py.Dataset) for thing in there):
         return file, []
     for group in [file, *_groups(h5py, file).values()]:
@@ -150,7 +148,7 @@ def _numbered_groups(h5py: Any, file: Any) -> tuple[Any, list[Any]]:
 
 
 def _groups(h5py: Any, group: Any) -> dict[str, Any]:
-    inner = {name: group[name] for name in group if not _link_fault(group, name)}
+    inner = {name: group[name] for name in group if not link_fault(group, name)}
     return {name: thing for name, thing in inner.items() if isinstance(thing, h5py.Group)}
 
 
@@ -160,7 +158,7 @@ def _arrays_below(h5py: Any, root: Any, shapes: dict) -> dict[str, str]:
     while waiting:
         prefix, group = waiting.pop(0)
         for name in group:
-            if _link_fault(group, name):
+            if link_fault(group, name):
                 continue
             thing = group[name]
             address = h5py.h5o.get_info(thing.id).addr
@@ -171,7 +169,7 @@ def _arrays_below(h5py: Any, root: Any, shapes: dict) -> dict[str, str]:
                 waiting.append((f"{prefix}{name}/", thing))
             elif isinstance(thing, h5py.Dataset):
                 places[prefix + name] = thing.name
-                shapes[thing.name] = (thing.shape or (), thing.dtype, _array_fault(thing))
+                shapes[thing.name] = (thing.shape or (), thing.dtype, array_fault(thing))
     return places
 
 
@@ -183,81 +181,11 @@ def check_hdf5(path: Path) -> None:
     h5py = require("h5py")
     try:
         with h5py.File(path, "r") as file:
-            fault = _tree_fault(h5py, file, path.stat().st_size)
+            fault = tree_fault(h5py, file, path.stat().st_size)
     except Exception as error:
         raise UserError(f"{path} {_damage(error)}") from error
     if fault:
         raise UserError(f"{path} {fault}")
-
-
-def _tree_fault(h5py: Any, file: Any, stored: int) -> str:
-    declared, seen, waiting = 0, set[int](), [file]
-    while waiting:
-        group = waiting.pop()
-        for name in group:
-            where = f"holds {group.name.rstrip('/')}/{name}, which"
-            if fault := _link_fault(group, name):
-                return f"{where} {fault}"
-            thing = group[name]
-            place = h5py.h5o.get_info(thing.id).addr
-            if place in seen:  # a second name of the same thing, which may be a group around this one
-                continue
-            seen.add(place)
-            if isinstance(thing, h5py.Group):
-                waiting.append(thing)
-            elif isinstance(thing, h5py.Dataset):
-                if fault := _outside_fault(thing):
-                    return f"{where} {fault}"
-                declared += _bytes(thing)
-    return excess(declared, stored)
-
-
-def _link_fault(group: Any, name: str) -> str:
-    """What is wrong with how the group names a thing; empty for a plain (hard) link."""
-    h5py = require("h5py")
-    try:
-        link = group.get(name, getlink=True)
-    except Exception:
-        return f"is a link of an unknown kind. {_ELSEWHERE}"
-    match link:
-        case h5py.HardLink():
-            return ""
-        case h5py.ExternalLink():
-            return f"is a link into the file {link.filename!r}. {_ELSEWHERE}"
-    return f"is a link to {getattr(link, 'path', 'another place')!r}. {_ELSEWHERE}"
-
-
-def _array_fault(thing: Any) -> str:
-    if not isinstance(thing, require("h5py").Dataset):
-        return "is a group, not an array."
-    if thing.dtype.hasobject or thing.dtype.kind not in "fiub":
-        return f"has the dtype {thing.dtype}, not a number."
-    return _outside_fault(thing)
-
-
-def _outside_fault(array: Any) -> str:
-    if array.external:
-        return f"is stored in the file {array.external[0][0]!r}. {_ELSEWHERE}"
-    if array.is_virtual:
-        sources = ", ".join(repr(source.file_name) for source in array.virtual_sources()[:2])
-        return f"is a view of the file {sources}. {_ELSEWHERE}"
-    return _checksum_fault(array)
-
-
-def _checksum_fault(array: Any) -> str:
-    """What the HDF5 library would read beyond its memory for: it believes that a checksum is there."""
-    if not array.fletcher32:
-        return ""
-    filters = array.id.get_create_plist()
-    if filters.get_filter(filters.get_nfilters() - 1)[0] != _FLETCHER32:
-        return "has its checksums below its compression, where they are not read. Write it again without."
-    if array.id.chunk_iter(lambda chunk: True if chunk.size < _CHECKSUM_BYTES else None):
-        return "is cut off or damaged: a part of it is shorter than its checksum. Copy or make it again."
-    return ""
-
-
-def _bytes(array: Any) -> int:
-    return 0 if array.shape is None else array.size * array.dtype.itemsize
 
 
 def _values(array: Any, rows: slice = slice(None)) -> np.ndarray:

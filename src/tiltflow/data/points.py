@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from tiltflow.errors import UserError, nearest
-from tiltflow.npz import load_npy, load_npz
+from tiltflow.npy import load_npy
+from tiltflow.npz import load_npz
 
 KINDS = (".npy", ".npz", ".csv", ".tsv")
 

@@ -21,7 +21,7 @@ import numpy as np
 from tiltflow.critics import Ensemble
 from tiltflow.errors import UserError
 from tiltflow.files import atomic_file
-from tiltflow.npz import read_like
+from tiltflow.npy import read_like
 from tiltflow.run_folder import RunFolder, checkpoint_name
 from tiltflow.settings import diff, diff_text
 from tiltflow.train_config import with_defaults

@@ -3,6 +3,7 @@
 from tiltflow.errors import ExplainedError
 from tiltflow.evaluation.statistics import result_record
 from tiltflow.files import read_json_lines, write_json
+from tiltflow.merged_seeds import merge_actions, merge_episodes, merge_logs
 from tiltflow.packages import how_to_install
 from tiltflow.run_folder import RunFolder
 from tiltflow.training.prepare import Prepared, seed_groups
@@ -16,8 +17,8 @@ def finish(training: Training, seconds: float) -> None:
     """Join what the groups of a run wrote that is trained, and conclude it where it is played."""
     prepared, run = training.prepared, training.run
     groups = seed_groups(prepared.config, run)
-    run.merge_logs(groups)
-    run.merge_actions(groups)
+    merge_logs(run, groups)
+    merge_actions(run, groups)
     run.write_time(mean_seconds([run.group(seeds).read_time() for seeds in groups]))
     training.tell(f"time {'of a seed: ' if len(groups) > 1 else ''}{spent_text(run.read_time())}")
     if prepared.config.play:
@@ -29,7 +30,7 @@ def conclude(prepared: Prepared, run: RunFolder, seconds: float, observe: Observ
     """Write result.json and, where it can be, report.html of a run whose evaluations are all logged."""
     evaluations, steps = read_json_lines(run.evaluations_file), prepared.schedule.steps
     result = result_record(prepared.task, prepared.config.algorithm, evaluations, steps, seconds)
-    run.merge_episodes(seed_groups(prepared.config, run))
+    merge_episodes(run, seed_groups(prepared.config, run))
     write_json(run.result_file, result)
     _write_report(run, observe)
 

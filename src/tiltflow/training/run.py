@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tiltflow.data.locate import data_places
 from tiltflow.errors import Interrupted, TrainingDiverged, UserError
+from tiltflow.merged_seeds import merge_logs
 from tiltflow.processes.locks import locked
 from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.run_folder import RunFolder
@@ -133,7 +134,7 @@ def _train_all(training: Training, *, in_this_process: bool) -> None:
                 with data_shared(run, training.dataset):
                     done = train_in_processes(watched, groups)
         except (Interrupted, TrainingDiverged):
-            run.merge_logs(groups)
+            merge_logs(run, groups)
             raise
         # Still locked, and deaf to a late Ctrl-C: what is left takes a moment.
         finish(training, max(record["train_seconds"] for record in done))
@@ -154,6 +155,6 @@ class _LiveLogs:
     def __call__(self, event: Event) -> None:
         began = time.monotonic()
         if event["event"] in ("evaluation", "checkpoint") and began >= self.due:
-            self.run.merge_logs(self.groups)
+            merge_logs(self.run, self.groups)
             self.due = began + 20 * (time.monotonic() - began)
         self.observe(event)

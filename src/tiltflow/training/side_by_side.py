@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tiltflow.errors import Interrupted, TrainingDiverged
+from tiltflow.merged_seeds import merge_logs
 from tiltflow.processes.locks import locked
 from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.run_folder import RunFolder
@@ -110,7 +111,7 @@ def _train(lanes: list[tuple[Lane, TrainingGroup]], until: int | None) -> None:
         for place, (lane, group) in enumerate(lanes):
             lane.diverged = together.diverged.get(place)
             group.add_time()
-            group.training.run.merge_logs([group.loop.seeds])
+            merge_logs(group.training.run, [group.loop.seeds])
     for lane, group in lanes:
         if ended and lane.diverged is None:
             finish(group.training, group.seconds())

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tiltflow.errors import UserError
+from tiltflow.merged_seeds import merge_logs
 from tiltflow.processes.locks import locked
 from tiltflow.processes.stopping import stop_on_signals
 from tiltflow.run_folder import RunFolder
@@ -39,7 +40,7 @@ def play_kept(folder: Path, observe: Observe) -> bool:
         for seeds, head in zip(groups, newest, strict=True):
             evaluator.seeds = seeds
             _play_group(evaluator, run.group(seeds), head["step"])
-            run.merge_logs(groups)
+            merge_logs(run, groups)
         if min(head["step"] for head in newest) < prepared.schedule.steps:
             return False
         conclude(prepared, run, max(head["seconds"] for head in newest), observe)
