@@ -1,5 +1,6 @@
 """Fixtures that every test file may use; what XLA compiles is kept for the session; slow modules first."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -46,6 +47,13 @@ def pytest_collection_modifyitems(items):
     """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish(session):
+    """What is there by now stays: the garbage collector looks at it no more, and seldom at what JAX traces."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.fixture

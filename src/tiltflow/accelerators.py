@@ -76,10 +76,11 @@ def in_slices(function: Callable[..., Any], first: Float[Array, "n *more d"], *o
     """`function(first, *others)`, whose rows must not interact; `others` have `first`'s leading axis n.
 
     A CPU computes many rows slice by slice, with what lies between in its cache, to the same bits: the
-    products of a wide network take two thirds of the time. Where n has no fitting divisor, all at once.
+    products of a wide network take two thirds of the time. Where n has no fitting divisor, or is not known
+    (an exported program is of any), all at once.
     """
     rows, each = first.shape[0], math.prod(first.shape[1:-1])
-    if on_accelerator() or rows * each <= _CACHED_ROWS:
+    if on_accelerator() or not isinstance(rows, int) or rows * each <= _CACHED_ROWS:
         return function(first, *others)
     size = max(n for n in range(1, max(_CACHED_ROWS // each, 1) + 1) if rows % n == 0)
     if size * each < _CACHED_ROWS // 8:
