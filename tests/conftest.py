@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish(session):
-    """What is there by now stays: the garbage collector looks at it no more, and seldom at what JAX traces."""
+    """The garbage collector looks no more at what is there by now, and seldom at what JAX traces."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
