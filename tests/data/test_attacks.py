@@ -12,8 +12,12 @@ import numpy as np
 import pytest
 
 from tiltflow.data.arrays import read_array_file
+from tiltflow.data.hdf5 import hdf5_names
+from tiltflow.data.interface import stored_interface
 from tiltflow.data.load import audit_path, load_dataset
+from tiltflow.data.parquet_log import list_parquet
 from tiltflow.data.points import read_table
+from tiltflow.data.transitions import Spec
 from tiltflow.environments import make_environment
 from tiltflow.errors import UserError
 from tiltflow.npz import read_npz, save_npz
@@ -298,3 +302,23 @@ def test_no_turned_bit_changes_or_hides_an_array_of_ours(tmp_path, packed):
         if not faults:  # the bit is of no matter
             assert found.keys() == arrays.keys()
         assert all(np.array_equal(found[key], arrays[key]) for key in found)
+
+
+def test_damaged_statistics_of_a_parquet_file_do_not_end_the_process():
+    """The file says of a column how often its values are missing, with one level too many."""
+    with pytest.raises(UserError, match=r"statistics\.parquet is cut off or damaged"):
+        list_parquet([Path(__file__).parent / "damaged" / "statistics.parquet"])
+
+
+def test_a_name_in_hdf5_that_is_no_text_is_passed_over(tmp_path):
+    with h5py.File(tmp_path / "odd.hdf5", "w") as file:
+        file[b"\xff\xfe"] = np.zeros(3)
+        file["rewards"] = np.zeros(3)
+    assert hdf5_names(tmp_path / "odd.hdf5") == ["rewards"]
+
+
+def test_a_size_that_is_no_number_of_entries_is_an_error_of_its_file():
+    signal = {"name": "x", "size": float("inf"), "entries": []}
+    record = {"interface": {"observations": [signal], "actions": [], "action_low": None, "action_high": None}}
+    with pytest.raises(UserError, match=r"environment\.json is damaged"):
+        stored_interface(record, Spec(1, 1), "environment.json")

@@ -47,8 +47,8 @@ def hdf5_names(path: Path) -> list[str]:
     """What the file has at its root; nothing where it cannot be read."""
     try:
         with require("h5py").File(path, "r") as file:
-            return list(file)
-    except OSError:
+            return [name for name in file if isinstance(name, str)]  # bytes are no UTF-8
+    except Exception:
         return []
 
 

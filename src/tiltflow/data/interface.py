@@ -109,7 +109,7 @@ def stored_interface(data: dict[str, Any], spec: Spec, source: str) -> PolicyInt
             raise ValueError(f"its columns have {sizes[0]} and {sizes[1]} entries")
         if bounds and not len(bounds[0]) == len(bounds[1]) == spec.action_size:
             raise ValueError("its bounds have other sizes than an action")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f"{source} is damaged: 'interface' does not describe the policy ({error}). Restore it from a "
             "copy."

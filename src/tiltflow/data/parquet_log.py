@@ -97,11 +97,14 @@ def _rows(path: Path, names: Sequence[str], first: int, stop: int) -> dict[str, 
 
 
 def _metadata(path: Path) -> Any:
+    """The file's own, once a row of every group was read: where statistics of a column are damaged, that is
+    an error, and to ask for them would end the process."""
     parquet = require("pyarrow.parquet")
-    with _reading(path):
-        metadata = parquet.read_metadata(path)
-        metadata.schema.to_arrow_schema()
-        return metadata
+    with _reading(path), parquet.ParquetFile(path) as file:
+        file.metadata.schema.to_arrow_schema()
+        for group in range(file.num_row_groups):
+            next(file.iter_batches(1, row_groups=[group]), None)
+        return file.metadata
 
 
 @contextmanager
