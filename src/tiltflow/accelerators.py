@@ -75,9 +75,9 @@ def products_in(precision: Precision) -> AbstractContextManager:
 def in_slices(function: Callable[..., Any], first: Float[Array, "n *more d"], *others: Any) -> Any:
     """`function(first, *others)`, whose rows must not interact; `others` have `first`'s leading axis n.
 
-    A CPU computes many rows slice by slice, with what lies between in its cache, to the same bits: the
-    products of a wide network take two thirds of the time. Where n has no fitting divisor, or is not known
-    (an exported program is of any), all at once.
+    A CPU computes many rows slice by slice, with what lies between in its cache: the products of a wide
+    network take two thirds of the time; a result may differ in its last place. Where n has no fitting
+    divisor, or is not known (an exported program is of any), all at once.
     """
     rows, each = first.shape[0], math.prod(first.shape[1:-1])
     if on_accelerator() or not isinstance(rows, int) or rows * each <= _CACHED_ROWS:
