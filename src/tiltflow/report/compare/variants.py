@@ -15,7 +15,7 @@ from tiltflow.train_config import TrainConfig, with_defaults
 # place in the table says.
 BOOKKEEPING = (
     "seed", "seeds", "data", "data_on", "reuse", "play", "parallel", "keep", "checkpoint_every", "format",
-    "agent_type", "algorithm", "task", "env",
+    "deterministic", "agent_type", "algorithm", "task", "env",
 )  # fmt: skip
 NAMED_KEYS = 3
 _MISSING = "–"
