@@ -39,7 +39,14 @@ def refusal(*folders, **options):
 
 def test_runs_that_differ_in_seeds_alone_are_one_cell_of_all_their_episodes(run):
     one, two = run("one", seeds=2), run("two", seeds=3, first_seed=2)
-    edit(two / "config.json", data="elsewhere", reuse="runs/before", parallel="vmap", keep=9, deterministic=True)
+    edit(
+        two / "config.json",
+        data="elsewhere",
+        reuse="runs/before",
+        parallel="vmap",
+        keep=9,
+        deterministic=True,
+    )
     comparison = read_comparison([two, one])
     (cell,) = comparison.cells.values()
     assert cell.folders == (one, two)  # by seed, in whatever order they were given
