@@ -8,6 +8,10 @@ export PYTHON
 # Types are checked beside the tests: on two cores that takes half of its time.
 MAKEFLAGS += --jobs=2
 
+# Bytecode is kept, whatever the caller's Python does: the tests start many processes, and each would compile
+# JAX's sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint tests format clean
 
 demo: .venv/installed
