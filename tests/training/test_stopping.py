@@ -73,7 +73,10 @@ def test_a_full_disk_names_the_file_and_leaves_no_folder(pendulum, tmp_path, cap
         assert main(["train", "bc-flow", *words]) == 2
     assert str(run / "config.json") in capsys.readouterr().err
     assert not run.exists()
-    with pytest.raises(UserError, match=f"Cannot write {tmp_path / 'metrics.jsonl'}"), files_no_larger_than(20):
+    with (
+        pytest.raises(UserError, match=f"Cannot write {tmp_path / 'metrics.jsonl'}"),
+        files_no_larger_than(20),
+    ):
         RunFolder(tmp_path).log_metrics({"step": 1, "text": 100 * "x"})
 
 
