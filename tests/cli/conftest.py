@@ -1,10 +1,12 @@
-"""A small real data set and a run of seconds on it, both made by the command line."""
+"""A small real data set made by the command line, and a run of seconds on it."""
 
 from pathlib import Path
 
 import pytest
 
 from tiltflow.cli.main import main
+from tiltflow.cli.train import parse
+from tiltflow.training.run import train
 
 TASK = "pointmaze/umaze-v0"
 SMALL = (
@@ -27,11 +29,19 @@ def small_training(maze_data) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def cloned(small_training, tmp_path_factory) -> Path:
-    """The finished run of a cloned policy: not to be changed."""
-    run = tmp_path_factory.mktemp("cloned") / "run"
-    assert main(["train", "bc-flow", *small_training, "--out", str(run)]) == 0
+def trained_here(small_training):
+    """What `tiltflow train` with these words comes to, trained in this process."""
+
+    def run(out: Path, algorithm: str, *more: str) -> Path:
+        return train(parse([algorithm, *small_training, *more]).config, out, in_this_process=True)
+
     return run
+
+
+@pytest.fixture(scope="session")
+def cloned(trained_here, tmp_path_factory) -> Path:
+    """The finished run of a cloned policy: not to be changed."""
+    return trained_here(tmp_path_factory.mktemp("cloned") / "run", "bc-flow")
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
 """`tiltflow benchmark` from the command line to its run folders."""
 
 import csv
+import io
 import json
 import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
+import threading
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 UMAZE, MEDIUM = "pointmaze-umaze-v0", "pointmaze-medium-v0"
 SMALL = ("--agents", "bc-flow", "--seeds", "1", "--evaluations", "1", "--episodes", "1", "--network", "16x2")
+RATE = "flow.learning_rate=0.001"
 
 STEPS = 5000
 """Five chunks: a run can be stopped between two."""
@@ -35,8 +36,12 @@ def medium_data(tmp_path_factory) -> Path:
     return folder / f"{MEDIUM}.npz"
 
 
-def words(out, data, *more, steps=STEPS):
-    return ["benchmark", "toy", *SMALL, "--steps", str(steps), "--data", str(data), "--out", str(out), *more]
+def words(out, data, *more, steps=STEPS, sizes="200"):
+    axes = ("--vary", f"flow.batch-size={sizes}", "--vary", RATE)
+    return [
+        *("benchmark", "toy", *SMALL, *axes, "--steps", str(steps)),
+        *("--data", str(data), "--out", str(out), *more),
+    ]
 
 
 def states(out):
@@ -44,8 +49,8 @@ def states(out):
     return {entry["folder"]: entry["state"] for entry in runs}
 
 
-def folder(task):
-    return f"{task}/bc-flow/seed-0"
+def folder(task, size=200):
+    return f"{task}/bc-flow/flow.batch_size={size},{RATE}/seed-0"
 
 
 @pytest.fixture(scope="module")
@@ -58,24 +63,25 @@ def failing(tmp_path_factory, maze_data, medium_data):
         arrays = {name: file[name].copy() for name in file.files}
     arrays["rewards"][3] = np.nan
     write_npz(data / f"{MEDIUM}.npz", arrays)
-    command = [sys.executable, "-m", "tiltflow", *words(out, data)]
-    return data, out, subprocess.run(command, capture_output=True, text=True)
+    with redirect_stdout(io.StringIO()) as printed, redirect_stderr(io.StringIO()) as told:
+        code = main(words(out, data))
+    return data, out, (code, printed.getvalue(), told.getvalue())
 
 
 def test_a_failing_run_stops_no_other_and_is_named_with_its_reason_and_log(failing):
-    _, out, process = failing
-    assert process.returncode == 1
+    _, out, (code, _, told) = failing
+    assert code == 1
     assert states(out) == {folder(UMAZE): "finished", folder(MEDIUM): "failed"}
     log = out / folder(MEDIUM) / "log.txt"
     assert "Traceback" in log.read_text()
-    assert "Traceback" not in process.stderr
-    listed = process.stderr.partition("1 of 2 runs failed:")[2]
+    assert "Traceback" not in told
+    listed = told.partition("1 of 2 runs failed:")[2]
     assert "rewards" in listed
     assert str(log) in listed
 
 
 def test_a_run_is_an_ordinary_run_folder_and_its_score_is_summarised(failing):
-    _, out, process = failing
+    _, out, (_, printed, _) = failing
     result = json.loads((out / folder(UMAZE) / "result.json").read_text())
     row, failed = csv.DictReader((out / "summary.csv").open())
     assert (failed["task"], failed["mean"], failed["failed"]) == ("pointmaze/medium-v0", "", "1")
@@ -84,8 +90,8 @@ def test_a_run_is_an_ordinary_run_folder_and_its_score_is_summarised(failing):
     assert row["data_checksum"] == checksum
     assert float(row["mean"]) == result["mean"]
     assert (row["unit"], row["seeds"], row["episodes"]) == ("%", "1", "1")
-    assert f"{result['mean']:.1f}" in process.stdout
-    assert str(out / "compare" / "compare.html") in process.stdout
+    assert f"{result['mean']:.1f}" in printed
+    assert str(out / "compare" / "compare.html") in printed
     assert main(["evaluate", str(out / folder(UMAZE)), "--episodes", "1"]) == 0
 
 
@@ -159,69 +165,83 @@ def test_bad_input_is_one_paragraph_before_any_work(maze_data, tmp_path, capsys,
     assert not (tmp_path / "out").exists()
 
 
-def wait_for_chunk(log: Path, process):
-    """Wait until the run has told of one more chunk of steps."""
-    already = log.read_text().count("steps/s") if log.exists() else 0
-    while process.poll() is None:
-        if log.exists() and log.read_text().count("steps/s") > already:
-            return
-        time.sleep(0.01)
-    raise AssertionError(process.communicate())
+@contextmanager
+def after_a_chunk(log: Path, act):
+    """Meanwhile, as soon as the run has told of one more chunk of steps, act."""
+
+    def told() -> int:
+        return log.read_text().count("steps/s") if log.exists() else 0
+
+    def watch() -> None:
+        while told() == before:
+            if over.wait(0.01):
+                return
+        act()
+
+    before, over = told(), threading.Event()
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join()
 
 
-def test_a_benchmark_stopped_and_a_run_killed_end_as_if_nothing_had_happened(failing, maze_data, tmp_path):
-    more = ("--tasks", "pointmaze/umaze-v0")
-    whole, broken = failing[1], tmp_path / "broken"
-    command = [sys.executable, "-m", "tiltflow", *words(broken, maze_data, *more)]
-    run = broken / folder(UMAZE)
+def children() -> set[int]:
+    """The processes that the main thread has started."""
+    here = os.getpid()
+    return set(map(int, Path(f"/proc/{here}/task/{here}/children").read_text().split()))
 
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        wait_for_chunk(run / "log.txt", process)
-        process.send_signal(signal.SIGTERM)
-        _, error = process.communicate()
-    assert process.returncode == 130
-    assert "the same command continues" in " ".join(error.split())
+
+def test_a_benchmark_stopped_and_a_run_killed_end_as_if_nothing_had_happened(
+    failing, maze_data, tmp_path, capsys
+):
+    whole, broken, others = failing[1], tmp_path / "broken", children()
+    run, command = broken / folder(UMAZE), words(broken, maze_data, "--tasks", "pointmaze/umaze-v0")
+
+    with after_a_chunk(run / "log.txt", lambda: os.kill(os.getpid(), signal.SIGTERM)):
+        assert main(command) == 130
+    assert "the same command continues" in " ".join(capsys.readouterr().err.split())
     assert states(broken) == {folder(UMAZE): "interrupted"}
     assert final_bodies(run)
 
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        wait_for_chunk(run / "log.txt", process)
-        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        os.kill(int(child), signal.SIGKILL)
-        _, error = process.communicate()
-    assert process.returncode == 1
-    assert "exit code -9" in error
+    with after_a_chunk(run / "log.txt", lambda: os.kill(*(children() - others), signal.SIGKILL)):
+        assert main(command) == 1
+    assert "exit code -9" in " ".join(capsys.readouterr().err.split())
     assert states(broken) == {folder(UMAZE): "failed"}
 
-    assert main(words(broken, maze_data, *more)) == 0
+    assert main(command) == 0
     assert final_bodies(run) == final_bodies(whole / folder(UMAZE))
     assert logged(run) == logged(whole / folder(UMAZE))
 
 
-def test_varied_settings_are_runs_with_a_folder_a_line_and_a_column_of_their_own(maze_data, tmp_path, capsys):
-    def command(values, *more):
-        axes = ("--vary", f"flow.batch-size={values}", "--vary", "flow.learning_rate=0.001")
-        return words(tmp_path, maze_data, "--tasks", "pointmaze/umaze-v0", *axes, *more, steps=40)
+def test_varied_settings_are_runs_with_a_folder_a_line_and_a_column_of_their_own(failing, tmp_path, capsys):
+    """Another size of batches is added to that of a benchmark that there is."""
+    out = shutil.copytree(failing[1], tmp_path / "out")
 
-    assert main(command("8,16")) == 0
+    def command(sizes, *more):
+        return words(out, failing[0], "--tasks", "pointmaze/umaze-v0", *more, sizes=sizes)
+
+    assert main(command("8,200")) == 0
     printed = capsys.readouterr().out
-    labels = [f"bc-flow (flow.batch_size={size}" for size in (8, 16)]
+    labels = [f"bc-flow (flow.batch_size={size}" for size in (8, 200)]
     assert all(label in printed for label in labels)
-    variants = [f"flow.batch_size={size},flow.learning_rate=0.001" for size in (8, 16)]
-    assert states(tmp_path) == {f"{UMAZE}/bc-flow/{variant}/seed-0": "finished" for variant in variants}
-    for variant, size in zip(variants, (8, 16), strict=True):
-        config = json.loads((tmp_path / UMAZE / "bc-flow" / variant / "seed-0" / "config.json").read_text())
-        assert (config["agent"]["flow"]["batch_size"], config["agent"]["flow"]["learning_rate"]) == (
-            size,
-            0.001,
-        )
-    rows = list(csv.DictReader((tmp_path / "summary.csv").open()))
-    assert [(row["agent"], row["variant"], row["seeds"]) for row in rows] == [
-        ("bc-flow", variant, "1") for variant in variants
-    ]
-    assert all(label in (tmp_path / "compare" / "compare.html").read_text() for label in labels)
+    assert states(out) == {
+        folder(UMAZE, 8): "finished",
+        folder(UMAZE): "finished",
+        folder(MEDIUM): "failed",
+    }
+    for size in (8, 200):
+        flow = json.loads((out / folder(UMAZE, size) / "config.json").read_text())["agent"]["flow"]
+        assert (flow["batch_size"], flow["learning_rate"]) == (size, 0.001)
+    rows = list(csv.DictReader((out / "summary.csv").open()))
+    assert {(row["agent"], row["variant"], row["seeds"]) for row in rows if row["mean"]} == {
+        ("bc-flow", f"flow.batch_size={size},{RATE}", "1") for size in (8, 200)
+    }
+    assert all(label in (out / "compare" / "compare.html").read_text() for label in labels)
 
-    assert main(command("8,16,32", "--plan")) == 0
+    assert main(command("8,200,32", "--plan")) == 0
     printed = capsys.readouterr().out
-    assert "3 runs of 40 steps: 2 finished, 1 left" in printed
-    assert re.search(r"bc-flow \(flow.batch_size=32, flow.learning_rate=0.001\) +1 waiting +40", printed)
+    assert f"3 runs of {STEPS:,} steps: 2 finished, 1 left" in printed
+    assert re.search(r"bc-flow \(flow.batch_size=32, flow.learning_rate=0.001\) +1 waiting +5,000", printed)

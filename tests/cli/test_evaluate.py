@@ -41,11 +41,11 @@ def test_a_file_in_the_place_of_the_folder_is_refused_before_anything_is_read(tm
     assert "it is not a folder" in " ".join(capsys.readouterr().err.split())
 
 
-def test_policies_are_improved_at_test_time(small_training, cloned, tmp_path, capsys):
+def test_policies_are_improved_at_test_time(trained_here, cloned, tmp_path, capsys):
     """One test, for it trains: a cloned policy without a critic, and one of ifql with its own."""
-    clone, run = shutil.copytree(cloned, tmp_path / "bc-flow"), tmp_path / "ifql"
+    clone = shutil.copytree(cloned, tmp_path / "bc-flow")
     small_critic = ("--set.critic.network.width", "16", "--set.critic.network.depth", "2")
-    assert main(["train", "ifql", *small_training, *small_critic, "--out", str(run)]) == 0
+    run = trained_here(tmp_path / "ifql", "ifql", *small_critic)
     plain = (run / "result.json").read_bytes()
 
     # Its own critic; the setting is said, and kept in a file of its own.

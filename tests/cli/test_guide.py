@@ -37,8 +37,8 @@ def test_an_energy_file_and_a_score_column_say_the_same(files, capsys):
     assert "distance to resampled data" in out
 
 
-# One without and one with a second network, and one without a tilt; more of each is in tests/guidance.
-@pytest.mark.parametrize("method", ["efm", "cep", "unguided"])
+# One with a second network, and one without a tilt; more of each is in tests/guidance.
+@pytest.mark.parametrize("method", ["cep", "unguided"])
 def test_every_method_writes_its_files_and_equal_seeds_equal_bytes(files, capsys, method):
     words = ["guide", f"{files}/x.npy", "--energy", f"{files}/e.npy", "--method", method, *SMALL]
     assert main([*words, "--out", f"{files}/a"]) == 0

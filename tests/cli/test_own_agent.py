@@ -18,6 +18,7 @@ from tiltflow.plugins import PLUGINS
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 PLUGIN = ("--plugin", str(EXAMPLE))
+TOGETHER = ("--seeds", "2", "--parallel", "vmap")  # in this process
 TINY = ("--set.critic.network.width", "16", "--set.critic.network.depth", "1", "--set.alpha", "5")
 
 
@@ -38,10 +39,10 @@ def test_the_example_is_an_agent_to_every_command(small_training, tmp_path, caps
     assert main(["train", *PLUGIN, "weighted-flow", "--help"]) == 0
     assert "α, inverse temperature of the weights. (default: 3.0)" in words_of(capsys.readouterr().out)
 
-    training = ["train", "weighted-flow", *small_training, *TINY]
+    training = ["train", "weighted-flow", *small_training, *TINY, *TOGETHER]
     assert main([*training, "--out", str(run), *PLUGIN]) == 0
     assert json.loads((run / "config.json").read_text())["agent_type"] == "WeightedFlowConfig"
-    (state,) = run.glob("seeds/0/checkpoints/*40.ckpt")
+    (state,) = run.glob("seeds/*/checkpoints/*40.ckpt")
     last = state.with_name(state.name.replace("40", "60"))
     bits = last.read_bytes()[-1000:]
     last.unlink()

@@ -8,6 +8,7 @@ from tiltflow.benchmark.plan import Plan
 from tiltflow.cli.main import main
 from tiltflow.cli.train import Train, default_out, parse
 from tiltflow.errors import UserError
+from tiltflow.files import read_json_lines
 from tiltflow.report.command import train_command
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -19,11 +20,10 @@ TINY = (
 )
 
 
-def test_a_published_training_is_played_and_its_command_names_the_preset(small_training, tmp_path, capsys):
-    run = tmp_path / "run"
-    words = ["train", "qipo-ot", "--preset", "published", *small_training, *TINY, "--out", str(run)]
-    assert main(words) == 0
-    assert "60 steps (behaviour 30, critic 25, improvement 5)" in capsys.readouterr().out
+def test_a_published_training_is_played_and_its_command_names_the_preset(trained_here, tmp_path):
+    run = trained_here(tmp_path / "run", "qipo-ot", "--preset", "published", *TINY)
+    ends = {record["stage"]: record["step"] for record in read_json_lines(run / "metrics.jsonl")}
+    assert ends == {"behaviour": 30, "critic": 55, "improvement": 60}
     config = json.loads((run / "config.json").read_text())
     assert config["agent"]["flow"]["path"] == "ot-clipped"
     assert (config["agent"]["beta"], config["agent"]["include_data_action"]) == (3.0, False)

@@ -24,7 +24,7 @@ from tiltflow.training.prepare import prepare, prepare_folder
 from tiltflow.training.restore import restore_group
 from tiltflow.training.run import resume
 
-MUTATIONS = 1500
+MUTATIONS = 600
 
 
 @pytest.fixture

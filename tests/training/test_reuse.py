@@ -33,24 +33,29 @@ def written_before_the_setting(path, setting: str) -> None:
 
 @pytest.mark.slow
 def test_a_run_with_reused_stages_has_the_bits_of_one_without(small_config, trained, tmp_path):
-    whole = trained(varied(small_config, "qipo-ot"))
-    for first, taken in (("qipo-ot", ["behaviour", "critic"]), ("bc-flow", ["behaviour"])):
-        # The source is evaluated at other steps than the run, and in other episodes.
-        source = tmp_path / first
-        beta = {"beta": 2.5} if first == "qipo-ot" else {}
-        shutil.copytree(trained(varied(small_config, first, evaluations=4, episodes=1, **beta)), source)
+    """Also of one whose first stage was itself taken over, from a run of another algorithm."""
+
+    def train_from(source, taken, out, **changes):
         for path in source.glob("seeds/*/checkpoints/*"):
             written_before_the_setting(path, "play_noise")
         messages = []
-        reusing = varied(small_config, "qipo-ot", reuse=str(source))
-        again = train(reusing, tmp_path / f"{first}-again", messages.append, in_this_process=True)
+        config = varied(small_config, "qipo-ot", reuse=str(source), **changes)
+        run = train(config, out, messages.append, in_this_process=True)
         texts = [event["text"] for event in messages if event["event"] == "message"]
         stages = ("behaviour", "critic")
         assert [stage for stage in stages if any(f"stage {stage} " in text for text in texts)] == taken
-        assert final_bodies(again) == final_bodies(whole)
-        assert logged(again) == logged(whole)
+        return run
+
+    # The sources are evaluated at other steps than the run, and in other episodes.
+    others = {"evaluations": 4, "episodes": 1}
+    cloned = shutil.copytree(trained(varied(small_config, "bc-flow", **others)), tmp_path / "cloned")
+    source = train_from(cloned, ["behaviour"], tmp_path / "source", beta=2.5, **others)
+    again = train_from(source, ["behaviour", "critic"], tmp_path / "again")
     shutil.rmtree(source)
     resume(again, in_this_process=True)  # which has taken what it needs
+    whole = trained(varied(small_config, "qipo-ot"))
+    assert final_bodies(again) == final_bodies(whole)
+    assert logged(again) == logged(whole)
 
 
 @pytest.mark.slow

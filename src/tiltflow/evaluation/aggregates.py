@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+
+from tiltflow.evaluation.statistics import iqm
 
 TaskScores = Sequence[Float[np.ndarray, "*batch seeds"]]
 BLOCK = 1000
@@ -31,7 +32,7 @@ def interquartile_mean(scores: TaskScores) -> Float[np.ndarray, "*batch"]:
 
     Where tasks have different numbers of seeds, each score is repeated until all have as many.
     """
-    return stats.trim_mean(_balanced(scores), 0.25, axis=-1)
+    return iqm(_balanced(scores))
 
 
 def optimality_gap(scores: TaskScores, gamma: float = 100.0) -> Float[np.ndarray, "*batch"]:

@@ -1,5 +1,6 @@
 """Pages from the templates in the folder `templates`."""
 
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -11,6 +12,11 @@ from tiltflow.report.svg import PAGE_COLOURS
 
 def render_page(name: str, **context: Any) -> str:
     """The page of a template. A number is never parted from the percent sign behind it."""
+    return _templates().get_template(name).render(context).replace(" %", "\u202f%")
+
+
+@cache
+def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tiltflow.report"),
         autoescape=True,
@@ -20,7 +26,7 @@ def render_page(name: str, **context: Any) -> str:
     )
     environment.filters |= {"safe_svg": Markup, "breakable": _breakable}
     environment.globals |= {"words": words, "version": __version__, "colours": PAGE_COLOURS}
-    return environment.get_template(name).render(context).replace(" %", "\u202f%")
+    return environment
 
 
 def _breakable(name: str) -> Markup:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import matplotlib
 import matplotlib.style
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 
@@ -95,9 +96,10 @@ def draw_svg(name: str, size: tuple[int, int], paint: Callable[[Axes], None]) ->
         paint(figure.subplots())
         if engine := figure.get_layout_engine():
             engine.execute(figure)
-            figure.set_layout_engine("none")  # else saving draws everything twice to lay it out anew
+            figure.set_layout_engine("none")  # else drawing lays it out anew
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        # Figure.savefig would draw everything once more, for a layout.
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
     return _inline(buffer.getvalue())
 
 
