@@ -37,8 +37,8 @@ def test_an_energy_file_and_a_score_column_say_the_same(files, capsys):
     assert "distance to resampled data" in out
 
 
-# One with a second network, and one without a tilt; more of each is in tests/guidance.
-@pytest.mark.parametrize("method", ["cep", "unguided"])
+# The default one, and one with a second network; more of each is in tests/guidance.
+@pytest.mark.parametrize("method", ["cep", "efm"])
 def test_every_method_writes_its_files_and_equal_seeds_equal_bytes(files, capsys, method):
     words = ["guide", f"{files}/x.npy", "--energy", f"{files}/e.npy", "--method", method, *SMALL]
     assert main([*words, "--out", f"{files}/a"]) == 0
@@ -49,7 +49,7 @@ def test_every_method_writes_its_files_and_equal_seeds_equal_bytes(files, capsys
     assert found["method"] == method
     assert found["rows"] == 1_900  # 100 are held out
     assert found["verdict"]["rows"] == 100
-    assert found["ess"] / 1_900 == pytest.approx(1.0 if method == "unguided" else 0.1, abs=0.005)
+    assert found["ess"] / 1_900 == pytest.approx(0.1, abs=0.005)
     for key in ("beta", "seconds", "network_evaluations_per_sample", "config", "sha256"):
         assert key in found
     assert (files / "a" / "samples.png").read_bytes().startswith(b"\x89PNG")
