@@ -128,7 +128,7 @@ def test_the_bandwidth_is_the_median_distance_of_the_reference(key):
 
 def test_intervals_hold_the_mean_of_the_estimate_as_often_as_they_say():
     """95 % of the intervals, up to five standard errors of 100 trials; where the laws coincide, no fewer."""
-    trials, n = 100, 50
+    trials, n = 100, 30
     lowest = 0.95 - 5 * math.sqrt(0.95 * 0.05 / trials)
     options = {"energy": (energy_distance, {}), "mmd": (mmd, {"bandwidth": 1.0})}
     options["sliced"] = (sliced_wasserstein, {"num_projections": 8})

@@ -192,7 +192,7 @@ def test_an_exported_policy_acts_as_the_agent(made, key):
 
 
 # Of each kind of state and of stage: a flow alone, one with a critic before or beside it, an actor with one.
-@pytest.mark.parametrize("made", ["qipo-ot", "flowq", "iql", "fql", "flow-ql", "bc-flow"], indirect=True)
+@pytest.mark.parametrize("made", ["qipo-ot", "iql", "fql", "flow-ql", "bc-flow"], indirect=True)
 def test_vmapped_seeds_are_the_seeds_one_by_one(made, key):
     keys = jax.random.split(key, 2)
     together = jax.vmap(made.init)(keys)
