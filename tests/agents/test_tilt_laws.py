@@ -149,17 +149,19 @@ def test_baseline_weights_average_to_the_tilt_in_groups_of_any_size():
     config = replace(
         QIPOConfig(), baseline="value", reference="mixture", num_support_actions=200_000, max_weight=1e9
     )
-    weights = baseline_weights(energies, before, -step * energies, value, step, config)
+    weigh = jax.jit(lambda e: baseline_weights(e, before, -step * e, value, step, config))
+    weights, energies = np.asarray(weigh(energies)), np.asarray(energies)
     for part in (slice(0, 100_000), slice(100_000, None)):
-        mean = jnp.sum(weights[:, part] * -energies[:, part], axis=1) / jnp.sum(weights[:, part], axis=1)
+        mean = np.sum(weights[:, part] * -energies[:, part], axis=1) / np.sum(weights[:, part], axis=1)
         np.testing.assert_allclose(mean, before + step, atol=0.03)
 
 
 def test_the_noise_temperature_narrows_a_gaussian(key):
     """N(m, S) becomes N(m, τ²S)."""
     flow = exact_flow(LAW)
+    draw = jax.jit(lambda x, noise: sample_actions(flow, x, key, SPEC, SAMPLED, noise=noise))
     for noise in (0.0, 0.5, 1.0):
-        actions = sample_actions(flow, jnp.zeros((20_000, 1)), key, SPEC, SAMPLED, noise=noise)
+        actions = draw(jnp.zeros((20_000, 1)), noise)
         assert np.mean(actions) == pytest.approx(MEAN, abs=0.005)
         assert np.std(actions) == pytest.approx(noise * STD, abs=0.005)
 
@@ -295,14 +297,15 @@ def test_what_cannot_be_is_refused():
 @pytest.mark.parametrize("eta", [0.0, 0.35, 0.45, 2.0])
 def test_a_mean_shift_plays_one_of_two_modes_and_the_better_one_only_where_q_outweighs_its_share(eta):
     """.6 of the draws at −.5 and .4 at .5, Q = a, whose gap is 1: log 1.5 = .405."""
-    drawn = jnp.where(jnp.arange(100) < 60, -0.5, 0.5)[None, :, None]
-    (action,) = consensus(drawn, eta * drawn[..., 0], 0.1)
+    drawn = np.where(np.arange(100) < 60, -0.5, 0.5).astype(np.float32)[None, :, None]
+    (action,) = jax.jit(consensus)(drawn, eta * drawn[..., 0], 0.1)
     assert action[0] == pytest.approx(0.5 if eta > np.log(1.5) else -0.5, abs=1e-3)
 
 
 def test_a_mean_shift_of_one_mode_is_about_its_mean(key):
     config = replace(SAMPLED, play="mean-shift", play_candidates=64, play_bandwidth=0.5)
-    actions = play_actions(exact_flow(LAW), jnp.zeros((500, 1)), key, SPEC, config)
+    play = jax.jit(lambda x: play_actions(exact_flow(LAW), x, key, SPEC, config))
+    actions = play(jnp.zeros((500, 1)))
     assert np.mean(actions) == pytest.approx(MEAN, abs=0.005)
     assert np.std(actions) < 0.3 * STD
 
