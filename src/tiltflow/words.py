@@ -35,8 +35,9 @@ def number(value: float) -> str:
 
 
 def score_text(value: float, unit: str = "") -> str:
-    """A score with one decimal and its unit: `52.0 %`."""
-    return _minus(f"{value:.1f}") + unit_text(unit)
+    """A score with one decimal and its unit, `52.0 %`; two digits of what is smaller than one: `0.85`."""
+    small = 0 < abs(value) < 0.95
+    return (_minus(f"{value:#.2g}") if small else _minus(f"{value:.1f}")) + unit_text(unit)
 
 
 def interval_text(bounds: Iterable[float], unit: str = "", between: str = " to ") -> str:
