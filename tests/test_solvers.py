@@ -51,7 +51,7 @@ def ends(law):
 
     def solve(path, noise):
         velocity = partial(predict, law, path, "velocity")
-        return integrate(velocity, noise, start=path.start, end=path.end, num_steps=5000, method="rk4")
+        return integrate(velocity, noise, start=path.start, end=path.end, num_steps=2000, method="rk4")
 
     with jax.enable_x64(True):
         noise = normal(0, 20, 2)

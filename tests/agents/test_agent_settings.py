@@ -27,17 +27,18 @@ MAX_OF_4 = 1.0294
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 
-def rows(count: int = 8, actions: int = 1) -> dict[str, jnp.ndarray]:
-    keys = jax.random.split(jax.random.key(7), 4)
-    return {
-        "observations": jax.random.normal(keys[0], (count, 1)),
-        "actions": 0.5 * jax.random.normal(keys[1], (count, actions)),
-        "rewards": jax.random.normal(keys[2], (count,)),
-        "next_observations": jax.random.normal(keys[3], (count, 1)),
-        "terminations": jnp.zeros(count),
-        "following_actions": jnp.zeros((count, actions)),
-        "followed": jnp.ones(count),
+def rows(count: int = 8, actions: int = 1) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(7)
+    columns = {
+        "observations": random.standard_normal((count, 1)),
+        "actions": 0.5 * random.standard_normal((count, actions)),
+        "rewards": random.standard_normal(count),
+        "next_observations": random.standard_normal((count, 1)),
+        "terminations": np.zeros(count),
+        "following_actions": np.zeros((count, actions)),
+        "followed": np.ones(count),
     }
+    return {name: column.astype(np.float32) for name, column in columns.items()}
 
 
 def begun(agent, stage: int):
@@ -154,7 +155,8 @@ def test_a_mean_shift_weighs_draws_by_a_normal_kernel():
     """From 0 a draw at d = 0.3 counts exp(−d²/(2h²)) with h = 0.2, and one far away nothing."""
     drawn = jnp.array([[[0.0], [0.0], [0.3], [9.0]]])
     near = np.exp(-(0.3**2) / (2 * 0.2**2))
-    assert consensus(drawn, jnp.zeros((1, 4)), 0.2) == pytest.approx(0.3 * near / (2 + near), rel=1e-5)
+    action = jax.jit(consensus)(drawn, jnp.zeros((1, 4)), 0.2)
+    assert action == pytest.approx(0.3 * near / (2 + near), rel=1e-5)
 
 
 @pytest.mark.parametrize("algorithm", ["ifql", "flow-ql", "flowq"])
@@ -284,7 +286,7 @@ def test_the_distance_to_the_data_is_the_mean_or_the_sum_over_entries(algorithm,
         algorithm, spec=Spec(1, 2), curvature=2.0, distance=distance, target_noise=0.0, critic_penalty=3.0,
         actor_penalty=7.0,
     )  # fmt: skip
-    squares = jnp.sum(data["actions"] ** 2, axis=1)
+    squares = np.sum(data["actions"] ** 2, axis=1)
     assert metrics["matching_loss"] == pytest.approx(share * float(squares.mean()), rel=1e-5)
     assert metrics["loss"] == pytest.approx(7 * share * float(squares.mean()), rel=1e-5)
 
@@ -305,7 +307,7 @@ def test_the_policy_of_diffusion_ql_goes_up_q_by_eta_and_by_no_more_than_the_nor
         state = state._replace(critic=learning(known_critic(2.0)))
         after, metrics = jax.jit(agent.stages[0].update)(state, batch, jax.random.key(2))
         moved[norm] = max(np.abs(a - b).max() for a, b in pairs(after.policy.params, state.policy.params))
-        size = 2 * jnp.abs(batch["actions"]).mean()
+        size = 2 * np.abs(batch["actions"]).mean()
         led = metrics["loss"] - metrics["matching_loss"]
         assert led == pytest.approx(float(-3 * metrics["q_policy"] / size), rel=1e-4)
     # Adam's step does not depend on the size of a gradient, down to 10⁻⁸.

@@ -47,7 +47,7 @@ def trained_actions(config: FlowQConfig, columns) -> np.ndarray:
             optax.adam(config.flow.learning_rate),
         )
 
-    policy = train(step, config.flow, columns, steps=1500)
+    policy = train(step, config.flow, columns, steps=1000)
     sampler = replace(config.flow, num_steps=20)
     return np.asarray(sample_actions(policy, jnp.zeros((10_000, 1)), jax.random.key(3), SPEC, sampler))
 
@@ -102,7 +102,7 @@ def test_the_velocity_reading_samples_the_law_of_its_differential_equation():
 def test_a_learned_schedule_is_the_one_that_makes_a_gaussian_exact():
     """For p = N(0, s²) and a linear energy c(t) = s²·(1 − t)/(s²t² + (1 − t)²) gives the tilt itself."""
     std = 0.3
-    columns = gaussian_actions(0.0, std, rows=100_000)
+    columns = gaussian_actions(0.0, std, rows=20_000)
     law = gaussian_mixture(np.ones(1), np.zeros((1, 1)), np.full((1, 1, 1), std**2))
     config = FlowQConfig(
         flow=replace(FLOW, learning_rate=5e-3, batch_size=512, solver="euler", num_steps=5), strength=1.0
@@ -115,7 +115,7 @@ def test_a_learned_schedule_is_the_one_that_makes_a_gaussian_exact():
         )
 
     start = begin(LearnedSchedule(jax.random.key(4)), optax.adam(config.flow.learning_rate))
-    h = train(step, config.flow, columns, steps=1000, start=start)
+    h = train(step, config.flow, columns, steps=600, start=start)
     t = jnp.linspace(0.05, 0.95, 19)
     np.testing.assert_allclose(h.c(t), std**2 * (1 - t) / (std**2 * t**2 + (1 - t) ** 2), atol=0.05)
 

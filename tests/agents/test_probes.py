@@ -26,7 +26,8 @@ from tiltflow.training.schedule import Schedule
 
 DISCOUNT = 0.5
 ROWS = 4000
-_STAGES = {"behaviour_steps": 1200, "critic_steps": 400, "improvement_steps": 600}
+_STAGES = {"behaviour_steps": 1200, "critic_steps": 400, "improvement_steps": 400}
+_STAGES |= {"num_support_actions": 8}
 _STAGES |= {"improvement_learning_rate": 3e-3, "improvement_ema": 0.99, "improvement_batch_size": 64}
 _STAGES |= {
     "support_noise": 1.0
@@ -41,6 +42,7 @@ OPTIONS = {
         "behaviour_steps": 1200,
         "critic_steps": 400,
         "energy_steps": 400,
+        "num_support_actions": 8,
     },
     "flowq": {
         "strength": 0.7,

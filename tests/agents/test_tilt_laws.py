@@ -1,9 +1,11 @@
 """Laws of QIPO's and FlowQ's tilts on bandits with a known behaviour and a known Q, by the agents themselves.
 
-μ = N(m, s²) and Q = b·a give μ·exp(βQ/u) = N(m + βs²b/u, s²). Nothing but the last stage is trained.
+μ = N(m, s²) and Q = b·a give μ·exp(βQ/u) = N(m + βs²b/u, s²). Nothing but the last stage is trained, and
+that only where its weights alone do not tell the law.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -48,24 +50,33 @@ def columns(rows: int = 4000) -> dict[str, jnp.ndarray]:
     return {**of_bandit, **rest}
 
 
+KEY = jax.random.key(5)
+
+
+def begun(stage, state, data):
+    """The state and the columns with which a stage begins."""
+    state = jax.jit(stage.refresh)(state, {name: column[:500] for name, column in data.items()}, KEY)
+    if stage.precompute is not None:
+        data = {**data, **jax.jit(stage.precompute)(state, data, KEY)}
+    return state, data
+
+
 def last_stage(agent, state, data):
     """The state and the actions after the last stage."""
-    stage, key = agent.stages[-1], jax.random.key(5)
-    state = jax.jit(stage.refresh)(state, {name: column[:500] for name, column in data.items()}, key)
-    if stage.precompute is not None:
-        data = {**data, **jax.jit(stage.precompute)(state, data, key)}
+    stage, key = agent.stages[-1], KEY
+    state, data = begun(stage, state, data)
     run = jax.jit(run_steps, static_argnames=("update", "num_steps", "batch_size"))
     state, _ = run(stage.update, state, data, key, 0, num_steps=stage.steps, batch_size=stage.batch_size)
     return state, np.asarray(jax.jit(agent.act)(state, jnp.zeros((10_000, 1)), key))[:, 0]
 
 
-def improve(beta: float = 1.0, value: float = 0.4, **changes) -> tuple[float, float]:
-    """Mean shift over the exact one of the whole noise, and the deviation, after one improvement by QIPO."""
+def improvement(**changes):
+    """QIPO with a known behaviour and a known Q, and its state before the one improvement, of β = 1."""
     config = replace(
         QIPOConfig(),
-        flow=replace(SAMPLED, play_noise=changes.pop("play_noise", 1.0)),
+        flow=replace(SAMPLED, play_noise=1.0),
         critic=changes.pop("critic", EXPECTILE),
-        beta=beta,
+        beta=1.0,
         energy_scale="none",
         improvement_learning_rate=2e-3,
         improvement_ema=0.995,
@@ -78,31 +89,55 @@ def improve(beta: float = 1.0, value: float = 0.4, **changes) -> tuple[float, fl
     agent = qipo.build(config, SPEC, 0)
     critic = known_critic(SLOPE)
     if config.critic.kind == "expectile":
-        constant = Constant(jnp.float32(value))
+        constant = Constant(jnp.float32(0.4))
         critic = Critic(critic.q, TrainState(constant, constant, ()))
-    state = agent.init(jax.random.key(1))._replace(critic=critic, behaviour=exact_flow(LAW))
-    _, actions = last_stage(agent, state, columns())
-    return (actions.mean() - MEAN) / (beta * SLOPE * STD**2), actions.std()
+    return agent, agent.init(jax.random.key(1))._replace(critic=critic, behaviour=exact_flow(LAW))
+
+
+def weighted_shift(stage, state, data) -> float:
+    """Mean shift of the weighted actions of a step on all rows over the exact one of the whole noise."""
+    q = jax.jit(lambda state, data: stage.update(state, data, KEY)[1]["q_weighted"])(state, data)
+    return (float(q) / SLOPE - MEAN) / (SLOPE * STD**2)
+
+
+OVER_A_VALUE = {"reference": "behaviour", "num_support_actions": 4, "baseline": "value"}
 
 
 @pytest.mark.parametrize(
     ("changes", "share"),
     [
         ({"reference": "behaviour", "num_support_actions": 4}, 0.67),  # its finite-M value at this β
-        ({"reference": "behaviour", "num_support_actions": 4, "baseline": "value"}, 1.0),
+        (OVER_A_VALUE, 1.0),
         ({"reference": "data", "num_support_actions": 1, "baseline": "value"}, 1.0),
     ],
 )
 def test_weights_over_a_value_tilt_by_beta_whatever_the_number_of_actions(changes, share):
-    shift, std = improve(**changes)
-    assert shift == pytest.approx(share, abs=0.06)
-    assert std == pytest.approx(STD, abs=0.015)
+    agent, state = improvement(**changes)
+    stage = agent.stages[-1]
+    assert weighted_shift(stage, *begun(stage, state, columns())) == pytest.approx(share, abs=0.06)
+
+
+def test_weights_over_a_value_lead_the_policy_to_the_tilt():
+    _, actions = last_stage(*improvement(**OVER_A_VALUE), columns())
+    assert actions.mean() == pytest.approx(MEAN + SLOPE * STD**2, abs=0.06 * SLOPE * STD**2)
+    assert actions.std() == pytest.approx(STD, abs=0.015)
 
 
 def test_a_critic_without_a_value_gets_a_fitted_one():
+    """V = log E_μ[exp(Q)] = b·m + ½(b·s)², and the same tilt while it is far from that."""
     critic = replace(EXPECTILE, kind="in-support-softmax")
-    shift, _ = improve(reference="behaviour", num_support_actions=4, baseline="value", critic=critic)
-    assert shift == pytest.approx(1.0, abs=0.06)
+    agent, state = improvement(**OVER_A_VALUE, critic=critic)
+    stage = agent.stages[-1]
+    state, data = begun(stage, state, columns())
+    assert weighted_shift(stage, state, data) == pytest.approx(1.0, abs=0.06)
+
+    def fit(baseline, batch, key):
+        return stage.update(state._replace(baseline=baseline), batch, key)[0].baseline, {}
+
+    run = jax.jit(partial(run_steps, fit, num_steps=1500, batch_size=64))
+    baseline, _ = run(state.baseline, data, KEY, 0)
+    value = float(baseline.params(jnp.zeros((1, 1)))[0, 0])
+    assert value == pytest.approx(SLOPE * MEAN + 0.5 * (SLOPE * STD) ** 2, abs=0.1)
 
 
 def test_baseline_weights_average_to_the_tilt_in_groups_of_any_size():
@@ -114,17 +149,19 @@ def test_baseline_weights_average_to_the_tilt_in_groups_of_any_size():
     config = replace(
         QIPOConfig(), baseline="value", reference="mixture", num_support_actions=200_000, max_weight=1e9
     )
-    weights = baseline_weights(energies, before, -step * energies, value, step, config)
+    weigh = jax.jit(lambda e: baseline_weights(e, before, -step * e, value, step, config))
+    weights, energies = np.asarray(weigh(energies)), np.asarray(energies)
     for part in (slice(0, 100_000), slice(100_000, None)):
-        mean = jnp.sum(weights[:, part] * -energies[:, part], axis=1) / jnp.sum(weights[:, part], axis=1)
+        mean = np.sum(weights[:, part] * -energies[:, part], axis=1) / np.sum(weights[:, part], axis=1)
         np.testing.assert_allclose(mean, before + step, atol=0.03)
 
 
 def test_the_noise_temperature_narrows_a_gaussian(key):
     """N(m, S) becomes N(m, τ²S)."""
     flow = exact_flow(LAW)
+    draw = jax.jit(lambda x, noise: sample_actions(flow, x, key, SPEC, SAMPLED, noise=noise))
     for noise in (0.0, 0.5, 1.0):
-        actions = sample_actions(flow, jnp.zeros((20_000, 1)), key, SPEC, SAMPLED, noise=noise)
+        actions = draw(jnp.zeros((20_000, 1)), noise)
         assert np.mean(actions) == pytest.approx(MEAN, abs=0.005)
         assert np.std(actions) == pytest.approx(noise * STD, abs=0.005)
 
@@ -132,9 +169,11 @@ def test_the_noise_temperature_narrows_a_gaussian(key):
 def test_support_of_less_noise_tilts_the_narrower_law():
     """Support N(m, τ²S), and so a tilt N(m + βτ²Sb, τ²S)."""
     changes = {"baseline": "value", "reference": "behaviour", "include_data_action": False}
-    shift, std = improve(support_noise=0.5, num_support_actions=4, **changes)
-    assert shift == pytest.approx(0.25, abs=0.03)
-    assert std == pytest.approx(0.5 * STD, abs=0.01)
+    agent, state = improvement(support_noise=0.5, num_support_actions=4, **changes)
+    stage = agent.stages[-1]
+    state, data = begun(stage, state, columns())
+    assert np.std(data["support_actions"]) == pytest.approx(0.5 * STD, abs=0.01)
+    assert weighted_shift(stage, state, data) == pytest.approx(0.25, abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -157,8 +196,8 @@ def test_the_staged_readings_of_flowq_are_exact_for_gaussian_actions_and_a_linea
     critic = known_critic(SLOPE)
     constant = Constant(jnp.float32(0.4))
     critic = Critic(critic.q, TrainState(constant, constant, ()))
-    begun = agent.init(jax.random.key(1))._replace(critic=critic, behaviour=exact_flow(LAW))
-    state, actions = last_stage(agent, begun, columns())
+    before = agent.init(jax.random.key(1))._replace(critic=critic, behaviour=exact_flow(LAW))
+    state, actions = last_stage(agent, before, columns())
     std, unit = noise * STD, float(state.scale)
     support_std = std if "support_noise" in changes else STD
     assert unit == pytest.approx(SLOPE * support_std, rel=0.05)  # one spread of Q
@@ -258,14 +297,15 @@ def test_what_cannot_be_is_refused():
 @pytest.mark.parametrize("eta", [0.0, 0.35, 0.45, 2.0])
 def test_a_mean_shift_plays_one_of_two_modes_and_the_better_one_only_where_q_outweighs_its_share(eta):
     """.6 of the draws at −.5 and .4 at .5, Q = a, whose gap is 1: log 1.5 = .405."""
-    drawn = jnp.where(jnp.arange(100) < 60, -0.5, 0.5)[None, :, None]
-    (action,) = consensus(drawn, eta * drawn[..., 0], 0.1)
+    drawn = np.where(np.arange(100) < 60, -0.5, 0.5).astype(np.float32)[None, :, None]
+    (action,) = jax.jit(consensus)(drawn, eta * drawn[..., 0], 0.1)
     assert action[0] == pytest.approx(0.5 if eta > np.log(1.5) else -0.5, abs=1e-3)
 
 
 def test_a_mean_shift_of_one_mode_is_about_its_mean(key):
     config = replace(SAMPLED, play="mean-shift", play_candidates=64, play_bandwidth=0.5)
-    actions = play_actions(exact_flow(LAW), jnp.zeros((500, 1)), key, SPEC, config)
+    play = jax.jit(lambda x: play_actions(exact_flow(LAW), x, key, SPEC, config))
+    actions = play(jnp.zeros((500, 1)))
     assert np.mean(actions) == pytest.approx(MEAN, abs=0.005)
     assert np.std(actions) < 0.3 * STD
 

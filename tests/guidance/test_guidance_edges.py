@@ -141,7 +141,7 @@ def test_a_huge_energy_does_not_overflow():
 def test_a_large_beta_collapses_onto_the_lowest_energy_and_says_so():
     x = points()
     energy = np.sum((x - [6, 5]) ** 2, axis=1)
-    fitted = fit("efm", x, energy, beta=1e6, config=small("efm", steps=1_000))
+    fitted = fit("efm", x, energy, beta=1e6, config=small("efm", steps=600))
     assert fitted.problem.ess < 2
     assert "1.0 of 400 rows are effective" in fitted.notes[0]
     assert "would keep 5%" in fitted.notes[0]

@@ -85,24 +85,32 @@ def test_schedules_are_those_of_the_paper(kind, h):
 
 def test_a_learned_schedule_is_positive_and_fixed_at_both_ends():
     h = schedule("learned")
-    t = jnp.linspace(0.0, 1.0, 21)
-    np.testing.assert_allclose(h.h(t)[jnp.asarray([0, -1])], [0, 1], atol=1e-12)
-    assert jnp.all(h.h(t)[1:] > 0)
-    np.testing.assert_allclose(h.c(t)[1:], (h.h(t) * (1 - t) / t)[1:], rtol=1e-9)
+    t = np.linspace(0.0, 1.0, 21)
+    values, c = map(np.asarray, jax.jit(lambda t: (h.h(t), h.c(t)))(t))
+    np.testing.assert_allclose(values[[0, -1]], [0, 1], atol=1e-12)
+    assert np.all(values[1:] > 0)
+    np.testing.assert_allclose(c[1:], values[1:] * (1 - t[1:]) / t[1:], rtol=1e-9)
 
 
 def test_the_velocity_reading_shifts_the_unguided_target_by_the_gradient_at_the_point():
     data, noise, _ = ends()
-    t = jnp.linspace(0.1, 0.9, ROWS)
-    guided = guided_velocity(wavy, schedule("linear"), data, noise, t, strength=2.0)
-    x = t[:, None] * data + (1 - t)[:, None] * noise
+    t = np.linspace(0.1, 0.9, ROWS)
+
+    @jax.jit
+    def compare(data, noise, t):
+        guided, raw = (
+            guided_velocity(wavy, schedule("linear"), data, noise, t, strength=2.0, factor=factor)
+            for factor in ("score", "raw")
+        )
+        x = t[:, None] * data + (1 - t)[:, None] * noise
+        return guided, raw.velocity, x, jax.vmap(jax.grad(wavy))(x)
+
+    guided, raw, x, slope = compare(data, noise, t)
+    data, noise = np.asarray(data), np.asarray(noise)
     np.testing.assert_allclose(guided.x, x)
-    expected = data - noise - 2.0 * (1 - t)[:, None] * jax.vmap(jax.grad(wavy))(x)
+    expected = data - noise - 2.0 * (1 - t)[:, None] * slope
     np.testing.assert_allclose(guided.velocity, expected, rtol=1e-12)
-    raw = guided_velocity(wavy, schedule("linear"), data, noise, t, strength=2.0, factor="raw")
-    np.testing.assert_allclose(
-        raw.velocity - (data - noise), (expected - (data - noise)) * (t / (1 - t))[:, None]
-    )
+    np.testing.assert_allclose(raw - (data - noise), (expected - (data - noise)) * (t / (1 - t))[:, None])
 
 
 def test_the_best_schedule_of_a_gaussian_and_a_linear_energy_leaves_no_mean_residual():
@@ -113,20 +121,17 @@ def test_the_best_schedule_of_a_gaussian_and_a_linear_energy_leaves_no_mean_resi
         def c(self, t):
             return (1 - t) / (t**2 + (1 - t) ** 2)
 
+    @jax.jit
+    def residual(t, data, noise):
+        def unguided(t, x):
+            return ((2 * t - 1) / (t**2 + (1 - t) ** 2))[..., None] * x
+
+        return schedule_residual(lambda x: -x[..., 0], Best(), unguided, data, noise, t, strength=1.0)
+
     rng = np.random.default_rng(0)
     for t in (0.1, 0.5, 0.9):
-        data, noise = 1 + jnp.asarray(rng.standard_normal((20_000, 1))), rng.standard_normal((20_000, 1))
-        slope = (2 * t - 1) / (t**2 + (1 - t) ** 2)
-        residual = schedule_residual(
-            lambda x: -x[..., 0],
-            Best(),
-            lambda t, x, slope=slope: slope * x,
-            data,
-            jnp.asarray(noise),
-            jnp.full(20_000, t),
-            strength=1.0,
-        )
-        assert_mean(residual, 0.0)
+        data, noise = 1 + rng.standard_normal((20_000, 1)), rng.standard_normal((20_000, 1))
+        assert_mean(residual(np.full(20_000, t), data, noise), 0.0)
 
 
 @pytest.mark.parametrize(("size", "sigma", "beta"), [(1, 0.5, 1.0), (2, 0.3, 2.0), (3, 1.0, 0.5)])

@@ -54,7 +54,7 @@ def test_beta_for_a_share_of_the_rows_is_not_misled_by_one_huge_energy():
     energies = np.random.default_rng(0).standard_normal(20_000).astype(np.float32)
     plain = beta_for_ess(jnp.asarray(energies), 0.1)
     assert plain == pytest.approx(np.sqrt(np.log(10)), rel=0.05)  # of normal energies
-    huge = np.append(energies, np.float32(1e9))
+    huge = np.where(np.arange(20_000) == 0, np.float32(1e9), energies)
     beta = beta_for_ess(jnp.asarray(huge), 0.1)
     assert beta == pytest.approx(float(plain), rel=1e-3)
     share = effective_sample_size(tilt_weights(jnp.asarray(huge), beta)) / len(huge)
@@ -82,6 +82,6 @@ def test_rows_that_are_excluded_stay_so_in_every_step_of_annealing():
 
 
 def test_a_target_that_no_beta_comes_near_is_refused():
-    energies = np.concatenate([np.zeros(1), np.full(40, 1e-30), np.full(59, 1e30)])
+    energies = np.concatenate([np.zeros(4), np.full(160, 1e-30), np.full(236, 1e30)])
     with pytest.raises(UserError, match="no beta comes near it"):
-        fit("resample", np.arange(100.0), energies, target_ess=0.2)
+        fit("resample", np.arange(400.0), energies, target_ess=0.2)
