@@ -89,6 +89,8 @@ def _columns(
         columns["next_observations"] = np.concatenate(following)
 
     columns["terminations"], columns["ends"] = episode_flags(roles, parts, lengths, known=episodes)
+    if not (episodes or roles["next_observations"]) and columns["ends"][:-1].any():
+        columns.pop("next_observations", None)  # after an end the next row is another episode's first
     if rewarding:
         goal = reward is not None and (reward == _GOAL or bool(_COMPARISON.fullmatch(reward)))
         values = np.concatenate([flat_column("rewards", part) for part in parts[rewarding[0]]])
@@ -119,6 +121,9 @@ def _reward_column(
 def _goal(reward: str, values: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """1 in the rows that reach the goal, else 0; a flag of each episode is for its last row."""
     if match := _COMPARISON.fullmatch(reward):
+        if (bad := values != values).any():
+            text = f"is nan in row {int(np.argmax(bad))}, of which --reward {reward} says nothing."
+            raise Unfit(match[1], text)
         try:
             return _COMPARE[match[2]](values, float(match[3])).astype(np.float32)
         except ValueError as error:
