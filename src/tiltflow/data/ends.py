@@ -72,7 +72,7 @@ def flag_column(name: str, parts: Sequence[np.ndarray], rows: int) -> np.ndarray
 
 def _at_ends(lengths: Sequence[int]) -> np.ndarray:
     ends = np.zeros(sum(lengths), bool)
-    ends[np.cumsum([length for length in lengths if length]) - 1] = True
+    ends[np.cumsum([length for length in lengths if length], dtype=np.int64) - 1] = True
     return ends
 
 
