@@ -88,7 +88,7 @@ def _read_arrow(
     table = arrow.read_csv(
         path,
         read_options=arrow.ReadOptions(column_names=names, skip_rows=1),
-        parse_options=arrow.ParseOptions(delimiter=delimiter),
+        parse_options=arrow.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=arrow.ConvertOptions(include_columns=list(wanted), decimal_point=decimal),
     )
     values = {}
