@@ -1,6 +1,9 @@
 """Logs that say a thing twice, or not quite: each is read as it is meant, or refused by file and key."""
 
+import re
+import shutil
 from decimal import Decimal
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -13,9 +16,11 @@ from tiltflow.data import csv_log
 from tiltflow.data.columns import column_choice
 from tiltflow.data.load import load_dataset
 from tiltflow.data.recorded_arrays import RecordedArrays
+from tiltflow.data.shard import shard
 from tiltflow.errors import UserError
 from tiltflow.tasks import find_task
 
+OFFICIAL = Path(__file__).parent / "official" / "lerobot-v2"
 TASK = find_task("file/arm", "Pendulum-v1")
 NUMBERS = np.arange(6.0)
 ENDS = np.array([0, 0, 1, 0, 0, 1])
@@ -133,6 +138,16 @@ def test_parquets_own_types(tmp_path):
             of_table(pa.table({**columns, "obs": lists}))
     with pytest.raises(UserError, match="two columns with the name 'obs'"):
         of_table(pa.table([NUMBERS, NUMBERS, NUMBERS], names=["obs", "obs", "action"]))
+
+
+def test_a_lerobot_folder_that_lacks_files_is_warned_of(tmp_path):
+    shutil.copytree(OFFICIAL, tmp_path / "arm")
+    warnings = [finding.text for finding in load(tmp_path / "arm").findings if "frames" in finding.text]
+    assert not warnings
+    sorted((tmp_path / "arm").glob("data/*/*.parquet"))[-1].unlink()
+    for dataset in (load(tmp_path / "arm"), shard(TASK, tmp_path / "arm", tmp_path / "out")):
+        (warning,) = (finding.text for finding in dataset.findings if "frames" in finding.text)
+        assert re.match(r"holds \d+ of the 18 frames that meta/info.json names", warning)
 
 
 def test_arrays_in_memory_keep_their_successors_and_flags_whatever_their_names(tmp_path):

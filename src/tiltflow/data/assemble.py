@@ -62,6 +62,7 @@ def assemble(file: str, log: Log, choice: ColumnChoice) -> Assembled:
         return failed((fault.key, str(fault)))
     notes = _notes(roles, columns, log, choice.reward, reward)
     findings = [Finding("note", file, None, None, text) for text in notes]
+    findings += [Finding("warning", file, None, None, log.lack)] if log.lack else []
     signals = [
         tuple(
             _signal(name, math.prod(parts[name][0].shape[1:]), log.entries.get(name, ()))
