@@ -13,7 +13,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from tiltflow.data import csv_log
-from tiltflow.data.columns import column_choice
+from tiltflow.data.column_file import choice_text, stored_choice
+from tiltflow.data.columns import ColumnChoice, column_choice
 from tiltflow.data.load import load_dataset
 from tiltflow.data.recorded_arrays import RecordedArrays
 from tiltflow.data.shard import shard
@@ -89,6 +90,18 @@ def test_a_goal_that_a_row_says_nothing_of_is_refused(tmp_path):
     gap = np.where(NUMBERS == 3, np.nan, NUMBERS)
     with pytest.raises(UserError, match="key 'gap': is nan in row 3, of which --reward gap<1 says nothing"):
         of_arrays(tmp_path, {**LOG, "gap": gap}, reward="gap<1")
+
+
+def test_a_row_of_no_episode_is_refused(tmp_path):
+    episode = np.where(NUMBERS == 3, np.nan, NUMBERS // 3)
+    with pytest.raises(UserError, match="key 'episode': is nan in row 3: no number of an episode"):
+        of_arrays(tmp_path, {**{key: LOG[key] for key in ("obs", "action", "reward")}, "episode": episode})
+
+
+def test_names_of_any_letters_are_kept_in_toml(tmp_path):
+    names = ('é\n"\\', "\u200b", "\U000e0001b")
+    (tmp_path / "log.columns.toml").write_text(choice_text({"observations": names}, ColumnChoice()))
+    assert stored_choice(tmp_path / "log.npz").roles["observations"] == names
 
 
 def test_whole_numbers_that_merge_in_float32_are_warned_of(tmp_path):

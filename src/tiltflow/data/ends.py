@@ -79,6 +79,8 @@ def _at_ends(lengths: Sequence[int]) -> np.ndarray:
 def _ends_by_episode(name: str, values: np.ndarray, rows: int) -> np.ndarray:
     """The last rows of the episodes, by a number of each row's, by their lengths or by where they end."""
     values = flat_column(name, values)
+    if (bad := values != values).any():
+        raise Unfit(name, f"is nan in row {int(np.argmax(bad))}: no number of an episode.")
     if len(values) == rows:
         return np.append(values[1:] != values[:-1], True)
     whole = values.astype(np.int64) if np.isfinite(values).all() else np.zeros(0, np.int64)
