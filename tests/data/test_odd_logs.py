@@ -64,6 +64,36 @@ def test_episodes_without_any_row_are_refused(tmp_path):
         load(tmp_path / "log.hdf5")
 
 
+def of_groups(path, lengths, **more):
+    """An HDF5 file of episodes of these lengths; `more` gives further columns by the episode's number."""
+    with h5py.File(path, "w") as file:
+        for number, length in enumerate(lengths):
+            rows = np.arange(float(length))
+            columns = {"obs": rows[:, None] + 10 * number, "actions": rows / 5, "rewards": rows}
+            for name, column in (columns | {name: of[number] for name, of in more.items()}).items():
+                file[f"demo_{number}/{name}"] = column
+    return path
+
+
+def test_one_flag_an_episode_is_for_its_last_row(tmp_path):
+    flags = {"terminated": [True, False, False], "truncated": [False, True, True]}
+    data = load(of_groups(tmp_path / "log.hdf5", (3, 0, 2), **flags)).train
+    assert_array_equal(data.terminations, [False, False, True, False])
+    masks = load(of_groups(tmp_path / "masks.hdf5", (3, 0, 2), mask=[0, 1, 1])).train
+    assert_array_equal(masks.terminations, data.terminations)
+    with pytest.raises(UserError, match="key 'terminated': is 2 in row 1"):
+        load(of_groups(tmp_path / "log.hdf5", (3, 2), terminated=[0, 2]))
+    with pytest.raises(UserError, match="key 'done': has 3 rows, but 'actions' has 6"):
+        of_arrays(tmp_path, {**LOG, "done": np.zeros(3)})
+
+
+@pytest.mark.parametrize("name", ["rewards", "next_obs", "obs", "dones"])
+def test_episodes_that_only_together_have_the_rows_of_the_actions_are_refused(tmp_path, name):
+    column = [np.zeros((2, 1)), np.zeros((3, 1))]
+    with pytest.raises(UserError, match=f"key '{name}': has 2 rows in episode 0, where the actions have 3"):
+        load(of_groups(tmp_path / "log.hdf5", (3, 2), **{name: column}))
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [

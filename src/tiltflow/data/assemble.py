@@ -80,6 +80,8 @@ def _columns(
     actions = _joined("actions", parts, roles["actions"])
     observations = _joined("observations", parts, roles["observations"])
     lengths = [len(part) for part in actions]
+    if episodes:
+        _check_lengths(parts, lengths)
     following = None
     if roles["next_observations"]:
         following = _joined("next_observations", parts, roles["next_observations"])
@@ -102,6 +104,18 @@ def _columns(
         else:
             columns["rewards"] = in_floats(values)
     return columns
+
+
+def _check_lengths(parts: LogParts, lengths: Sequence[int]) -> None:
+    """Raise Unfit for a column that has the rows of all episodes together, but not of each."""
+    for name, of_episodes in parts.items():
+        sizes = [part.shape[0] if part.ndim else 1 for part in of_episodes]
+        if sum(sizes) == sum(lengths) and set(sizes) != {1}:
+            for number, (size, length) in enumerate(zip(sizes, lengths, strict=True)):
+                if size != length:
+                    raise Unfit(
+                        name, f"has {size} rows in episode {number}, where the actions have {length}."
+                    )
 
 
 def _reward_column(
