@@ -30,7 +30,7 @@ D4RL = {"observations": NUMBERS[:, None], "actions": NUMBERS[:, None] / 6, "rewa
 
 
 def load(path, columns=None, reward=None):
-    return load_dataset(TASK, path, column_choice(columns, reward, None))
+    return load_dataset(TASK, Path(path), column_choice(columns, reward, None))
 
 
 def of_arrays(folder, arrays, **choice):
@@ -122,6 +122,12 @@ def test_a_goal_that_a_row_says_nothing_of_is_refused(tmp_path):
         of_arrays(tmp_path, {**LOG, "gap": gap}, reward="gap<1")
 
 
+@pytest.mark.parametrize("role", ["obs", "action"])
+def test_a_single_number_is_no_column(tmp_path, role):
+    with pytest.raises(UserError, match=f"key '{role}': is a single number"):
+        of_arrays(tmp_path, {**LOG, role: np.array(1.0)})
+
+
 def test_a_row_of_no_episode_is_refused(tmp_path):
     episode = np.where(NUMBERS == 3, np.nan, NUMBERS // 3)
     with pytest.raises(UserError, match="key 'episode': is nan in row 3: no number of an episode"):
@@ -191,6 +197,19 @@ def test_a_lerobot_folder_that_lacks_files_is_warned_of(tmp_path):
     for dataset in (load(tmp_path / "arm"), shard(TASK, tmp_path / "arm", tmp_path / "out")):
         (warning,) = (finding.text for finding in dataset.findings if "frames" in finding.text)
         assert re.match(r"holds \d+ of the 18 frames that meta/info.json names", warning)
+
+
+def test_a_minari_set_is_not_read_with_files_of_own_units(tmp_path, recorded):
+    arrays = {
+        **D4RL,
+        "observations": np.ones((6, 3)),
+        "terminals": ENDS,
+        "action_low": [-2],
+        "action_high": [2],
+    }
+    np.savez(tmp_path / "log.npz", **arrays)
+    with pytest.raises(UserError, match="key 'actions': are not in the units of"):
+        load(f"{recorded},{tmp_path / 'log.npz'}")
 
 
 def test_arrays_in_memory_keep_their_successors_and_flags_whatever_their_names(tmp_path):

@@ -159,8 +159,10 @@ def _joined(role: str, parts: LogParts, names: Sequence[str]) -> list[np.ndarray
     for index, first in enumerate(parts[names[0]]):
         pieces = [parts[name][index] for name in names]
         for name, piece in zip(names, pieces, strict=True):
-            if piece.ndim == 0 or len(piece) != len(first):
-                raise Unfit(name, f"has {piece.shape[:1]} rows, but {names[0]!r} has {len(first)}.")
+            if piece.ndim == 0:
+                raise Unfit(name, "is a single number, and no column of rows.")
+            if len(piece) != len(first):
+                raise Unfit(name, f"has {len(piece)} rows, but {names[0]!r} has {len(first)}.")
             if piece.ndim > 3:
                 raise Unfit(name, f"has the shape {piece.shape}: images are not read yet. Leave it out.")
         flat = [in_floats(piece.reshape(len(piece), math.prod(piece.shape[1:]))) for piece in pieces]
