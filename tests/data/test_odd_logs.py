@@ -207,6 +207,7 @@ def test_a_minari_set_is_not_read_with_files_of_own_units(tmp_path, recorded):
         "action_low": [-2],
         "action_high": [2],
     }
+    arrays = {**D4RL, "observations": np.ones((6, 3)), "terminals": ENDS, **bounds}
     np.savez(tmp_path / "log.npz", **arrays)
     with pytest.raises(UserError, match="key 'actions': are not in the units of"):
         load(f"{recorded},{tmp_path / 'log.npz'}")
