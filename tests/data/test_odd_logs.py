@@ -200,15 +200,8 @@ def test_a_lerobot_folder_that_lacks_files_is_warned_of(tmp_path):
 
 
 def test_a_minari_set_is_not_read_with_files_of_own_units(tmp_path, recorded):
-    arrays = {
-        **D4RL,
-        "observations": np.ones((6, 3)),
-        "terminals": ENDS,
-        "action_low": [-2],
-        "action_high": [2],
-    }
-    arrays = {**D4RL, "observations": np.ones((6, 3)), "terminals": ENDS, **bounds}
-    np.savez(tmp_path / "log.npz", **arrays)
+    bounds = {"action_low": [-2.0], "action_high": [2.0]}
+    of_arrays(tmp_path, {**D4RL, "observations": np.ones((6, 3)), "terminals": ENDS, **bounds})
     with pytest.raises(UserError, match="key 'actions': are not in the units of"):
         load(f"{recorded},{tmp_path / 'log.npz'}")
 
