@@ -71,9 +71,10 @@ def test_files_of_several_sizes_are_refused_as_they_are_in_memory(tmp_path):
             "actions": np.zeros((5, 1)),
             "rewards": np.arange(5.0),
         }
-        np.savez(tmp_path / f"{entries}.npz", **arrays, terminals=np.arange(5) == 4, timeouts=np.zeros(5))
+        arrays |= {"rewards": np.arange(5.0), "terminals": np.arange(5) == 4, "timeouts": np.zeros(5)}
+        np.savez(tmp_path / f"{entries}.npz", **arrays)
     for convert in (load_dataset, lambda task, files: shard(task, files, tmp_path / "out")):
-        with pytest.raises(UserError, match="do not go together: .* of 2 and 1; 3 and 1 entries"):
+        with pytest.raises(UserError, match=r"do not go together: .* of 2 and 1; 3 and 1 entries"):
             convert(MEDIUM_EXPERT, Path(f"{tmp_path}/2.npz,{tmp_path}/3.npz"))
     assert not (tmp_path / "out").exists()
 
