@@ -15,6 +15,7 @@ from numpy.testing import assert_array_equal
 from tiltflow.data import csv_log
 from tiltflow.data.column_file import choice_text, stored_choice
 from tiltflow.data.columns import ColumnChoice, column_choice
+from tiltflow.data.interface import PolicyInterface, Signal, stored_interface
 from tiltflow.data.load import load_dataset
 from tiltflow.data.recorded_arrays import RecordedArrays
 from tiltflow.data.shard import shard
@@ -204,6 +205,21 @@ def test_a_minari_set_is_not_read_with_files_of_own_units(tmp_path, recorded):
     of_arrays(tmp_path, {**D4RL, "observations": np.ones((6, 3)), "terminals": ENDS, **bounds})
     with pytest.raises(UserError, match="key 'actions': are not in the units of"):
         load(f"{recorded},{tmp_path / 'log.npz'}")
+
+
+def test_the_interface_is_of_the_entries_that_are_kept(tmp_path):
+    seen = np.zeros((6, 111))
+    seen[:, :27] = np.arange(6)[:, None]
+    np.savez(tmp_path / "log.npz", **{**D4RL, "observations": seen, "terminals": ENDS})
+    dataset = load_dataset(find_task("file/ant-mine"), tmp_path / "log.npz")
+    assert dataset.train.spec.observation_size == 27
+    record = {"interface": dataset.interface.record()}
+    assert stored_interface(record, dataset.train.spec, "environment.json").observations == (
+        Signal("observations", 27),
+    )
+    parts = PolicyInterface((Signal("a", 1), Signal("b", 3, ("x", "y", "z")), Signal("c", 2)), ())
+    assert parts.with_observations(3).observations == (Signal("a", 1), Signal("b", 2, ("x", "y")))
+    assert parts.with_observations(6) == parts
 
 
 def test_arrays_in_memory_keep_their_successors_and_flags_whatever_their_names(tmp_path):
