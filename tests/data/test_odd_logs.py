@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_array_equal
 
-from tiltflow.data import csv_log
+from tiltflow.data import csv_log, row_pieces
 from tiltflow.data.column_file import choice_text, stored_choice
 from tiltflow.data.columns import ColumnChoice, column_choice
 from tiltflow.data.interface import PolicyInterface, Signal, stored_interface
@@ -169,7 +169,7 @@ def test_line_breaks_within_a_cell_of_csv(tmp_path, package, monkeypatch):
     assert_array_equal(load(tmp_path / "log.csv").train.actions[:, 0], expected)
 
 
-def test_parquets_own_types(tmp_path):
+def test_parquets_own_types(tmp_path, monkeypatch):
     columns = {"obs": NUMBERS, "action": NUMBERS / 6, "truncated": ENDS}
 
     def of_table(table):
@@ -186,6 +186,11 @@ def test_parquets_own_types(tmp_path):
     ):
         with pytest.raises(UserError, match=rf"log\.parquet, key 'obs': {says}"):
             of_table(pa.table({**columns, "obs": lists}))
+    monkeypatch.setattr(row_pieces, "PIECE_BYTES", 50)
+    table = pa.table({**columns, "obs": [[1.0]] * 4 + [[1.0, 2.0]] * 2})
+    pq.write_table(table, tmp_path / "log.parquet", row_group_size=1)
+    with pytest.raises(UserError, match=r"key 'obs': holds (lists of 1 to 2|vectors of different)"):
+        shard(TASK, tmp_path / "log.parquet", tmp_path / "out")
     with pytest.raises(UserError, match="two columns with the name 'obs'"):
         of_table(pa.table([NUMBERS, NUMBERS, NUMBERS], names=["obs", "obs", "action"]))
 
@@ -194,10 +199,15 @@ def test_a_lerobot_folder_that_lacks_files_is_warned_of(tmp_path):
     shutil.copytree(OFFICIAL, tmp_path / "arm")
     warnings = [finding.text for finding in load(tmp_path / "arm").findings if "frames" in finding.text]
     assert not warnings
-    sorted((tmp_path / "arm").glob("data/*/*.parquet"))[-1].unlink()
+    file = sorted((tmp_path / "arm").glob("data/*/*.parquet"))[-1]
+    nothing = pq.read_table(file).slice(0, 0)
+    file.unlink()
     for dataset in (load(tmp_path / "arm"), shard(TASK, tmp_path / "arm", tmp_path / "out")):
         (warning,) = (finding.text for finding in dataset.findings if "frames" in finding.text)
         assert re.match(r"holds \d+ of the 18 frames that meta/info.json names", warning)
+    checksum = load(tmp_path / "arm").checksum
+    pq.write_table(nothing, file)
+    assert load(tmp_path / "arm").checksum == checksum
 
 
 def test_a_minari_set_is_not_read_with_files_of_own_units(tmp_path, recorded):

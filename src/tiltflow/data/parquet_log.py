@@ -49,7 +49,7 @@ def list_parquet(paths: Sequence[Path]) -> Log:
     def read(names: Sequence[str]) -> tuple[dict[str, list[np.ndarray]], list[ArrayFault]]:
         if fault := excess(8 * sum(declared[name] for name in names), stored):
             return {}, [ArrayFault(None, fault)]
-        parquet, arrays, faults = require("pyarrow.parquet"), dict[str, list[np.ndarray]](), []
+        parquet = require("pyarrow.parquet")
         parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
         for path in paths:
             try:
@@ -61,12 +61,10 @@ def list_parquet(paths: Sequence[Path]) -> Log:
                 return {}, [ArrayFault(unfit.key, f"{unfit}{where}")]
             except Exception as error:  # whatever the library throws, the file is what it cannot read
                 return {}, [ArrayFault(None, f"{path.name} is cut off or damaged ({error}). Copy it again.")]
-        for name, pieces in parts.items():
-            if len({piece.shape[1:] for piece in pieces}) > 1:
-                faults.append(ArrayFault(name, "holds vectors of different lengths."))
-            else:
-                arrays[name] = [np.concatenate(pieces)]
-        return arrays, faults
+        try:
+            return {name: [_whole(name, pieces)] for name, pieces in parts.items()}, []
+        except Unfit as unfit:
+            return {}, [ArrayFault(unfit.key, str(unfit))]
 
     def read_rows(
         names: Sequence[str], first: int, stop: int
@@ -103,7 +101,14 @@ def _rows(path: Path, names: Sequence[str], first: int, stop: int) -> dict[str, 
                     if place >= stop:
                         break
             begin = end
-    return {name: np.concatenate(pieces) for name, pieces in parts.items()}
+    return {name: _whole(name, pieces) for name, pieces in parts.items()}
+
+
+def _whole(name: str, pieces: Sequence[np.ndarray]) -> np.ndarray:
+    pieces = [piece for piece in pieces if len(piece)] or pieces[:1]  # lists of no row have no length
+    if len({piece.shape[1:] for piece in pieces}) > 1:
+        raise Unfit(name, "holds vectors of different lengths.")
+    return np.concatenate(pieces)
 
 
 def _metadata(path: Path) -> Any:
