@@ -169,6 +169,15 @@ def test_line_breaks_within_a_cell_of_csv(tmp_path, package, monkeypatch):
     assert_array_equal(load(tmp_path / "log.csv").train.actions[:, 0], expected)
 
 
+@pytest.mark.parametrize("package", ["pyarrow", "numpy"])
+def test_time_stamps_of_csv_may_be_in_nanoseconds(tmp_path, package, monkeypatch):
+    if package == "numpy":
+        monkeypatch.setattr(csv_log, "find_spec", lambda package: None)
+    lines = (f"{i},{i / 6},{1_700_000_000_123_456_789 + i * 10**8}\n" for i in range(6))
+    (tmp_path / "log.csv").write_text("obs,action,timestamp\n" + "".join(lines))
+    assert len(load(tmp_path / "log.csv").train) == 5
+
+
 def test_parquets_own_types(tmp_path, monkeypatch):
     columns = {"obs": NUMBERS, "action": NUMBERS / 6, "truncated": ENDS}
 

@@ -96,7 +96,8 @@ def _read_arrow(
         column = table.column(name)
         if not (pyarrow.types.is_primitive(column.type) or pyarrow.types.is_null(column.type)):
             raise ValueError(f"the column {name!r} holds text")
-        values[name] = column.cast(pyarrow.float64()).to_numpy()
+        # Not safe: time stamps in nanoseconds are whole numbers beyond 2**53.
+        values[name] = column.cast(pyarrow.float64(), safe=False).to_numpy()
     return values
 
 
