@@ -70,8 +70,8 @@ class Mirror:
     def fetch(self, ours: bool, under: str = "") -> None:
         """Make the folder, or what is `under` it in "FOLDER/", what the URL has.
 
-        Where `ours` says that this copy was the last to write there, what has changed here stays. Raises
-        UserError where nobody answers.
+        Where `ours` says that this copy was the last to write there, what has changed here stays; what is
+        missing here is fetched again. Raises UserError where nobody answers.
         """
         with self._lock:
             there = {name: of for name, of in self.store.listed(under).items() if not _stays(name)}
@@ -89,8 +89,10 @@ class Mirror:
 
     def _lacks(self, name: str, mark: str, size: int, ours: bool) -> bool:
         known, state = self._files.get(name), _state(self.folder / name)
+        if state is None:  # a copy may lose files, by a cleaner of old ones: what lies at the URL is not lost
+            return not ours or known is None or self._in_full(name)
         if known is None or state != (known[1], known[2]):
-            return not ours or (known is None and state is None)
+            return not ours
         if known[0] == "":
             return not ours
         return known[0] != mark or (self._in_full(name) and known[1] != size)
@@ -134,6 +136,7 @@ class Mirror:
             if not self._record.exists():
                 raise UserError(f"{self.folder} was deleted meanwhile.")  # which is to delete nothing there
             changed, gone = self.changed(), sorted(self._files.keys() - self._local().keys())
+            gone = [name for name in gone if self._in_full(name)]  # others are not known to have been here
             old = [name for name in gone if name.endswith(".ckpt")]
             try:
                 for name in gone:

@@ -137,7 +137,10 @@ class RunFolder:
         """Write config.json; its paths hold from whatever folder the run is continued."""
         record = to_dict(config)
         if config.data is not None:
-            record["data"] = ",".join(str(part.absolute()) for part in listed_paths(Path(config.data)))
+            parts = listed_paths(Path(config.data))
+            if not all(part.exists() for part in parts):  # a pattern may have a comma in it, too
+                parts = [Path(config.data)]
+            record["data"] = ",".join(str(part.absolute()) for part in parts)
         if config.reuse is not None:
             record["reuse"] = str(Path(config.reuse).absolute())
         write_json(self.config_file, record)

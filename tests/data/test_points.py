@@ -37,6 +37,11 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
     assert list(read_table(tmp_path / "a.csv").blocks) == ["a", "b"]
 
 
+def test_numbers_may_stand_between_quotation_marks(tmp_path):
+    (tmp_path / "a.csv").write_text('"a","b"\n"1","2"\n3,4\n')
+    np.testing.assert_array_equal(read_table(tmp_path / "a.csv").join(), [[1, 2], [3, 4]])
+
+
 @pytest.mark.parametrize(
     ("name", "content", "text"),
     [

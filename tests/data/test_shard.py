@@ -64,6 +64,21 @@ def test_own_logs_are_converted_to_what_they_are_loaded_as(logs, tmp_path):
     assert (record["rows"], record["task"]) == (60, TASK.name)
 
 
+def test_files_of_several_sizes_are_refused_as_they_are_in_memory(tmp_path):
+    for entries in (2, 3):
+        arrays = {
+            "observations": np.ones((5, entries)),
+            "actions": np.zeros((5, 1)),
+            "rewards": np.arange(5.0),
+        }
+        arrays |= {"rewards": np.arange(5.0), "terminals": np.arange(5) == 4, "timeouts": np.zeros(5)}
+        np.savez(tmp_path / f"{entries}.npz", **arrays)
+    for convert in (load_dataset, lambda task, files: shard(task, files, tmp_path / "out")):
+        with pytest.raises(UserError, match=r"do not go together: .* of 2 and 1; 3 and 1 entries"):
+            convert(MEDIUM_EXPERT, Path(f"{tmp_path}/2.npz,{tmp_path}/3.npz"))
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("name", ["lerobot-v2", "lerobot-v3"])
 def test_a_lerobot_data_set_is_converted_file_by_file(name, tmp_path):
     choice = column_choice(None, None, "-2 2")

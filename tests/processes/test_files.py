@@ -3,6 +3,7 @@
 import os
 import platform
 import stat
+from threading import Thread
 
 import pytest
 
@@ -37,3 +38,25 @@ def test_who_holds_a_lock_is_said(tmp_path):
         pass
     with locked(tmp_path):  # and then it is free
         pass
+
+
+def test_a_lock_that_goes_with_its_folder_is_never_more_than_taken(tmp_path):
+    inside, faults = [], []
+
+    def train():
+        for _ in range(100):
+            try:
+                with locked(tmp_path / "run"):
+                    inside.append(1)
+                    faults.extend(["two at once"] if len(inside) > 1 else [])
+                    inside.pop()
+            except UserError as error:
+                faults.extend([] if "is training" in str(error) else [str(error)])
+
+    threads = [Thread(target=train) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults
+    assert not (tmp_path / "run").exists()

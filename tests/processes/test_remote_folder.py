@@ -197,6 +197,24 @@ def test_a_copy_that_is_deleted_deletes_nothing_at_the_url(url, machine):
     assert STEP.format(1) in files(open_mirror(url))
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_copy_that_has_lost_files_deletes_nothing_at_the_url(url, machine, whole):
+    here = open_mirror(url)
+    with locked(here):
+        train_to(here, 1)
+        write(here, "result.json", "{}")
+    sent = files(here)
+    for name in (STEP.format(1), "result.json"):  # as cleaners of old files do, which leave the newer ones
+        (here / name).unlink()
+    there = open_mirror(url, whole=whole)
+    assert (there / "result.json").read_text() == "{}"
+    mirror_of(there).send()
+    assert files(open_mirror(url)) == sent
+    with locked(there):
+        (there / "result.json").unlink()
+    assert "result.json" not in mirror_of(there).store.listed()
+
+
 def test_names_that_lead_elsewhere_are_not_fetched(machine):
     store = fsspec.filesystem("memory")
     store.pipe_file("/run/../../outside", b"x")

@@ -1,10 +1,12 @@
 """A run on logs with their own names and units: trained, played in these units, resumed, read back."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tiltflow.data.locate import data_places
 from tiltflow.errors import UserError
 from tiltflow.files import write_json
 from tiltflow.report.command import train_command
@@ -65,6 +67,18 @@ def test_a_run_whose_data_are_not_found_says_how_to_name_them(small_config, tmp_
     run.write_config(small_config("bc-flow", data="nowhere/logs.npz", columns=COLUMNS))
     with pytest.raises(UserError, match=rf"{run.path}/logs.npz, key .* It holds obs \(9×1"):
         resume(run.path)
+
+
+def test_the_data_of_a_run_are_found_again_whatever_their_names(small_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a,b").mkdir()
+    for name in ("a,b/0.npz", "a,b/1.npz", "c.npz"):
+        Path(name).touch()
+    for data in ("a,b/*.npz", "a,b/0.npz", "c.npz,c.npz"):
+        RunFolder(tmp_path).write_config(small_config("bc-flow", data=data))
+        named = RunFolder(tmp_path).read_config().data
+        assert data_places(Path(named)) == [place.absolute() for place in data_places(Path(data))]
+        assert Path(named).is_absolute()
 
 
 def test_learning_from_rewards_says_what_it_needs(small_config, logs, tmp_path):

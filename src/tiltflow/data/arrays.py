@@ -24,8 +24,11 @@ _NUMBERS = {"rewards", "terminations", "ends", "terminals", "timeouts"}
 
 
 def in_floats(column: np.ndarray) -> np.ndarray:
-    """Whole numbers and booleans as float32; others as they are."""
-    return column.astype(np.float32) if column.dtype.kind in "biu" else column
+    """Whole numbers and booleans as float32, or as float64 where they are too large; others as they are."""
+    if column.dtype.kind not in "biu":
+        return column
+    small = column.astype(np.float32)
+    return small if (small == column).all() else column.astype(np.float64)  # the audit says what merges
 
 
 def file_kind(path: Path) -> str | None:

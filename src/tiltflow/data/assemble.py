@@ -62,6 +62,7 @@ def assemble(file: str, log: Log, choice: ColumnChoice) -> Assembled:
         return failed((fault.key, str(fault)))
     notes = _notes(roles, columns, log, choice.reward, reward)
     findings = [Finding("note", file, None, None, text) for text in notes]
+    findings += [Finding("warning", file, None, None, log.lack)] if log.lack else []
     signals = [
         tuple(
             _signal(name, math.prod(parts[name][0].shape[1:]), log.entries.get(name, ()))
@@ -79,6 +80,8 @@ def _columns(
     actions = _joined("actions", parts, roles["actions"])
     observations = _joined("observations", parts, roles["observations"])
     lengths = [len(part) for part in actions]
+    if episodes:
+        _check_lengths(parts, lengths)
     following = None
     if roles["next_observations"]:
         following = _joined("next_observations", parts, roles["next_observations"])
@@ -89,6 +92,8 @@ def _columns(
         columns["next_observations"] = np.concatenate(following)
 
     columns["terminations"], columns["ends"] = episode_flags(roles, parts, lengths, known=episodes)
+    if not (episodes or roles["next_observations"]) and columns["ends"][:-1].any():
+        columns.pop("next_observations", None)  # after an end the next row is another episode's first
     if rewarding:
         goal = reward is not None and (reward == _GOAL or bool(_COMPARISON.fullmatch(reward)))
         values = np.concatenate([flat_column("rewards", part) for part in parts[rewarding[0]]])
@@ -99,6 +104,18 @@ def _columns(
         else:
             columns["rewards"] = in_floats(values)
     return columns
+
+
+def _check_lengths(parts: LogParts, lengths: Sequence[int]) -> None:
+    """Raise Unfit for a column that has the rows of all episodes together, but not of each."""
+    for name, of_episodes in parts.items():
+        sizes = [part.shape[0] if part.ndim else 1 for part in of_episodes]
+        if sum(sizes) == sum(lengths) and set(sizes) != {1}:
+            for number, (size, length) in enumerate(zip(sizes, lengths, strict=True)):
+                if size != length:
+                    raise Unfit(
+                        name, f"has {size} rows in episode {number}, where the actions have {length}."
+                    )
 
 
 def _reward_column(
@@ -119,6 +136,9 @@ def _reward_column(
 def _goal(reward: str, values: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """1 in the rows that reach the goal, else 0; a flag of each episode is for its last row."""
     if match := _COMPARISON.fullmatch(reward):
+        if (bad := values != values).any():
+            text = f"is nan in row {int(np.argmax(bad))}, of which --reward {reward} says nothing."
+            raise Unfit(match[1], text)
         try:
             return _COMPARE[match[2]](values, float(match[3])).astype(np.float32)
         except ValueError as error:
@@ -139,8 +159,10 @@ def _joined(role: str, parts: LogParts, names: Sequence[str]) -> list[np.ndarray
     for index, first in enumerate(parts[names[0]]):
         pieces = [parts[name][index] for name in names]
         for name, piece in zip(names, pieces, strict=True):
-            if piece.ndim == 0 or len(piece) != len(first):
-                raise Unfit(name, f"has {piece.shape[:1]} rows, but {names[0]!r} has {len(first)}.")
+            if piece.ndim == 0:
+                raise Unfit(name, "is a single number, and no column of rows.")
+            if len(piece) != len(first):
+                raise Unfit(name, f"has {len(piece)} rows, but {names[0]!r} has {len(first)}.")
             if piece.ndim > 3:
                 raise Unfit(name, f"has the shape {piece.shape}: images are not read yet. Leave it out.")
         flat = [in_floats(piece.reshape(len(piece), math.prod(piece.shape[1:]))) for piece in pieces]

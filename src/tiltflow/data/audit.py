@@ -58,7 +58,8 @@ def audit_recording(file: str, columns: FileColumns, layout: Layout) -> list[Fin
     """Everything that is wrong with the columns of one file: keys, values and the ends of episodes."""
     text = f"is missing. The file has to hold {', '.join(REQUIRED[layout])}."
     missing = [Finding("error", file, key, None, text) for key in REQUIRED[layout] if key not in columns]
-    return missing + audit_columns(file, columns) + _audit_ends(file, columns, layout)
+    faults = missing + audit_columns(file, columns) + _audit_ends(file, columns, layout)
+    return faults + (_audit_other_flags(file, columns) if layout == "steps" else [])
 
 
 def audit_columns(file: str, columns: FileColumns) -> list[Finding]:
@@ -216,6 +217,25 @@ def _audit_ends(file: str, columns: FileColumns, layout: Layout) -> list[Finding
         text = "the last episode has no end; the last row is taken for one."
         return [Finding("warning", file, keys[0], len(ends) - 1, text)]
     return []
+
+
+def _audit_other_flags(file: str, columns: FileColumns) -> list[Finding]:
+    """Errors of flags that D4RL's layout does not have, and that say something else than those it has."""
+    flags = {key: columns[key] != 0 for key in FLAGS if key in columns}
+    if "terminals" not in flags or len({flag.shape for flag in flags.values()}) > 1:
+        return []
+    findings = []
+    said = {"terminations": flags["terminals"], "ends": flags["terminals"] | flags.get("timeouts", False)}
+    for key in said.keys() & flags.keys():
+        other = flags[key] != said[key]
+        other[-1:] &= key == "terminations"  # the last row is an end in any case
+        if other.any():
+            text = (
+                f"is not what 'terminals' and 'timeouts' say ({words.plural(int(other.sum()), 'such row')}). "
+                "Leave one out, or say which are which: --columns terminations=COLUMN,ends=COLUMN."
+            )
+            findings.append(Finding("error", file, key, int(np.argmax(other)), text))
+    return findings
 
 
 def _first_row(bad: np.ndarray) -> int:

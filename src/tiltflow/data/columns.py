@@ -38,6 +38,8 @@ HOW_TO_REWARD = (
     'as "distance<0.05")'
 )
 HOW_TO_END = "Say where episodes end (--columns ends=COLUMN or episode=COLUMN)"
+_HEARD = ("rewards", "terminations", "truncations", "ends", "masks", "dones")
+"""Roles whose column, where it is called so, is not passed over because it cannot be read."""
 _SEEN = ("rewards", "time", "success")
 """What a policy may see as well: columns of these roles may be among the observations."""
 # Numbers that only say where a row stands.
@@ -135,6 +137,14 @@ def resolve_columns(
             else:
                 found[role] = _guess(role, free)
             taken |= set(found[role])
+    for role in _HEARD:
+        left = {name: column for name, column in there.items() if name not in taken and not column.is_image}
+        left = {name: column._replace(unusable="") for name, column in left.items()}
+        if not (found[role] or role in choice.roles or (role == "rewards" and choice.reward)):
+            faults += [
+                (role, f"{name!r} {there[name].unusable} Mend it, or leave it out (--columns {role}=).")
+                for name in _guess(role, left)
+            ]
     for role in VECTORS[:2]:
         if not found[role] and role not in {fault[0] for fault in faults}:
             usable = {name: column._replace(unusable="") for name, column in there.items()}

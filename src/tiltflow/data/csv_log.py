@@ -88,7 +88,7 @@ def _read_arrow(
     table = arrow.read_csv(
         path,
         read_options=arrow.ReadOptions(column_names=names, skip_rows=1),
-        parse_options=arrow.ParseOptions(delimiter=delimiter),
+        parse_options=arrow.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=arrow.ConvertOptions(include_columns=list(wanted), decimal_point=decimal),
     )
     values = {}
@@ -96,7 +96,8 @@ def _read_arrow(
         column = table.column(name)
         if not (pyarrow.types.is_primitive(column.type) or pyarrow.types.is_null(column.type)):
             raise ValueError(f"the column {name!r} holds text")
-        values[name] = column.cast(pyarrow.float64()).to_numpy()
+        # Not safe: time stamps in nanoseconds are whole numbers beyond 2**53.
+        values[name] = column.cast(pyarrow.float64(), safe=False).to_numpy()
     return values
 
 

@@ -28,7 +28,7 @@ def episode_flags(
     """
     rows = sum(lengths)
     flags = {
-        role: flag_column(names[0], parts[names[0]], rows)
+        role: _flags_of_rows(role, names[0], parts[names[0]], lengths, known)
         for role, names in roles.items()
         if names and role in ("terminations", "truncations", "ends", "masks", "dones")
     }
@@ -38,8 +38,7 @@ def episode_flags(
     if terminations is None:
         terminations = np.zeros(rows, bool)
     elif terminations is flags.get("dones"):
-        limits = flags.get("truncations", np.zeros(0, bool))
-        terminations = terminations & ~limits if len(limits) == len(terminations) else terminations
+        terminations = terminations & ~flags.get("truncations", np.zeros(rows, bool))
     if known:
         return terminations, _at_ends(lengths)
     if "ends" in flags:
@@ -47,9 +46,22 @@ def episode_flags(
     if roles["episode"]:
         (name,) = roles["episode"]
         return terminations, _ends_by_episode(name, parts[name][0], rows)
-    if len(set(map(len, flags.values()))) == 1:
-        return terminations, np.logical_or.reduce(list(flags.values()))
-    return terminations, np.zeros(rows, bool)
+    return terminations, np.logical_or.reduce([*flags.values(), np.zeros(rows, bool)])
+
+
+def _flags_of_rows(
+    role: str, name: str, parts: Sequence[np.ndarray], lengths: Sequence[int], known: bool
+) -> np.ndarray:
+    """A column of flags [rows]; one of each of the episodes, where these are known, is for its last row."""
+    rows, of_episodes = sum(lengths), known and all(np.size(part) == 1 for part in parts)
+    flags = flag_column(name, parts, len(lengths) if of_episodes else rows)
+    if of_episodes and len(lengths) != rows:
+        spread = np.full(rows, role == "masks")
+        spread[_at_ends(lengths)] = flags[np.array(lengths) > 0]
+        return spread
+    if len(flags) != rows:
+        raise Unfit(name, f"has {len(flags)} rows, but 'actions' has {rows}.")
+    return flags
 
 
 def flat_column(key: str, part: np.ndarray) -> np.ndarray:
@@ -72,13 +84,15 @@ def flag_column(name: str, parts: Sequence[np.ndarray], rows: int) -> np.ndarray
 
 def _at_ends(lengths: Sequence[int]) -> np.ndarray:
     ends = np.zeros(sum(lengths), bool)
-    ends[np.cumsum([length for length in lengths if length]) - 1] = True
+    ends[np.cumsum([length for length in lengths if length], dtype=np.int64) - 1] = True
     return ends
 
 
 def _ends_by_episode(name: str, values: np.ndarray, rows: int) -> np.ndarray:
     """The last rows of the episodes, by a number of each row's, by their lengths or by where they end."""
     values = flat_column(name, values)
+    if (bad := values != values).any():
+        raise Unfit(name, f"is nan in row {int(np.argmax(bad))}: no number of an episode.")
     if len(values) == rows:
         return np.append(values[1:] != values[:-1], True)
     whole = values.astype(np.int64) if np.isfinite(values).all() else np.zeros(0, np.int64)

@@ -129,7 +129,7 @@ def _damage(error: Exception) -> str:
 
 
 def _numbered_groups(h5py: Any, file: Any) -> tuple[Any, list[Any]]:
-    """The group that holds numbered groups, in the order of their numbers, and these; or the file, none.
+    """The group that holds numbered groups, and these, by their names and numbers; or the file, none.
 
     Where arrays lie at the root, beside the bounds of actions, they are the data.
     """
@@ -138,12 +138,12 @@ def _numbered_groups(h5py: Any, file: Any) -> tuple[Any, list[Any]]:
         return file, []
     for group in [file, *_groups(h5py, file).values()]:
         numbered = {
-            int(match[1]): inner
+            (name[: match.start()], int(match[1]), name): inner
             for name, inner in _groups(h5py, group).items()
             if (match := re.search(r"(\d{1,18})$", name))
         }
         if numbered:
-            return group, [numbered[number] for number in sorted(numbered)]
+            return group, [numbered[place] for place in sorted(numbered)]
     return file, []
 
 

@@ -1,7 +1,7 @@
 """What goes into a policy and what comes out of it, in the units and by the names of the user's data."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +39,15 @@ class PolicyInterface:
             return actions
         low, high = (np.asarray(side, np.float32) for side in self.bounds)
         return (low + (actions + 1) / 2 * (high - low)).clip(low, high)  # rounding must not leave the bounds
+
+    def with_observations(self, size: int) -> "PolicyInterface":
+        """That of observations of which only the first `size` entries are kept."""
+        left, kept = size, list[Signal]()
+        for name, count, entries in self.observations:
+            if left > 0:
+                kept.append(Signal(name, min(count, left), entries[:left]))
+            left -= count
+        return replace(self, observations=tuple(kept))
 
     def join(self, parts: dict[str, Any]) -> np.ndarray:
         """The float32 vector [*n, o] of an observation given by column, as a robot's driver may have it.

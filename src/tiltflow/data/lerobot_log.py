@@ -33,11 +33,16 @@ def list_log(folder: Path) -> Log:
     if not paths:
         raise UserError(f"{folder} holds no data/*/*.parquet: the data set is not there as a whole.")
     whole = _listed(paths, features)
+    rows, said = max(column.rows or 0 for column in whole.columns.values()), info.get("total_frames")
+    lack = ""
+    if isinstance(said, int) and rows < said:
+        lack = f"holds {rows:,} of the {said:,} frames that meta/info.json names: copy the missing files."
 
     def pieces() -> list[tuple[str, Log]]:
-        return [(str(path), _listed([path], features)) for path in _in_order(paths, whole)]
+        logs = [(str(path), _listed([path], features)) for path in _in_order(paths, whole)]
+        return [(logs[0][0], replace(logs[0][1], lack=lack)), *logs[1:]]
 
-    return replace(whole, pieces=pieces)
+    return replace(whole, pieces=pieces, lack=lack)
 
 
 def _listed(paths: Sequence[Path], features: dict[str, dict[str, Any]]) -> Log:

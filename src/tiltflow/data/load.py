@@ -107,10 +107,11 @@ def _load_own(task: Task, path: Path | None, choice: ColumnChoice | None, store:
     train = store.join(
         [partial(to_transitions, columns, False, task.horizon) for _, columns in own.recordings]
     )
+    interface = own.interface and own.interface.with_observations(train.spec.observation_size)
     source = str(path or places[0])
     findings += _sound(source, train)
     findings += [] if store.piecewise else without_checksums(places)
-    return Dataset(train, None, rows_checksum(train), source, tuple(findings), own.interface, own.rewarded)
+    return Dataset(train, None, rows_checksum(train), source, tuple(findings), interface, own.rewarded)
 
 
 def _load_mapped(task: Task, folder: Path, choice: ColumnChoice | None) -> Dataset:

@@ -36,6 +36,8 @@ class Log:
     """The same of the rows from the first to before the last alone, where the format has a way to them."""
     whole: bool = True
     """Whether it is all of its file."""
+    lack: str = ""
+    """What to warn of, where it says that it should hold more than it does."""
     pieces: "Callable[[], Sequence[tuple[str, Log]]] | None" = None
     """The files that it is made of, by name, where each holds whole episodes and can be read alone."""
 

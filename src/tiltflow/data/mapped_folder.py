@@ -154,7 +154,8 @@ class _ColumnFile:
         """Write the header anew, which NumPy leaves room for, and have all on the disk."""
         self._file.flush()
         self._file.seek(0)
-        assert self._write_header() == self._begin
+        end = self._write_header()
+        assert end == self._begin
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()

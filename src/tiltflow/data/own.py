@@ -206,6 +206,9 @@ def _differences(read: Sequence[_Read], bounds_given: bool) -> list[Finding]:
         return []
     first, findings = read[0], []
     for one in read[1:]:
+        if one.scaled != first.scaled:
+            text = f"are not in the units of {first.file}: a Minari set scales its own. Read it alone."
+            findings.append(Finding("error", one.file, "actions", None, text))
         if one.bounds != first.bounds and not bounds_given:
             text = f"and action_high are not those of {first.file}. Give --action-bounds LOW HIGH for all."
             findings.append(Finding("error", one.file, "action_low", None, text))

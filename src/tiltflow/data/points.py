@@ -81,7 +81,7 @@ def _read_text(path: Path, delimiter: str) -> Table:
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as text in UTF-8: {error}") from error
     if not first:
-        raise UserError(f"{path} is empty.")
+        raise UserError(f"{path}, line 1, is empty: neither names nor numbers.")
     named = not all(_is_number(cell) for cell in first)
     names = [cell.strip() for cell in first] if named else [str(i) for i in range(len(first))]
     if len(set(names)) < len(names):
@@ -90,8 +90,9 @@ def _read_text(path: Path, delimiter: str) -> Table:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a file without rows, which is an error below
             values = np.loadtxt(
-                path, delimiter=delimiter, skiprows=int(named), ndmin=2, comments=None, encoding="utf-8-sig"
-            )
+                path, delimiter=delimiter, skiprows=int(named), ndmin=2, comments=None, quotechar='"',
+                encoding="utf-8-sig",
+            )  # fmt: skip
     except Exception as error:  # whatever the library throws, the file is what it cannot read
         raise UserError(f"{path} cannot be read: {error}") from error
     if values.size == 0:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from tiltflow.data.arrays import write_npz
 from tiltflow.data.column_file import choice_file, choice_text
 from tiltflow.data.columns import BOUNDS, ColumnChoice, checked_bounds, read_entries
+from tiltflow.data.ends import Unfit, flag_column
 from tiltflow.data.interface import ActionBounds
 from tiltflow.errors import UserError
 from tiltflow.files import write_text
@@ -65,6 +66,8 @@ class RecordedArrays:
         joined = {"observations": self.observations, "actions": self.actions}
         if any(isinstance(parts, Mapping) for parts in joined.values()):
             roles = {role: tuple(_parts(role, parts)) for role, parts in joined.items()}
+            if self.next_observations is not None:
+                roles["next_observations"] = ("next_observations",)
             write_text(choice_file(path), choice_text(roles, ColumnChoice()))
 
     def _bounds(self) -> ActionBounds:
@@ -87,23 +90,30 @@ class RecordedArrays:
         columns: dict[str, np.ndarray] = {}
         for role in ("observations", "actions"):
             for name, values in _parts(role, getattr(self, role)).items():
-                if name in columns or name in _OTHERS:
+                if name in columns or name in (*_OTHERS, *BOUNDS):
                     raise UserError(f"Two columns are called {name!r}: call that of the {role} otherwise.")
                 columns[name] = _numbers(name, values)
         rows = len(next(iter(columns.values())))
         for name in _OTHERS[:-1]:
             values = getattr(self, name)
-            if values is None and name in ("terminations", "timeouts"):
-                values = np.zeros(rows, bool)
-            if values is not None:
+            if name in ("terminations", "timeouts"):
+                columns[name] = np.zeros(rows, bool) if values is None else _flags(name, values, rows)
+            elif values is not None:
                 columns[name] = _numbers(name, values)
         if len(columns["timeouts"]) == len(columns["terminations"]):
-            columns["ends"] = columns["terminations"].astype(bool) | columns.pop("timeouts").astype(bool)
+            columns["ends"] = columns["terminations"] | columns.pop("timeouts")
         return columns
 
 
 def _parts(role: str, given: Any) -> Mapping[str, Any]:
     return given if isinstance(given, Mapping) else {role: given}
+
+
+def _flags(name: str, values: Any, rows: int) -> np.ndarray:
+    try:
+        return flag_column(name, [_numbers(name, values)], rows)
+    except Unfit as fault:
+        raise UserError(f"{name} {fault}") from fault
 
 
 def _numbers(name: str, values: Any) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Where the rows of a data set are kept while its files are read: in memory, or on the disk."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import final
@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 
 from tiltflow.data.formats import FileColumns
-from tiltflow.data.transitions import Transitions
+from tiltflow.data.transitions import Spec, Transitions
 from tiltflow.errors import UserError
 from tiltflow.sizes import memory, text
 
@@ -61,12 +61,7 @@ class InMemory(RowStore):
         made = [part() for part in parts]
         if len(made) == 1:
             return made[0]
-        if len(sizes := {part.spec[:2] for part in made}) > 1:
-            shown = "; ".join(f"{o} and {a}" for o, a in sorted(sizes))
-            raise UserError(
-                f"The files do not go together: they have observations and actions of {shown} entries. Give "
-                "--data files of one kind."
-            )
+        refuse_unlike(part.spec for part in made)
         if equally:
             made = [first_rows_of(part, min(map(len, made))) for part in made]
         columns = [part.columns() for part in made]
@@ -74,6 +69,16 @@ class InMemory(RowStore):
 
 
 IN_MEMORY = InMemory()
+
+
+def refuse_unlike(specs: Iterable[Spec]) -> None:
+    """Raise UserError where observations or actions of files are of several sizes."""
+    if len(sizes := {spec[:2] for spec in specs}) > 1:
+        shown = "; ".join(f"{o} and {a}" for o, a in sorted(sizes))
+        raise UserError(
+            f"The files do not go together: they have observations and actions of {shown} entries. Give "
+            "--data files of one kind."
+        )
 
 
 def first_rows_of(part: Transitions, count: int) -> Transitions:

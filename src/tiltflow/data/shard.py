@@ -25,7 +25,7 @@ from tiltflow.data.mapped_folder import (
     write_columns,
 )
 from tiltflow.data.moments import observation_moments
-from tiltflow.data.row_store import Part, RowStore, first_rows_of
+from tiltflow.data.row_store import Part, RowStore, first_rows_of, refuse_unlike
 from tiltflow.data.transitions import Transitions
 from tiltflow.errors import UserError
 from tiltflow.files import unwritable, write_json
@@ -142,8 +142,12 @@ class _OnDisk(RowStore):
         rows = [len(part()) for part in parts] if equally else []
 
         def made() -> Iterator[Transitions]:
+            specs = []
             for number, part in enumerate(parts):
-                yield first_rows_of(part(), min(rows)) if equally else part()
+                here = part()
+                specs.append(here.spec)
+                refuse_unlike(specs)
+                yield first_rows_of(here, min(rows)) if equally else here
                 self._told("writing", number + 1, len(parts))
 
         write_columns(self._folder, made())

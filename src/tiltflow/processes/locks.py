@@ -62,8 +62,12 @@ def _owner(folder: Path) -> str:
 def _taken(folder: Path) -> int | None:
     """The lock as an open file; None where another process has it, or has just removed it with the folder."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
+        with suppress(FileExistsError):  # exist_ok=True looks again, and the folder may be gone by then
+            folder.mkdir(parents=True)
+        try:
+            handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
+        except FileNotFoundError:
+            return None
     except OSError as error:
         raise unwritable(folder, error) from error
     with suppress(OSError):
