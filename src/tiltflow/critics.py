@@ -99,7 +99,10 @@ def join(values: Float[Array, "members *batch"], config: CriticConfig) -> Float[
             return jnp.min(values, axis=0)
         case "mean":
             return jnp.mean(values, axis=0)
-    return jnp.mean(values, axis=0) - config.pessimism * jnp.std(values, axis=0)
+    mean = jnp.mean(values, axis=0)
+    if len(values) == 1:  # its deviation is 0, where a square root has no slope
+        return mean
+    return mean - config.pessimism * jnp.std(values, axis=0)
 
 
 def q_value(

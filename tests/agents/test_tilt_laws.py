@@ -314,3 +314,10 @@ def test_a_pessimistic_ensemble_is_its_mean_less_rho_deviations():
     values = jnp.array([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0]])
     config = replace(EXPECTILE, ensemble=3, aggregate="pessimistic", pessimism=0.5)
     np.testing.assert_allclose(join(values, config), [3 - 0.5 * np.sqrt(8 / 3), 5.0], rtol=1e-6)
+
+
+def test_a_pessimistic_ensemble_of_one_is_that_member_and_its_slope():
+    """A standard deviation of 0 has no slope: guidance by one member was NaN."""
+    config = replace(EXPECTILE, ensemble=1, aggregate="pessimistic", pessimism=0.5)
+    value, slope = jax.value_and_grad(lambda x: jnp.sum(join(x, config)))(jnp.array([[3.0, -2.0]]))
+    assert (value, slope.tolist()) == (1.0, [[1.0, 1.0]])
