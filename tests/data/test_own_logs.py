@@ -14,7 +14,7 @@ from tiltflow.data import csv_log
 from tiltflow.data.column_file import stored_choice
 from tiltflow.data.columns import column_choice
 from tiltflow.data.describe import describe_path
-from tiltflow.data.interface import plain_interface, stored_interface
+from tiltflow.data.interface import PolicyInterface, Signal, plain_interface, stored_interface
 from tiltflow.data.load import audit_path, load_dataset
 from tiltflow.data.transitions import Spec
 from tiltflow.environments import make_environment
@@ -238,6 +238,18 @@ def test_groups_of_observations_are_joined_in_the_order_that_is_asked_for(tmp_pa
         dataset.interface.join({"obs/pos": [1.0, 2.0]})
     with pytest.raises(UserError, match=r"images are not read"):
         load(tmp_path / "arm.hdf5", "observations=obs/camera")
+
+
+def test_an_observation_by_column_is_one_or_several_and_otherwise_refused():
+    interface = PolicyInterface((Signal("pos", 2), Signal("grip", 1)), (Signal("a", 1),))
+    for grip in ([3.0], [[3.0]]):  # one number a row, with one row as with two
+        np.testing.assert_array_equal(interface.join({"pos": [[1.0, 2.0]], "grip": grip}), [[1, 2, 3]])
+    np.testing.assert_array_equal(
+        interface.join({"pos": [[1.0, 2.0]] * 2, "grip": [3.0, 4.0]}), [[1, 2, 3], [1, 2, 4]]
+    )
+    np.testing.assert_array_equal(interface.join({"pos": [1.0, 2.0], "grip": [3.0]}), [1, 2, 3])
+    with pytest.raises(UserError, match="'pos' has 1 entries; the policy was trained on 2"):
+        interface.join({"pos": 1.0, "grip": 3.0})
 
 
 def test_one_observation_more_than_actions_supplies_the_successors(tmp_path):

@@ -61,10 +61,12 @@ class PolicyInterface:
                     f"The observation has no {name!r}. It is made of {_sizes(self.observations)}."
                 )
             part = np.asarray(parts[name], np.float32)
-            joined.append(part[..., None] if size == 1 and part.shape[-1:] != (1,) else part)
-            if joined[-1].shape[-1] != size:
+            part = part[..., None] if size == 1 and part.shape[-1:] != (1,) else np.atleast_1d(part)
+            if part.shape[-1] != size:
                 raise UserError(f"{name!r} has {part.shape[-1]} entries; the policy was trained on {size}.")
-        return np.concatenate(joined, axis=-1)
+            joined.append(part)
+        rows = max(part.ndim for part in joined)  # [1] beside [1, o] is one row, and not one entry
+        return np.concatenate([part if part.ndim == rows else part[..., None] for part in joined], axis=-1)
 
     def record(self) -> dict[str, Any]:
         """The interface as JSON-compatible values, for environment.json."""
