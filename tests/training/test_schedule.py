@@ -117,3 +117,11 @@ def test_fixed_stages_are_kept_and_the_rest_is_shared_in_proportion():
     assert split_steps(1000, shares, {"b": 700}) == {"a": 200, "b": 700, "c": 100}
     assert split_steps(1, shares, {"a": 5, "b": 6, "c": 7}) == {"a": 5, "b": 6, "c": 7}
     assert sum(split_steps(997, shares, {}).values()) == 997
+
+
+def test_no_stage_is_left_without_a_step():
+    for shares in ({"a": 0.5, "b": 0.35, "c": 0.15}, {"a": 6, "b": 5, "c": 1}, {"a": 1, "b": 98, "c": 1}):
+        for total in range(3, 40):
+            steps = split_steps(total, shares, {}).values()
+            assert min(steps) >= 1
+            assert sum(steps) == total

@@ -127,7 +127,8 @@ def flow_parts(config: Any) -> Callable[[AgentState], Parts]:
 
 
 def split_steps(total: int, shares: Mapping[str, float], fixed: Mapping[str, int | None]) -> dict[str, int]:
-    """Steps of each stage: the fixed ones as they are, the rest of `total` in proportion to `shares`.
+    """Steps of each stage: the fixed ones as they are, the rest of `total` in proportion to `shares`,
+    but at least one each.
 
     Where every stage is fixed, `total` is not used. Raises UserError where the fixed stages leave nothing
     for the others.
@@ -142,8 +143,8 @@ def split_steps(total: int, shares: Mapping[str, float], fixed: Mapping[str, int
             f"(fixed: {taken}). Raise --steps or lower the fixed stages."
         )
     remaining_share = sum(free.values())
-    for name, share in free.items():
-        steps[name] = round(rest * share / remaining_share)
+    for later, (name, share) in zip(reversed(range(len(free))), free.items(), strict=True):
+        steps[name] = min(max(round(rest * share / remaining_share), 1), rest - later)
         rest -= steps[name]
         remaining_share -= share
     return {name: steps[name] for name in shares}
