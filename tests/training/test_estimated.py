@@ -1,22 +1,29 @@
 """Runs without a simulator: scored on recorded episodes, resumable, played later where there is one."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.training.conftest import ENVIRONMENT
+from tests.training.conftest import ENVIRONMENT, TASK
 from tests.training.test_resume import final_bodies, logged
 
+from tiltflow.agents.registry import preset
 from tiltflow.cli.results import result_text
 from tiltflow.data.held_out import hold_out
 from tiltflow.data.load import load_dataset
 from tiltflow.errors import Interrupted, UserError
 from tiltflow.files import read_json_lines
+from tiltflow.model_settings import NetworkConfig
+from tiltflow.processes.stopping import StopFlag
 from tiltflow.run_folder import RunFolder
 from tiltflow.tasks import find_task
 from tiltflow.train_config import EstimateConfig
+from tiltflow.training.estimator import Estimator
 from tiltflow.training.evaluate import evaluate
 from tiltflow.training.prepare import prepare, prepare_from_shared
+from tiltflow.training.progress import ignore_event
+from tiltflow.training.reuse import find_reusable
 from tiltflow.training.run import resume, train
 from tiltflow.training.shared_data import data_shared
 from tiltflow.words import score_text
@@ -67,6 +74,31 @@ def test_what_is_held_out_is_recorded_and_not_trained_on(estimated, pendulum):
     train_rows, held_out = hold_out(whole, EstimateConfig.held_out)
     assert data["held_out_episodes"] == held_out.episodes
     assert data["transitions"] == len(train_rows) == len(whole) - len(held_out.rows)
+
+
+def test_a_stage_is_only_reused_where_the_same_episodes_were_held_out(small_config, estimated):
+    """The checksum is of all that was recorded. What is held out here may have been trained on there."""
+    config = small_config("qipo-ot", **SETTINGS, reuse=str(estimated))
+    prepared, _ = prepare(replace(config, agent=replace(config.agent, behaviour_steps=200)))
+    fresh = prepared.init([0, 1])
+    assert find_reusable(prepared, [0, 1], 0, fresh).checkpoints.keys() == {0}
+    for other in ({"estimate": EstimateConfig(held_out=0.2)}, {"env": ENVIRONMENT}):
+        with pytest.raises(UserError, match="can be reused"):
+            find_reusable(prepared.with_config(replace(prepared.config, **other)), [0, 1], 0, fresh)
+
+
+def test_the_best_of_several_actions_is_not_valued_by_the_density_of_one(small_config):
+    agent = preset("flowq", TASK)
+    tiny = NetworkConfig(width=4, depth=1)
+    agent = replace(
+        agent,
+        num_candidates=2,
+        flow=replace(agent.flow, network=tiny),
+        critic=replace(agent.critic, network=tiny),
+    )
+    prepared, dataset = prepare(replace(small_config("bc-flow", **SETTINGS), algorithm="flowq", agent=agent))
+    estimator = Estimator(prepared, dataset.held_out, [0], ignore_event, StopFlag())
+    assert not estimator._importance(prepared.init([0]))
 
 
 def test_stopped_and_resumed_it_ends_with_the_same_bits(small_config, estimated, tmp_path):

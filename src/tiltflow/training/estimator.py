@@ -197,8 +197,11 @@ class Estimator:
     def _importance(self, state: RunState) -> dict[str, Any]:
         """Where policy and behaviour are flows whose densities are known."""
         flow, behaviour = _flow_of(self.prepared, state), getattr(state.agent, "behaviour", None)
-        settings = getattr(self.prepared.config.agent, "flow", None)
+        agent = self.prepared.config.agent
+        settings = getattr(agent, "flow", None)
         if flow is None or settings is None or not isinstance(behaviour, Flow):
+            return {}
+        if getattr(agent, "num_candidates", 1) > 1:  # the best of several has another density than one
             return {}
         if settings.play != "draw" or settings.play_noise == 0 or getattr(state.agent, "one_step", None):
             return {}

@@ -12,10 +12,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from tiltflow.accelerators import on_accelerator
 from tiltflow.agents.base import Stage
 from tiltflow.errors import UserError
 from tiltflow.files import read_json_lines
 from tiltflow.run_folder import RunFolder
+from tiltflow.tasks import find_task
+from tiltflow.train_config import TrainConfig
 from tiltflow.training import checkpoints
 from tiltflow.training.policy import RunState
 from tiltflow.training.prepare import Prepared
@@ -77,26 +80,29 @@ def find_reusable(prepared: Prepared, seeds: list[int], start: int, fresh: RunSt
         except checkpoints.Damaged:
             continue
         same_origin = run.get("data_checksum") == prepared.checksum and run.get("group") == seeds
-        if not same_origin or _identity(ours, prepared) != _identity(other, theirs):
+        if not same_origin or _identity(ours, prepared.config) != _identity(other, theirs.config):
             continue
         if all(_same_bits(getattr(fresh.agent, f), getattr(source.like.agent, f)) for f in ours.owns):
             source.checkpoints[index] = path
     if not source.checkpoints:
         raise UserError(
             f"Nothing of {reuse} can be reused: no stage before this run's last one is finished there "
-            "with the same config, steps, data, seed and first weights. Leave --reuse out, or give the "
-            "stages the same settings and steps."
+            "with the same config, steps, rows of the data, seed and first weights. Leave --reuse out, or "
+            "give the stages the same settings and steps."
         )
     return source
 
 
-def _identity(stage: Stage, prepared: Prepared) -> dict[str, Any]:
+def _identity(stage: Stage, config: TrainConfig) -> dict[str, Any]:
+    """What the outcome of a stage is a function of, besides data, seed and first weights."""
     return {
         "stage": stage.name,
         "steps": stage.steps,
         "batch_size": stage.batch_size,
         "depends": dict(stage.depends),
-        "normalize_observations": prepared.config.normalize_observations,
+        "normalize_observations": config.normalize_observations,
+        "held_out": None if find_task(config.task, config.env).played else config.estimate.held_out,
+        "precision": config.precision if on_accelerator() else None,
     }
 
 
