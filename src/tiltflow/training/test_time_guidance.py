@@ -18,11 +18,12 @@ from tiltflow.errors import UserError
 from tiltflow.model_settings import CriticConfig
 from tiltflow.settings import GuidanceName
 from tiltflow.training.load_run import LoadedRun, load_run
-from tiltflow.training.policy import CHOOSE, UNIT, RunState, seed_keys
+from tiltflow.training.policy import CHOOSE, UNIT, ObservationScaler, RunState, seed_keys
 from tiltflow.training.prepare import load_data
 from tiltflow.training.progress import Observe
 
 STATES = 500
+_ALIKE = 0.01
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,7 @@ def _critics(
 ) -> tuple[list[Critic], CriticConfig]:
     """The critic of each seed, the policy's own or another run's, and its config."""
     ours = theirs = loaded.prepared
+    scaler = loaded.states[0].scaler
     if other_run is not None:
         loaded = load_run(other_run, observe)
         theirs = loaded.prepared
@@ -168,6 +170,12 @@ def _critics(
                     f"The critic of {other_run} does not suit this policy: its {what} is {their}, not "
                     f"{our}. Train it as the policy was, or name another run by --critic."
                 )
+        if not same_units(scaler, loaded.states[0].scaler):
+            raise UserError(
+                f"The critic of {other_run} scales observations otherwise than this policy: it has learned "
+                "from other rows of the data. Train it with the same --estimate.held-out, as the policy with a "
+                "simulator or without, or name another run by --critic."
+            )
     critics = [getattr(state.agent, "critic", None) for state in loaded.states]
     if critics[0] is None:
         raise UserError(
@@ -184,6 +192,12 @@ def _critics(
                 "train --resume RUN"
             )
     return critics, theirs.config.agent.critic  # type: ignore[union-attr, return-value]
+
+
+def same_units(one: ObservationScaler, other: ObservationScaler) -> bool:
+    """Whether both scale observations alike, to a hundredth of a unit."""
+    shift, stretch = (other.mean - one.mean) / one.std, other.std / one.std - 1
+    return bool(jnp.all((jnp.abs(shift) < _ALIKE) & (jnp.abs(stretch) < _ALIKE)))
 
 
 def _some(data: Transitions, state: RunState) -> Float[Array, "n o"]:
