@@ -15,6 +15,7 @@ from bandits import agent_of, arbitrary, exact_flow, known_critic
 from tiltflow.agents.behaviour_critic import energy_unit
 from tiltflow.agents.qipo_improvement import played_energy
 from tiltflow.agents.qipo_settings import QIPOConfig
+from tiltflow.errors import UserError
 from tiltflow.exact import gaussian_mixture
 from tiltflow.model_settings import CriticConfig
 from tiltflow.optimize import TrainState
@@ -222,3 +223,20 @@ def test_the_tilted_path_moves_support_actions_up_q():
     mean = (z / sigma**2 + beta * SLOPE) / precision
     expected = SLOPE * mean - 0.5 * curvature * (mean**2 + 1 / precision)
     assert found["q_weighted"] == pytest.approx(expected, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    "support_of", [{"reference": "data"}, {"reference": "behaviour", "include_data_action": False}]
+)
+def test_the_unit_of_q_does_not_vanish_where_the_support_is_one_action(support_of):
+    stage, state = improvement(
+        energy_scale="advantage", baseline="value", num_support_actions=1, **support_of
+    )
+    rows = {name: jnp.repeat(column, 50, axis=0) for name, column in ROWS.items()}
+    state = jax.jit(stage.refresh)(state._replace(refreshes=jnp.zeros(())), rows, jax.random.key(1))
+    assert state.scale == pytest.approx(SLOPE * BEHAVIOUR[1], rel=0.1)
+
+
+def test_a_support_of_one_action_that_tilts_nothing_is_refused():
+    with pytest.raises(UserError, match="nothing is tilted"):
+        QIPOConfig(num_support_actions=1, include_data_action=False, reference="current")

@@ -33,6 +33,9 @@ from tiltflow.guidance.guided_paths import Energy, propose
 from tiltflow.optimize import Columns, Metrics, TrainState, begin, gradient_step
 from tiltflow.tilting import effective_sample_size
 
+_SPREAD_OF = 16
+"""Actions of the behaviour by whose spread Q is measured, where the support is one action."""
+
 
 class QIPOState(NamedTuple):
     policy: TrainState
@@ -131,8 +134,9 @@ def improvement_stage(config: QIPOConfig, spec: Spec, steps: int) -> Stage:
         if state.learner is not None:
             latest = jax.tree.map(lambda a, b: jnp.where(first, a, b), state.critic, state.learner)
             state = state._replace(critic=latest, learner=jax.tree.map(jnp.array, latest))
-        if config.reference == "data":
-            actions = draw(state.behaviour, observations, key, config.num_support_actions)
+        if config.reference == "data" or config.support_size < 2:  # one action a state has no spread
+            count = config.num_support_actions if config.num_support_actions > 1 else _SPREAD_OF
+            actions = draw(state.behaviour, observations, key, count)
         else:
             actions = support(state, sample, key)["support_actions"]
         unit = energy_unit(energies_of(state.critic, observations, actions), config.energy_scale)

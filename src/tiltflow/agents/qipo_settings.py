@@ -99,6 +99,11 @@ class QIPOConfig:
         """1 − improvement_ema."""
         return 1.0 - self.improvement_ema
 
+    @property
+    def support_size(self) -> int:
+        """Actions that share a state's weights, where some are drawn."""
+        return self.num_support_actions + self.include_data_action
+
     def refreshes(self, steps: int) -> tuple[int, int]:
         """Steps from one refresh to the next in an improvement of so many steps, and how many there are."""
         every = self.refresh_every or max(1, -(-steps // _REFRESHES))
@@ -135,6 +140,11 @@ class QIPOConfig:
             raise UserError(
                 "baseline = value of this critic is fitted to actions of the behaviour: choose "
                 "include_data_action, or another reference."
+            )
+        if self.baseline == "support" and self.support_size < 2:
+            raise UserError(
+                "num_support_actions = 1 without include_data_action: relative to its own sum the weight of "
+                "one action is always 1, and nothing is tilted. Raise it, or choose baseline = value."
             )
         if self.reference == "mixture" and self.num_support_actions < 2:
             raise UserError(
