@@ -173,8 +173,8 @@ def _critics(
         if not same_units(scaler, loaded.states[0].scaler):
             raise UserError(
                 f"The critic of {other_run} scales observations otherwise than this policy: it has learned "
-                "from other rows of the data. Train it with the same --estimate.held-out, as the policy with a "
-                "simulator or without, or name another run by --critic."
+                "from other rows of the data. Train it with the same --estimate.held-out, as the policy with "
+                "a simulator or without, or name another run by --critic."
             )
     critics = [getattr(state.agent, "critic", None) for state in loaded.states]
     if critics[0] is None:
