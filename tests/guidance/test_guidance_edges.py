@@ -235,6 +235,26 @@ def test_bad_calls_are_named():
         fit("ed", x, x[:, 0], beta=1.0, config=small("efm"))
 
 
+def test_points_and_conditions_that_a_model_has_not_are_named():
+    """Of the wrong size they were spread over all coordinates, and those that are not finite ended in JAX."""
+    x = points()
+    model = fit("unguided", x, x[:, 0], beta=1.0, condition=x[:, 1], config=small("unguided", steps=1))
+    for wrong, text in (
+        (x[:3, :1], "must be .rows, 2"),
+        (x[0], "must be .rows, 2"),
+        (x[:0], "must be .rows, 2"),
+        ([[5.0, np.nan]], "points, row 0 .*is not finite"),
+    ):
+        with pytest.raises(UserError, match=text):
+            model.log_prob(wrong, condition=[5.0])
+    for wrong in ([np.nan], [[1.0], [INF]]):
+        with pytest.raises(UserError, match=r"condition, row . .*is not finite"):
+            model.sample(2, condition=wrong)
+    line = fit("unguided", x[:, 0], x[:, 0], beta=1.0, config=small("unguided", steps=1))
+    np.testing.assert_array_equal(line.log_prob(x[:4, 0]), line.log_prob(x[:4, :1]))
+    np.testing.assert_array_equal(line.sample(2, seed=np.int64(3)), line.sample(2, seed=3))
+
+
 def test_a_diverging_training_says_so():
     x = points()
     with pytest.raises(TrainingDiverged, match="loss of the generative model"):

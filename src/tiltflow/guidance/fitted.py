@@ -11,6 +11,7 @@ from tiltflow.errors import UserError
 from tiltflow.guidance.contract import FitConfig, Outcome
 from tiltflow.guidance.methods import Method
 from tiltflow.guidance.problem import Problem
+from tiltflow.guidance.user_arrays import as_numbers, refuse_infinite
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Fitted:
         """
         if n < 1:
             raise UserError(f"{n} samples were asked for; it must be at least 1.")
-        key = jax.random.key(seed) if isinstance(seed, int) else seed
+        key = jax.random.key(seed) if isinstance(seed, int | np.integer) else seed
         units = self.outcome.sampler(key, n, self.problem.to_units(condition, n))
         points = self.problem.in_data_units(np.asarray(units))
         return points if self.problem.needs_double else points.astype(np.float32)
@@ -65,14 +66,18 @@ class Fitted:
     def log_prob(self, points: Any, condition: Any = None) -> Float[np.ndarray, " n"]:
         """log density of the model at points [n, d], in nats, by adaptive integration.
 
-        Raises UserError for a method or a transform without one (resample, lattice), or where a coordinate of
-        the data is constant.
+        Raises UserError for a method or a transform without one (resample, lattice), where a coordinate of
+        the data is constant, and for points of another size or that are not finite.
         """
         if self.outcome.log_density is None:
             raise UserError(f"{self.method.name} selects among points that are drawn: it has no density.")
         if not np.all(self.problem.scale > 0):
             raise UserError("The data do not vary in every coordinate: their law has no density.")
-        points = np.asarray(points, np.float64)
+        points = as_numbers("points", points)
+        points = points[:, None] if points.ndim == 1 and self.problem.size == 1 else points
+        if points.ndim != 2 or points.shape[1] != self.problem.size or not len(points):
+            raise UserError(f"points have shape {points.shape}; they must be [rows, {self.problem.size}].")
+        refuse_infinite("points", points)
         units = self.problem.standardise(points)
         logs = self.outcome.log_density(units, self.problem.to_units(condition, len(points)))
         transform = self.problem.transform

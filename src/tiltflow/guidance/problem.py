@@ -84,7 +84,7 @@ class Problem:
     def to_units(self, condition: Any, n: int) -> Float[np.ndarray, "n c"] | None:
         """A condition, for each of n samples or one for all, in the networks' units.
 
-        Raises UserError where there is one too many, too few, or one of another size.
+        Raises UserError where there is one too many, too few, one of another size or one that is not finite.
         """
         if (condition is None) != (self.condition is None):
             text = "none was given" if condition is None else "the model was fitted without one"
@@ -99,6 +99,7 @@ class Problem:
                 f"The condition has shape {condition.shape}; for {n} samples it must be [{n}, {size}] or "
                 f"[{size}]."
             )
+        refuse_infinite("condition", np.atleast_2d(condition))
         units = (condition - self.condition_shift) / self.condition_scale
         return np.broadcast_to(units, (n, size)).astype(np.float32)
 

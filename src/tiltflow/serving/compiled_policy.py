@@ -73,7 +73,7 @@ class CompiledPolicy:
             if isinstance(observations, Mapping):
                 observations = self.card.interface.join(dict(observations))
             array = np.asarray(observations, np.float32)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise UserError(f"The observation is no array of numbers: {error}") from error
         if array.ndim not in (1, 2) or array.shape[-1] != len(names) or not len(array):
             raise UserError(
