@@ -75,6 +75,16 @@ def test_a_run_begun_without_playing_goes_on_with_it_once_its_past_is_played(who
     assert score_of(run) == score_of(whole)
 
 
+def test_a_run_that_was_lengthened_is_scored_by_what_it_has_become(small_config, tmp_path):
+    config = small_config("bc-flow", play=False, steps=20, evaluations=1, episodes=1)
+    run = train(config, tmp_path / "run", in_this_process=True)
+    resume(run, steps=40, in_this_process=True)
+    assert play_kept(run, ignore_event)
+    lines = read_json_lines(run / "evaluations.jsonl")
+    assert [(line["step"], line.get("lengthened_from")) for line in lines] == [(20, None), (40, 20)]
+    assert score_of(run)["evaluated_steps"] == [40]
+
+
 def test_a_checkpoint_that_is_missing_or_damaged_is_named(not_played, tmp_path):
     run = shutil.copytree(not_played, tmp_path / "run")
     first = RunFolder(run).group([0, 1]).checkpoints()[0]

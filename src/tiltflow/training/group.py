@@ -131,8 +131,7 @@ class TrainingGroup:
         with self.training.spent.on("play"):
             line = self.evaluator.scheduled(self.loop.state, self.step)
         self.seconds_before -= line["seconds"]
-        if before := [end for end in self.prepared.config.ends if end < self.step]:
-            line["lengthened_from"] = before[-1]
+        line |= self.prepared.schedule.lengthened_before(self.step)
         if (paths := getattr(self.evaluator, "paths", None)) is not None:
             self.folder.write_episodes(paths)
         self.folder.log_evaluation(line)

@@ -129,6 +129,11 @@ class Schedule:
         begin, end = next(part for part in self._parts if part[0] < last <= part[1])
         return (last - begin) * count // (end - begin) > (before.step - begin) * count // (end - begin)
 
+    def lengthened_before(self, step: int) -> dict[str, int]:
+        """What the line of an evaluation says of a run that was lengthened before `step`: from where."""
+        ends = [end for end in self.config.ends if end < step]
+        return {"lengthened_from": ends[-1]} if ends else {}
+
     def evaluated_to(self, step: int) -> tuple[int, ...]:
         """Those of `evaluated` that are not after `step`."""
         return self.evaluated[: bisect_right(self.evaluated, step)]

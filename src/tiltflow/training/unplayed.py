@@ -70,7 +70,7 @@ def _play_group(evaluator: Evaluator, group: RunFolder, step: int) -> None:
                 f"{path} is missing: it was kept to be played. Restore it from a copy, or train again."
             )
         state, _ = checkpoints.restore(path, like, expected)
-        line = evaluator.scheduled(state, due)
+        line = evaluator.scheduled(state, due) | prepared.schedule.lengthened_before(due)
         if evaluator.paths is not None:
             group.write_episodes(evaluator.paths)
         lines = sorted([*lines, line], key=lambda line: line["step"])
