@@ -38,16 +38,19 @@ class FlowQConfig:
     support_noise: NonNegative = 1.0
     """Noise temperature τ of these draws: they start from τ·z, z ~ N(0, I)."""
     schedule: ScheduleName = "linear"
-    """h(t): t, t², t²/(1 − t) with t up to 1 − 1/next_action_steps, or learned (reading = velocity)."""
+    """h(t): t, t², t²/(1 − t) with t up to 1 − 1/next_action_steps, or learned (reading = velocity; the fixed
+    ones path, too)."""
     velocity_factor: VelocityFactor = "score"
-    """Factor of ∇Q in the velocity: h(t)·(1 − t)/t, by which the score is guided by h(t), or h(t)."""
+    """Factor of ∇Q in the velocity: h(t)·(1 − t)/t, by which the score is guided by h(t), or h(t)
+    (reading = velocity)."""
     hessian: bool = True
     """Whether the change of ∇Q along the path is a part of the velocity (reading = path)."""
     strength: NonNegative = 1.0
     """λ, the strength of the guidance, in units of `energy_scale`."""
     energy_scale: QScale = "size"
     """Unit of Q: how much it differs between actions at a state, or the mean |Q| of the data's actions,
-    which changes when a constant is added to every reward."""
+    which changes when a constant is added to every reward (reading = velocity, path). With a finished critic
+    it is always the former."""
     sigma: Annotated[float, Bounds(0, 1)] = 0.1
     """Standard deviation of actions around the path's displaced mean (reading = path)."""
     next_action_steps: Count = 10
