@@ -97,7 +97,7 @@ class FlowConfig:
     policy is sharper than the law that it has learned."""
     play: Play = "draw"
     """What is played: one draw, or of several the mean around the densest (never between two modes). Where
-    an agent plays the best of several candidates, that takes its place; one step (fql, distill) is one draw."""
+    an agent plays the best of several candidates, that takes its place; a policy of one step draws once."""
     play_candidates: Count = 32
     """Draws of a mean shift."""
     play_bandwidth: Positive = 0.1

@@ -283,3 +283,17 @@ def test_a_pool_is_as_large_as_asked_for_at_each_condition(method, sampler):
     config = replace(METHODS[method].config, solver="midpoint", num_steps=1, pool=200 * 64)
     best = sampler(problem, energy, EXACT, config, jax.random.key(0), 200, np.zeros((200, 1), np.float32))
     assert best.mean() == pytest.approx(2.344, abs=5 * 0.43 / np.sqrt(200))
+
+
+def test_a_small_pool_is_as_small_as_asked_for():
+    asked = []
+
+    def energy(x):
+        asked.append(len(x))
+        return -x[..., 0]
+
+    problem = make_problem([[0.0], [1.0]], [0.0, 1.0], 1.0, standardise=False)
+    config = replace(METHODS["flow-is"].config, solver="midpoint", num_steps=1, pool=100)
+    of_points = FunctionEnergy(energy, jnp.zeros(1), jnp.ones(1))
+    drawn = sample_resampled(problem, of_points, EXACT, config, jax.random.key(0), 10, None)
+    assert (asked, len(drawn)) == ([100], 10)

@@ -6,9 +6,10 @@ N → ∞, and one model serves every energy and β. Where few rows of the data 
 more points there than the data have: at effective shares of 0.1 to 0.5 % it came nearer to the truth than
 `efm`.
 
-Points are drawn in rounds until N·(effective share) is as large as the number of samples asked for, or N is
-`pool`. At a condition each sample is one of its own `pool`/n points, at least one in 64. The energy is needed
-at new points: as a function, or else a network is fitted to its values, which is told with its error.
+Points are drawn in rounds of 65,536 until N·(effective share) is as large as the number of samples asked for,
+or N has come to `pool`. At a condition each sample is one of its own `pool`/n points, at least one in 64. The
+energy is needed at new points: as a function, or else a network is fitted to its values, which is told with its
+error.
 """
 
 from collections.abc import Callable
@@ -41,7 +42,7 @@ class FlowISConfig(FlowFitConfig):
     """Settings of flow-is."""
 
     pool: Count = 400_000
-    """Points of the unguided model that are drawn at most, to choose samples from."""
+    """Points of the unguided model that are drawn at most, to choose samples from (or one round more)."""
 
 
 def sample_resampled(
@@ -70,10 +71,10 @@ def sample_resampled(
 
     if condition is not None:
         return at_each_condition(draw_key, condition, config.pool, one_each)
-    points, energies = [], []
-    for number in range(-(-max(config.pool, n) // _ROUND)):
+    points, energies, pool = [], [], max(config.pool, n)
+    for number in range(-(-pool // _ROUND)):
         round_key = jax.random.fold_in(draw_key, number)
-        points.append(draw_points(flow, problem.size, config, round_key, _ROUND, None))
+        points.append(draw_points(flow, problem.size, config, round_key, min(pool, _ROUND), None))
         energies.append(energies_at(energy, points[-1], None))
         weights = _weights(np.concatenate(energies), problem.beta)
         if effective_rows(weights) >= n:
