@@ -8,8 +8,8 @@ more points there than the data have: at effective shares of 0.1 to 0.5 % it cam
 
 Points are drawn in rounds of 65,536 until N·(effective share) is as large as the number of samples asked for,
 or N has come to `pool`. At a condition each sample is one of its own `pool`/n points, at least one in 64. The
-energy is needed at new points: as a function, or else a network is fitted to its values, which is told with its
-error.
+energy is needed at new points: as a function, or else a network is fitted to its values, which is told with
+its error.
 """
 
 from collections.abc import Callable
