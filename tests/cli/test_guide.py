@@ -165,6 +165,9 @@ def test_more_samples_of_a_saved_model(files, capsys):
     for seed in (1, 2):
         assert main(again) == 0
         assert not np.isin(np.load(files / "o" / f"more-{seed}" / "samples.npy"), first).any()
+    assert main([*again, "--out", f"{files}/third"]) == 0
+    seen = np.load(files / "o" / "more-1" / "samples.npy")
+    assert not np.isin(np.load(files / "third" / "samples.npy"), seen).any()
     assert (files / "o" / "more-1" / "samples.csv").read_text().startswith("a,b\n")
 
 

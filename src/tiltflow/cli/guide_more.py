@@ -23,7 +23,8 @@ class More:
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the files; without it more-SEED beside the model."""
     seed: int | None = None
-    """Seed of the sampling; without it the next that has drawn nothing. That of the fit gives its samples."""
+    """Seed of the sampling; without it the next of which there is no more-SEED beside the model. That of the
+    fit gives its samples."""
     at: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """The conditions to sample at, where the model has a condition."""
 
@@ -39,7 +40,7 @@ class More:
         seed = self.seed
         if seed is None:
             seed = fitted.seed + 1
-            while self.out is None and (model.parent / f"more-{seed}").exists():
+            while (model.parent / f"more-{seed}").exists():
                 seed += 1
         out = self.out or model.parent / f"more-{seed}"
         check_out(out)
