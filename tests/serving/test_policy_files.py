@@ -5,11 +5,15 @@ import numpy as np
 import pytest
 
 from tiltflow.cli.main import main
+from tiltflow.data.interface import PolicyInterface, Signal
 from tiltflow.errors import UserError
 from tiltflow.flow import GivenNoise
 from tiltflow.npz import load_npz
+from tiltflow.serving.compiled_policy import CompiledPolicy
 from tiltflow.serving.load_policy import load_policy
 from tiltflow.serving.onnx_files import noise_size
+from tiltflow.serving.policy_card import PolicyCard
+from tiltflow.serving.policy_files import self_test_error
 from tiltflow.serving.run_policy import load_played
 
 
@@ -36,6 +40,17 @@ def test_the_printed_lines_run_and_give_the_policy_of_the_run(run_of, exported, 
         expected = own(shape, seed=9)
         np.testing.assert_allclose(names["policy"](shape, np.uint32(9)), expected, atol=1e-4)
         np.testing.assert_allclose(load_policy(exported / "policy-0.npz")(shape, seed=9), expected, atol=1e-4)
+
+
+def test_an_entry_of_an_action_that_has_one_value_passes_the_self_test():
+    """Half of its range is 0, by which errors were divided."""
+    signals = (Signal("o", 2),), (Signal("a", 2),)
+    interface = PolicyInterface(*signals, ((-2.0, 0.5), (2.0, 0.5)))
+    card = PolicyCard("bc-flow", "file/arm", 0, 1, interface)
+    policy = CompiledPolicy(card, lambda *_: lambda observations, seed: interface.own_units(observations))
+    observations, seeds = np.full((1, 2), 0.25, np.float32), np.zeros(1, np.uint32)
+    assert self_test_error(policy, observations, seeds, np.array([[0.5, 0.5]])) == 0
+    assert self_test_error(policy, observations, seeds, np.array([[0.7, 0.5]])) == pytest.approx(0.1)
 
 
 def test_a_file_has_its_settings_and_fails_where_it_is_not_what_was_written(exported, tmp_path):

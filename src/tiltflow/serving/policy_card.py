@@ -45,9 +45,9 @@ class PolicyCard:
 
     @property
     def half_range(self) -> Float[np.ndarray, " a"]:
-        """Half of the distance between the bounds: the unit of errors."""
+        """Half of the distance between the bounds: the unit of errors; 1 of an entry that has one value."""
         low, high = map(np.asarray, self.bounds)
-        return (high - low) / 2
+        return np.where(high > low, (high - low) / 2, 1.0)
 
     def to_json(self) -> dict[str, Any]:
         """The card as JSON has it, with every entry's name."""
