@@ -13,8 +13,8 @@ from tiltflow.serving.compiled_policy import CompiledPolicy
 from tiltflow.serving.load_policy import load_policy
 from tiltflow.serving.onnx_files import noise_size
 from tiltflow.serving.policy_card import PolicyCard
-from tiltflow.serving.policy_files import self_test_error
-from tiltflow.serving.run_policy import load_played
+from tiltflow.serving.policy_files import self_test, self_test_error
+from tiltflow.serving.run_policy import PlayedRun, load_played
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,22 @@ def test_the_printed_lines_run_and_give_the_policy_of_the_run(run_of, exported, 
         expected = own(shape, seed=9)
         np.testing.assert_allclose(names["policy"](shape, np.uint32(9)), expected, atol=1e-4)
         np.testing.assert_allclose(load_policy(exported / "policy-0.npz")(shape, seed=9), expected, atol=1e-4)
+
+
+def test_the_self_test_has_the_precision_of_the_exported_program(run_of, monkeypatch):
+    """Else a GPU compares its tf32 with float32, and a sound policy fails."""
+    traced, actions = [], PlayedRun.actions
+
+    def told(self, seed=None):
+        def noted(observations, key):
+            traced.append(jax.config.jax_default_matmul_precision)
+            return actions(self, seed)(observations, key)
+
+        return noted
+
+    monkeypatch.setattr(PlayedRun, "actions", told)
+    self_test(load_played(run_of("bc-flow")), 0)
+    assert set(traced) == {"highest"}
 
 
 def test_an_entry_of_an_action_that_has_one_value_passes_the_self_test():
