@@ -68,3 +68,4 @@ def test_reusing_a_run_in_which_nothing_fits_is_an_error(small_config, trained, 
     ):
         with pytest.raises(UserError, match=r"Nothing of .* can be reused"):
             train(config, tmp_path / config.algorithm, in_this_process=True)
+        assert not (tmp_path / config.algorithm).exists()
