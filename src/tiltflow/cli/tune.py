@@ -136,10 +136,7 @@ def _print_trials(order: list[Trial]) -> None:
     rows = [
         (
             str(trial.number),
-            *(
-                str(value) if not isinstance(value, float) else words.number(value)
-                for value in trial.settings.values()
-            ),
+            *map(words.setting_text, trial.settings.values()),
             "" if trial.criterion is None else f"{trial.criterion:.4g}",
             trial.state if trial.state != "pruned" else f"stopped at step {trial.steps[-1]:,}",
         )
