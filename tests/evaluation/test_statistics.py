@@ -10,6 +10,7 @@ from tiltflow.evaluation.statistics import (
     iqm,
     last_evaluations,
     result_record,
+    undetermined_share,
 )
 from tiltflow.tasks import find_task
 
@@ -150,6 +151,13 @@ def test_last_evaluations_are_of_the_final_stage_and_three_at_most():
     assert last_evaluations(behaviour + improvement) == improvement[1:]
     longer = [{**line, "lengthened_from": 4} for line in improvement[2:]]
     assert last_evaluations(behaviour + improvement[:2] + longer) == longer
+
+
+@pytest.mark.parametrize(("beyond", "share"), [([0.0, 0.05], 0.0), ([0.0, 0.09], 0.09)])
+def test_one_seed_without_an_estimate_makes_the_mean_none(beyond, share):
+    lines = [{"stage": "a", "step": step, "beyond": found} for step, found in ((1, [0.0, 0.0]), (2, beyond))]
+    assert undetermined_share(lines) == share
+    assert undetermined_share([{"stage": "a", "returns": [[1.0]]}]) == 0  # played
 
 
 def test_episodes_of_a_seed_are_joined_over_evaluations():

@@ -6,7 +6,7 @@ import pytest
 
 from tiltflow.benchmark.scores import suite_scores, write_summary
 from tiltflow.benchmark_file import PlannedRun
-from tiltflow.files import write_json
+from tiltflow.files import read_json_lines, write_json, write_json_lines
 
 TASK = "ogbench/cube-single-play-singletask-task2-v0"
 
@@ -39,6 +39,17 @@ def test_seeds_of_different_data_are_two_rows(bench):
     write_summary(scores, out)
     rows = list(csv.DictReader((out / "summary.csv").open()))
     assert len({row["data_checksum"] for row in rows}) == 2
+
+
+def test_a_run_without_an_estimate_is_in_no_mean_and_counted(bench):
+    out = bench()
+    path = out / PlannedRun(TASK, "iql", 1).folder / "evaluations.jsonl"
+    write_json_lines(path, [line | {"beyond": [0.9]} for line in read_json_lines(path)])
+    scores = suite_scores(out)
+    assert [result["seeds"] for result in scores.results] == [1]
+    assert scores.no_estimate == {PlannedRun(TASK, "iql", 1): 0.9}
+    (row,) = csv.DictReader(write_summary(scores, out).open())
+    assert (row["seeds"], row["no_estimate"], row["failed"]) == ("1", "1", "0")
 
 
 @pytest.mark.parametrize("damage", [b"", b"{\n{}\n", b'{"step": 1}\n'])

@@ -106,6 +106,15 @@ def last_evaluations(evaluations: Sequence[dict[str, Any]]) -> list[dict[str, An
     return final[-LAST_EVALUATIONS:]
 
 
+def undetermined_share(evaluations: Sequence[dict[str, Any]]) -> float:
+    """The share of an estimate's resamples beyond all bounds, of the worst seed in the last evaluations.
+
+    0 where it is an estimate: one seed that is none makes a mean over seeds none either.
+    """
+    share = max(float(np.max(record.get("beyond", 0.0))) for record in last_evaluations(evaluations))
+    return share if share > UNDETERMINED else 0.0
+
+
 def episodes_of_seeds(evaluations: Sequence[dict[str, Any]]) -> list[Episodes]:
     """The episodes of each seed in these lines of evaluations.jsonl, one evaluation behind the other."""
     joined = (
@@ -128,7 +137,7 @@ def result_record(
     each seed's score, `evaluated_steps` the gradient steps at which they were played, `mean_return` their
     mean undiscounted return; of an estimate, the recorded episodes, and its mean. `mean`, `iqm` and `ci95`
     (`score_interval`) are over seeds, and so is `std` (n − 1 in the denominator; null for one seed).
-    `undetermined` is there where an estimate is none: the share of its resamples beyond all bounds;
+    `undetermined` is there where an estimate is none (`undetermined_share`);
     `recorded` where the estimate knows it: the return of the recorded episodes themselves, in the same unit,
     and its 95 % interval. Raises ValueError without evaluations.
     """
@@ -141,7 +150,6 @@ def result_record(
         mean_return = float(np.mean([record["returns"] for record in last]))
     else:
         episodes, mean_return = last[-1]["episodes"], float(per_seed.mean())
-    undetermined = max(float(np.mean(record.get("beyond", 0.0))) for record in last)
     return {
         "algorithm": algorithm,
         "task": task.name,
@@ -159,6 +167,6 @@ def result_record(
         "steps": steps,
         "train_seconds": train_seconds,
         "steps_per_second": steps / train_seconds if train_seconds > 0 else None,
-        **({"undetermined": undetermined} if undetermined > UNDETERMINED else {}),
+        **({"undetermined": share} if (share := undetermined_share(last)) else {}),
         **({"recorded": last[-1]["recorded"][0]} if "recorded" in last[-1] else {}),
     }
