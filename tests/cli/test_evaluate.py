@@ -2,12 +2,17 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
+from tiltflow.agents.registry import ALGORITHMS
 from tiltflow.cli.main import main
 from tiltflow.errors import UserError
-from tiltflow.training.evaluate import evaluate
+from tiltflow.settings import override
+from tiltflow.train_config import TrainConfig
+from tiltflow.training.evaluate import evaluate, with_noise
+from tiltflow.training.load_run import LoadedRun
 from tiltflow.training.test_time_guidance import Guidance
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -31,6 +36,15 @@ pytestmark = pytest.mark.usefixtures("quickly_compiled")
 def test_settings_that_guidance_does_not_read_or_that_cannot_be_are_refused(capsys, words, text):
     assert main(["evaluate", "runs/any", *words]) == 2
     assert text in " ".join(capsys.readouterr().err.split())
+
+
+def test_noise_that_a_distilled_policy_does_not_draw_is_refused():
+    agent = override(ALGORITHMS.find("bc-flow").config, {"distill": True})
+    config = TrainConfig("bc-flow", "pointmaze/umaze-v0", agent)
+    loaded = LoadedRun(SimpleNamespace(config=config, with_config=lambda config: config), [], 0)
+    with pytest.raises(UserError, match="no effect on a distilled policy"):
+        with_noise(loaded, 0.5, flow_plays=False)
+    assert with_noise(loaded, 0.5, flow_plays=True).prepared.agent.flow.play_noise == 0.5
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused_before_anything_is_read(tmp_path, capsys):

@@ -85,16 +85,11 @@ def with_settings(
     observe: Observe = ignore_event,
 ) -> PlayedRun:
     """The run, of own settings, with those that are given. Raises UserError as `load_played` does."""
-    loaded, distilled = run.loaded, getattr(run.loaded.prepared.config.agent, "distill", False)
+    loaded = run.loaded
     if noise is not None:
         if not 0 <= noise < float("inf"):
             raise UserError(f"noise is {noise}, but must be a number from 0 up.")
-        if distilled and best_of is None:
-            raise UserError(
-                "noise has no effect on a distilled policy, whose one step has learned the run's own. "
-                "Leave it out, or give best_of too, which plays the flow."
-            )
-        loaded = with_noise(loaded, noise)
+        loaded = with_noise(loaded, noise, flow_plays=best_of is not None)
     if best_of is not None:
         if best_of < 1:
             raise UserError(f"best_of is {best_of}, but must be at least 1.")

@@ -55,7 +55,7 @@ def evaluate(
         )
     name, chosen = "evaluation", dict[str, Any]()
     if noise is not None:
-        loaded = with_noise(loaded, noise)
+        loaded = with_noise(loaded, noise, flow_plays=guidance is not None)
     if guidance is not None:
         loaded, chosen = guide(loaded, guidance, observe)
         name += f"-{guidance.kind}-{chosen['setting']:g}"
@@ -118,14 +118,20 @@ def _in_environment(loaded: LoadedRun, environment: str) -> LoadedRun:
     return loaded._replace(prepared=prepared)
 
 
-def with_noise(loaded: LoadedRun, noise: float) -> LoadedRun:
+def with_noise(loaded: LoadedRun, noise: float, *, flow_plays: bool) -> LoadedRun:
     """What was learned, played with actions that start from noise of this standard deviation.
 
-    Raises UserError where the policy draws none.
+    `flow_plays`: whether its flow plays even where one step was distilled from it. Raises UserError where
+    the policy draws none, or draws what its one step has learned.
     """
     config = loaded.prepared.config
     if not hasattr(config.agent, "flow"):
         raise UserError(f"The policy of {config.algorithm} draws no noise: --noise has no effect on it.")
     agent: Any = config.agent
+    if getattr(agent, "distill", False) and not flow_plays:
+        raise UserError(
+            "noise has no effect on a distilled policy, whose one step has learned the run's own. Leave it "
+            "out, or ask for the best of several actions too, which plays the flow."
+        )
     agent = replace(agent, flow=replace(agent.flow, play_noise=noise))
     return loaded._replace(prepared=loaded.prepared.with_config(replace(config, agent=agent)))
