@@ -107,7 +107,7 @@ def test_a_plain_return_is_left_out_of_aggregates_and_that_is_said(odd):
     ]
     assert len(summary.seeds) == 14
     notes = " ".join(summary.notes)
-    assert "file/own_data, measured by a plain return" in notes
+    assert "file/own_data, whose scores have no scale" in notes
     assert "fewer than two such tasks: bc-flow, bc-diffusion" in notes
 
 

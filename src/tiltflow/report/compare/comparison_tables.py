@@ -104,8 +104,8 @@ def legend(comparison: Comparison) -> list[str]:
     """What the marks of this table mean, and its intervals."""
     cells = list(comparison.cells.values())
     lines = [
-        "Mean over seeds of the last three evaluations, never the best, and its 95 % bootstrap interval; "
-        "aggregates: stratified bootstrap over seeds."
+        "Mean over seeds of the last evaluations, three at most, never the best, and its 95 % bootstrap "
+        "interval; aggregates: stratified bootstrap over seeds."
     ]
     if any(cell.result["seeds"] == 1 for cell in cells):
         lines.append(
