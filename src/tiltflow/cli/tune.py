@@ -1,9 +1,11 @@
 """`tiltflow tune`: many configurations of an algorithm on a task, and the best of them as a preset."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -121,14 +123,22 @@ class Tune:
         print()
         preset = self.out / BEST_FILE
         write_preset_file(preset, best_preset(self.sweep, best))
-        config = self.sweep.config
-        print(f"{preset}: tiltflow train {config.algorithm} --task {config.task} --preset {preset}")
+        print(f"{preset}: {_train_text(self.config, preset)}")
         try:
             from tiltflow.report.tune_page import write_tune_page
 
             print(write_tune_page(record, [trial.number for trial in order], self.out))
         except ModuleNotFoundError as error:
             print(f"No page was written: {error}", file=sys.stderr)
+
+
+def _train_text(config: TrainConfig, preset: Path) -> str:
+    """The command that trains the preset on what it was tuned on."""
+    names = ("task", "data", "env", "columns", "reward", "action_bounds")
+    given = {name: value for name in names if (value := getattr(config, name)) is not None}
+    options = [(f"--{name.replace('_', '-')}", str(value)) for name, value in given.items()]
+    words = ["tiltflow", "train", config.algorithm, *chain(*options), "--preset", str(preset)]
+    return shlex.join(words)
 
 
 def _print_trials(order: list[Trial]) -> None:
