@@ -188,7 +188,7 @@ class Benchmark(ExecutorOptions, ColumnOptions):
         if scores.results:
             print()
             self._compare(scores.results)
-        if scores.results or scores.no_estimate:
+        if scores.results or scores.no_estimate or scores.failed.total():
             print(write_summary(scores, self.out))
         if any(record.state == "trained" for record in records.values()):
             print(f"\nWhat was trained in {self.out} is to be played: the same command without --no-play.")
