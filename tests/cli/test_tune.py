@@ -114,6 +114,7 @@ def test_the_command_that_trains_the_preset_can_be_copied(words):
         (["--objective", "regret"], "--objective regret: it must be one of estimate, loss, return"),
         (["--env", "none", "--objective", "return"], "--objective return needs a simulator"),
         (["--no-play"], "--no-play: leave it out"),
+        (["--profile"], "--profile: not for tune"),
         (["--budget", "0"], "budget = 0"),
         (["--executor", "rey"], "Did you mean 'ray'"),
     ],

@@ -163,8 +163,8 @@ def parse(arguments: Sequence[str]) -> Tune:
         Tuning, prog=_PROGRAM, description=_DESCRIPTION, args=list(arguments), return_unknown_args=True
     )
     training = train_verb.parse(rest)
-    if not isinstance(training, train_verb.Train) or training.log is not None:
-        raise UserError("--resume and --log: not for tune. The same command continues a sweep.")
+    if not isinstance(training, train_verb.Train) or training.log is not None or training.profile:
+        raise UserError("--resume, --log and --profile: not for tune. The same command continues a sweep.")
     if not training.config.play:
         raise UserError("--no-play: leave it out. Without --objective return nothing is played anyway.")
     config = training.config

@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from tiltflow.evaluation.aggregates import probability_of_improvement, stratified_interval
+from tiltflow.files import read_json_lines, write_json_lines
 from tiltflow.report.compare.across_tasks import across_tasks
 from tiltflow.report.compare.charts import improvement_dots
 from tiltflow.report.compare.comparison import read_comparison
@@ -182,6 +183,19 @@ def test_published_numbers_and_a_leader_are_shown_beside_what_they_can_be_compar
     assert improvement_dots(comparison, across, "iql")
     estimated = make_run(tmp_path / "estimated", "iql", HOPPER, env="none", dimensions=1)
     assert published_table(read_comparison([estimated])) is None
+
+
+def test_the_recorded_return_of_each_data_is_shown(make_run, tmp_path):
+    runs = []
+    for name, value in (("iql", 4.0), ("bc-flow", 9.0)):
+        run = make_run(tmp_path / name, name, "file/own", checksum=name, env="none", dimensions=1)
+        path = run / "evaluations.jsonl"
+        recorded = {"recorded": [[value, value - 1, value + 1]] * 3}
+        write_json_lines(path, [line | recorded for line in read_json_lines(path)])
+        runs.append(run)
+    said = " ".join(legend(read_comparison(runs, allow_different_data=True)))
+    assert "themselves: 4.0 (95 % interval 3.0 to 5.0)" in said
+    assert "themselves: 9.0 (95 % interval 8.0 to 10.0)" in said
 
 
 def test_folders_with_spaces_are_told_apart_in_the_csv(make_run, tmp_path):
