@@ -71,6 +71,13 @@ def test_what_is_no_run_folder_is_refused(tmp_path, path, reason):
         read_run(tmp_path / path)
 
 
+def test_a_finished_run_without_evaluations_is_refused(make_run, tmp_path):
+    folder = make_run(tmp_path / "run", "iql", dimensions=1)
+    (folder / "evaluations.jsonl").unlink()
+    with pytest.raises(UserError, match=r"evaluations\.jsonl has no evaluation, though result\.json says"):
+        read_run(folder)
+
+
 @pytest.mark.parametrize(
     ("cut", "reason"),
     [
