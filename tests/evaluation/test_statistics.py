@@ -4,6 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from tiltflow.evaluation import statistics
 from tiltflow.evaluation.statistics import (
     bootstrap_interval,
     episodes_of_seeds,
@@ -132,6 +133,13 @@ def test_interval_moves_with_scale_and_shift():
     low, high = bootstrap_interval(values)
     moved = bootstrap_interval([3.0 * row - 7.0 for row in values])
     assert moved == pytest.approx((3.0 * low - 7.0, 3.0 * high - 7.0))
+
+
+def test_an_interval_does_not_depend_on_how_many_episodes_are_drawn_at_once(monkeypatch):
+    seeds = list(np.random.default_rng(0).normal(size=(3, 2, 7)))
+    whole = bootstrap_interval(seeds, resamples=200)
+    monkeypatch.setattr(statistics, "_DRAWN_AT_ONCE", 45)
+    assert bootstrap_interval(seeds, resamples=200) == whole
 
 
 def test_equal_episodes_leave_no_doubt():

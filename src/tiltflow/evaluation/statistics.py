@@ -12,6 +12,8 @@ from tiltflow.evaluation.task_score import score
 from tiltflow.tasks import Task
 
 LAST_EVALUATIONS = 3
+_DRAWN_AT_ONCE = 10_000_000
+"""Episodes, for the sake of memory; the draws are the same for any number."""
 UNDETERMINED = 0.05
 """Share of an estimate's resamples beyond all bounds, from which on it is no estimate."""
 
@@ -52,8 +54,11 @@ def bootstrap_interval(
         chosen = drawn == index
         evaluations, episodes = np.shape(values)
         rows = rng.integers(evaluations, size=(int(chosen.sum()), evaluations, 1))
-        columns = rng.integers(episodes, size=(*rows.shape[:2], episodes))
-        means[chosen] = np.asarray(values, np.float64)[rows, columns].mean(axis=(1, 2))
+        parts, size = [np.empty(0)], max(1, _DRAWN_AT_ONCE // (evaluations * episodes))
+        for part in (rows[start : start + size] for start in range(0, len(rows), size)):
+            columns = rng.integers(episodes, size=(*part.shape[:2], episodes))
+            parts.append(np.asarray(values, np.float64)[part, columns].mean(axis=(1, 2)))
+        means[chosen] = np.concatenate(parts)
     tail = (1 - confidence) / 2
     low, high = np.quantile(means.mean(axis=1), [tail, 1 - tail])
     return float(low), float(high)
