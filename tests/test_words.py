@@ -51,6 +51,27 @@ def test_names_of_seeds(seeds, text):
     assert words.seed_names(seeds) == text
 
 
+@pytest.mark.parametrize(
+    ("steps", "text"),
+    [
+        (150_000, "150k"),
+        (1_500_000, "1.5M"),
+        (1_234_567, "1234.567k"),
+        (10_234_567, "10234.567k"),
+        (12, "12"),
+    ],
+)
+def test_short_steps_are_never_rounded(steps, text):
+    assert words.short_steps(steps) == text
+
+
+def test_a_setting_is_not_rounded_to_another_one_and_zero_has_no_sign():
+    assert [words.setting_text(value) for value in (0.9995, 3e-5, 4, None, "min")] == [
+        "0.9995", "3e−05", "4", "None", "min",
+    ]  # fmt: skip
+    assert (words.number(-0.0), words.score_text(-0.0, "%")) == ("0", "0.0 %")
+
+
 def test_scores_have_one_decimal_a_real_minus_and_their_unit():
     assert words.score_text(-3.14159) == "−3.1"
     assert words.score_text(100.0, "%") == "100.0 %"

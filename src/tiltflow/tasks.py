@@ -138,6 +138,15 @@ def without_rewards(task: Task) -> Task:
     return task if task.played else replace(task, metric=CLONED, unit="% of their range")
 
 
+def refuse_nothing_to_play(task: Task, play: bool) -> None:
+    """Raise UserError for a training that leaves to be played later what nothing can play."""
+    if not (task.played or play):
+        raise UserError(
+            f"{task.name} names no environment, and without one there is nothing that --no-play could leave "
+            "to be played later. Leave one of them out, or give --env."
+        )
+
+
 def list_tasks() -> list[Task]:
     """All tasks with a fixed name (`minari/ID` and `file/NAME` are open sets and not among them)."""
     return list(_tasks().values())

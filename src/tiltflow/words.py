@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 def no_estimate(share: float) -> str:
@@ -28,14 +29,21 @@ def number(value: float) -> str:
     """Three significant digits or more, in exponent form only below a thousandth."""
     if not math.isfinite(value):
         return str(value)
+    value = value + 0  # of −0.0 makes 0.0
     size = abs(value)
     if size >= 100 or value == 0:
         return _minus(count(value))
     return _minus(f"{value:.3g}" if size >= 1e-3 else f"{value:.1e}")
 
 
+def setting_text(value: Any) -> str:
+    """The value of a setting, numbers with six digits: `0.9995` is not 1."""
+    return _minus(f"{value:g}") if isinstance(value, float) else str(value)
+
+
 def score_text(value: float, unit: str = "") -> str:
     """A score with one decimal and its unit, `52.0 %`; two digits of what is smaller than one: `0.85`."""
+    value = value + 0
     small = 0 < abs(value) < 0.95
     return (_minus(f"{value:#.2g}") if small else _minus(f"{value:.1f}")) + unit_text(unit)
 
@@ -59,8 +67,8 @@ def short_steps(steps: float) -> str:
     """`150k`, `1.5M`; in full where that would round."""
     for size, letter in ((1e6, "M"), (1e3, "k")):
         if steps >= size and steps % (size / 1000) == 0:
-            return f"{steps / size:g}{letter}"
-    return f"{steps:g}"
+            return f"{steps / size:.12g}{letter}"
+    return f"{steps:.12g}"
 
 
 def duration(seconds: float) -> str:

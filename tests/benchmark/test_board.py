@@ -1,10 +1,12 @@
 """What became of a run, and the estimate of the time left."""
 
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
 from tiltflow.benchmark.board import Board
+from tiltflow.benchmark.board_display import ended_line
 from tiltflow.benchmark.records import RunRecord
 from tiltflow.benchmark_file import PlannedRun
 
@@ -62,6 +64,12 @@ def test_seconds_of_all_attempts_add_up_and_a_retried_failure_is_forgotten():
     here = board(fast_a=RunRecord("failed", 20, 5.0, "once"))
     record = play(here, RUNS[1], result=RESULT)
     assert record == RunRecord("finished", 100, 15.0, None, 50.0, "success", "%")
+
+
+def test_a_run_without_an_estimate_is_finished_and_has_no_score():
+    here = board()
+    assert play(here, RUNS[0], result=RESULT | {"undetermined": 0.5}).score is None
+    assert ended_line(here, RUNS[0], Path()) == "finished: slow on a, seed 0: success no estimate in 10 s"
 
 
 @pytest.mark.parametrize("kind", ["UserError", "TrainingDiverged", "ProcessFailed"])

@@ -149,6 +149,15 @@ def test_all_missing_data_are_named_before_any_training(tmp_path, capsys, plan):
     assert not out.exists()
 
 
+def test_own_data_that_are_not_there_are_named_as_they_were_given(tmp_path, capsys):
+    words = ["benchmark", "own", "--data", "nowhere.npz", "--out", str(tmp_path / "out"), "--agents", "iql"]
+    assert main([*words, "--no-play", "--plan"]) == 2
+    assert "names no environment" in " ".join(capsys.readouterr().err.split())
+    assert main([*words, "--plan"]) == 2
+    assert "nowhere.npz" in (error := " ".join(capsys.readouterr().err.split()))
+    assert "data sets are missing" not in error
+
+
 @pytest.mark.parametrize(
     ("more", "text"),
     [

@@ -1,11 +1,17 @@
 """`tiltflow tune` from the command line to its preset and its page."""
 
 import json
+import shlex
+from pathlib import Path
 
 import pytest
 from tests.training.test_resume import final_bodies, logged
 
+from tiltflow.cli import train as train_verb
 from tiltflow.cli.main import main
+from tiltflow.cli.tune import _train_text, parse
+from tiltflow.errors import UserError
+from tiltflow.tuning.sweep import Trial, best_preset, read_runs, write_sweep
 from tiltflow.tuning.trial_job import train_trials
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -83,12 +89,32 @@ def test_a_sweep_ends_in_a_preset_and_a_page_and_goes_on_with_a_greater_budget(s
     assert record["trials"][0]["criterion"] == pytest.approx(sum(losses) / len(losses))
 
 
+def test_a_smaller_budget_than_was_tried_takes_nothing_from_the_best(words, tmp_path):
+    sweep = parse([*words[1:], "--budget", "2"]).sweep
+    trials = [Trial(0, {}), Trial(1, {})]
+    write_sweep(sweep, trials, {"trial-001/seed-0": {}}, tmp_path)
+    assert read_runs(sweep, tmp_path) == {"trial-001/seed-0": {}}
+    with pytest.raises(UserError, match="has tried 2 configurations already, more than --budget 1"):
+        read_runs(parse([*words[1:], "--budget", "1"]).sweep, tmp_path)
+
+
+def test_the_command_that_trains_the_preset_can_be_copied(words):
+    bounds = ("--action-bounds", "-2", "2")
+    tune = parse(["iql", "--task", "file/arm", "--data", "the log.npz", *bounds, "--space", "s.toml"])
+    command = _train_text(tune.config, Path("a b/best.json"))
+    (verb, *rest) = shlex.split(command)[1:]
+    assert verb == "train"
+    assert rest[-2:] == ["--preset", "a b/best.json"]
+    assert train_verb.parse(rest[:-2]).config == tune.config
+
+
 @pytest.mark.parametrize(
     ("more", "text"),
     [
         (["--objective", "regret"], "--objective regret: it must be one of estimate, loss, return"),
         (["--env", "none", "--objective", "return"], "--objective return needs a simulator"),
         (["--no-play"], "--no-play: leave it out"),
+        (["--profile"], "--profile: not for tune"),
         (["--budget", "0"], "budget = 0"),
         (["--executor", "rey"], "Did you mean 'ray'"),
     ],
@@ -100,9 +126,7 @@ def test_bad_input_is_one_paragraph_before_any_work(words, tmp_path, capsys, mor
 
 
 def test_what_is_tuned_on_the_test_return_says_so(words, tmp_path, capsys):
-    from tiltflow.cli.tune import parse
     from tiltflow.report.tune_page import write_tune_page
-    from tiltflow.tuning.sweep import Trial, best_preset, write_sweep
 
     sweep = parse([*words[1:], "--objective", "return"]).sweep
     assert sweep.config.env is None

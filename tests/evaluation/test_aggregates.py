@@ -4,6 +4,7 @@ rliable_reference.json was made once by rliable_reference.py with rliable 1.2.0;
 """
 
 import json
+import math
 from functools import partial
 from pathlib import Path
 
@@ -96,6 +97,23 @@ def test_every_task_counts_alike_however_many_seeds_it_has(scores, times):
     smallest = min(map(len, scores)) * len(scores)
     span = max(map(max, scores)) - min(map(min, scores))
     assert abs(interquartile_mean(more) - interquartile_mean(plain)) <= 2 * span / smallest + 1e-9
+
+
+@pytest.mark.parametrize("counts", [(3, 5), (4, 3, 2), (1, 2, 7)])
+def test_with_unequal_numbers_of_seeds_it_is_the_trimmed_mean_of_repeated_scores(counts):
+    rng = np.random.default_rng(0)
+    scores = [rng.normal(size=(20, count)).round(1) for count in counts]
+    most = math.lcm(*counts)
+    alike = [np.repeat(task, most // task.shape[-1], axis=-1) for task in scores]
+    expected = stats.trim_mean(np.concatenate(alike, axis=-1), 0.25, axis=-1)
+    np.testing.assert_allclose(interquartile_mean(scores), expected)
+
+
+def test_many_seeds_that_are_not_as_many_everywhere_take_no_memory():
+    """Repeated until all have as many, they would be a million scores in each resample."""
+    scores = [np.arange(float(count)) for count in range(15, 21)]
+    low, high = stratified_interval(interquartile_mean, scores, resamples=100)
+    assert low < interquartile_mean(scores) < high
 
 
 def test_a_task_of_one_seed_counts_in_the_interquartile_mean_as_one_of_four():

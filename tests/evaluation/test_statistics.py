@@ -4,12 +4,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from tiltflow.evaluation import statistics
 from tiltflow.evaluation.statistics import (
     bootstrap_interval,
     episodes_of_seeds,
     iqm,
     last_evaluations,
     result_record,
+    undetermined_share,
 )
 from tiltflow.tasks import find_task
 
@@ -133,6 +135,13 @@ def test_interval_moves_with_scale_and_shift():
     assert moved == pytest.approx((3.0 * low - 7.0, 3.0 * high - 7.0))
 
 
+def test_an_interval_does_not_depend_on_how_many_episodes_are_drawn_at_once(monkeypatch):
+    seeds = list(np.random.default_rng(0).normal(size=(3, 2, 7)))
+    whole = bootstrap_interval(seeds, resamples=200)
+    monkeypatch.setattr(statistics, "_DRAWN_AT_ONCE", 45)
+    assert bootstrap_interval(seeds, resamples=200) == whole
+
+
 def test_equal_episodes_leave_no_doubt():
     assert bootstrap_interval([np.full((1, 10), 5.0), np.full((2, 4), 5.0)]) == (5.0, 5.0)
 
@@ -150,6 +159,13 @@ def test_last_evaluations_are_of_the_final_stage_and_three_at_most():
     assert last_evaluations(behaviour + improvement) == improvement[1:]
     longer = [{**line, "lengthened_from": 4} for line in improvement[2:]]
     assert last_evaluations(behaviour + improvement[:2] + longer) == longer
+
+
+@pytest.mark.parametrize(("beyond", "share"), [([0.0, 0.05], 0.0), ([0.0, 0.09], 0.09)])
+def test_one_seed_without_an_estimate_makes_the_mean_none(beyond, share):
+    lines = [{"stage": "a", "step": step, "beyond": found} for step, found in ((1, [0.0, 0.0]), (2, beyond))]
+    assert undetermined_share(lines) == share
+    assert undetermined_share([{"stage": "a", "returns": [[1.0]]}]) == 0  # played
 
 
 def test_episodes_of_a_seed_are_joined_over_evaluations():

@@ -4,9 +4,11 @@ import csv
 
 import pytest
 
+from tiltflow.benchmark.records import RunRecord
 from tiltflow.benchmark.scores import suite_scores, write_summary
 from tiltflow.benchmark_file import PlannedRun
-from tiltflow.files import write_json
+from tiltflow.cli.benchmark import Benchmark
+from tiltflow.files import read_json_lines, write_json, write_json_lines
 
 TASK = "ogbench/cube-single-play-singletask-task2-v0"
 
@@ -39,6 +41,28 @@ def test_seeds_of_different_data_are_two_rows(bench):
     write_summary(scores, out)
     rows = list(csv.DictReader((out / "summary.csv").open()))
     assert len({row["data_checksum"] for row in rows}) == 2
+
+
+def test_a_run_without_an_estimate_is_in_no_mean_and_counted(bench):
+    out = bench()
+    path = out / PlannedRun(TASK, "iql", 1).folder / "evaluations.jsonl"
+    write_json_lines(path, [line | {"beyond": [0.9]} for line in read_json_lines(path)])
+    scores = suite_scores(out)
+    assert [result["seeds"] for result in scores.results] == [1]
+    assert scores.no_estimate == {PlannedRun(TASK, "iql", 1): 0.9}
+    (row,) = csv.DictReader(write_summary(scores, out).open())
+    assert (row["seeds"], row["no_estimate"], row["failed"]) == ("1", "1", "0")
+
+
+def test_where_all_have_failed_the_summary_says_that(tmp_path, capsys):
+    run = PlannedRun(TASK, "iql", 0)
+    entry = run._asdict() | {"folder": str(run.folder), "state": "failed"}
+    write_json(tmp_path / "benchmark.json", {"format": 1, "suite": "toy", "runs": [entry]})
+    with pytest.raises(SystemExit):
+        Benchmark("toy", out=tmp_path)._conclude({run: RunRecord("failed", reason="bad data")})
+    (row,) = csv.DictReader((tmp_path / "summary.csv").open())
+    assert (row["mean"], row["seeds"], row["failed"]) == ("", "0", "1")
+    assert str(tmp_path / "summary.csv") in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("damage", [b"", b"{\n{}\n", b'{"step": 1}\n'])

@@ -5,6 +5,7 @@ import pytest
 
 from tiltflow.errors import UserError
 from tiltflow.evaluation.statistics import bootstrap_interval
+from tiltflow.files import read_json_lines, write_json_lines
 from tiltflow.report.run_reader import read_run
 
 
@@ -68,6 +69,29 @@ def test_a_line_that_a_crash_cut_off_is_left_out(make_run, tmp_path):
 def test_what_is_no_run_folder_is_refused(tmp_path, path, reason):
     with pytest.raises(UserError, match=reason):
         read_run(tmp_path / path)
+
+
+def test_a_finished_run_without_evaluations_is_refused(make_run, tmp_path):
+    folder = make_run(tmp_path / "run", "iql", dimensions=1)
+    (folder / "evaluations.jsonl").unlink()
+    with pytest.raises(UserError, match=r"evaluations\.jsonl has no evaluation, though result\.json says"):
+        read_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("cut", "reason"),
+    [
+        (lambda rows: [rows[0][:7], *rows[1:]], "its seeds have from 7 to 50 episodes"),
+        (lambda rows: [row[:7] for row in rows], "it has 7 returns of each seed, the first line 50"),
+    ],
+)
+def test_evaluations_of_other_numbers_of_episodes_are_refused(make_run, tmp_path, cut, reason):
+    folder = make_run(tmp_path / "run", "iql", dimensions=1)
+    *lines, last = read_json_lines(folder / "evaluations.jsonl")
+    last |= {key: cut(last[key]) for key in ("returns", "successes", "lengths")}
+    write_json_lines(folder / "evaluations.jsonl", [*lines, last])
+    with pytest.raises(UserError, match=f"line 10, is damaged: {reason}"):
+        read_run(folder)
 
 
 def test_a_damaged_file_is_named(make_run, tmp_path):

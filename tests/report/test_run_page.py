@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pages import Page, assert_readable_unseen, assert_whole
 
+from tiltflow.report.distributions import episode_histogram
 from tiltflow.report.run_page import write_report
 from tiltflow.report.run_reader import read_run
 
@@ -54,6 +55,12 @@ def test_the_page_is_whole_and_asks_for_no_other_file(page):
 
 def test_the_page_can_be_read_without_seeing_it(page):
     assert_readable_unseen(page)
+
+
+@pytest.mark.parametrize("value", [5.0, 1e20, -1e300])
+def test_returns_that_are_all_alike_are_drawn_however_large_they_are(value):
+    chart = episode_histogram("return", np.full(3, value), np.zeros(3, bool))
+    assert "3 episodes" in chart.alt
 
 
 def test_each_evaluation_says_which_beta_its_policy_had(page_of, finished_run):

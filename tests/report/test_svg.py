@@ -51,6 +51,12 @@ def test_all_colours_are_the_pages_and_text_is_text():
     assert "DejaVu" not in svg
 
 
+def test_a_label_with_dollars_is_no_formula():
+    svg = draw_svg("a", (300, 200), lambda axes: axes.set_xlabel("cost_$_per_$"))
+    texts = [e.text for e in ElementTree.fromstring(svg).iter() if e.tag.endswith("text")]
+    assert "cost_$_per_$" in texts
+
+
 def test_user_settings_of_matplotlib_do_not_show(monkeypatch):
     import matplotlib
 

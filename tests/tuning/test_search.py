@@ -57,6 +57,32 @@ def test_the_same_seed_gives_the_same_trials_and_a_greater_budget_adds_some(samp
     assert found(search(other, Formula(), lambda trials: None)) != found(one)[:12]
 
 
+class Kept(Formula):
+    """The same, but nothing goes back: each run stands where it ever came to; two diverge on their way."""
+
+    def __init__(self):
+        super().__init__()
+        self.runs = {}
+
+    def __call__(self, trials, until):
+        for trial in trials:
+            run = self.runs.get(trial.number, {"values": [], "finished": False})
+            if not (run["finished"] or "failed" in run or (until and len(run["values"]) >= until)):
+                fails = until == {0: None, 2: 3}.get(trial.number, 0)
+                run |= {"failed": "Training diverged"} if fails else self._seed(trial, until)
+            self.runs[trial.number] = run
+        return {trial.number: [self.runs[trial.number]] * self.seeds for trial in trials}
+
+
+def test_the_same_command_again_comes_to_the_same():
+    """Though all runs are at their end already, and their last evaluations are known."""
+    kept = Kept()
+    once = search(sweep(), kept, lambda trials: None)
+    assert {trial.state for trial in once} == {"finished", "pruned", "failed"}
+    assert found(search(sweep(), kept, lambda trials: None)) == found(once)
+    assert found(search(sweep(budget=16), kept, lambda trials: None))[:12] == found(once)
+
+
 def test_only_what_is_not_random_learns_from_results_and_only_from_earlier_batches():
     def settings(sampler, spoil, batch=4):
         trials = search(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tiltflow.benchmark.records import DONE, RUN_LOG, RunRecord
+from tiltflow.benchmark.records import DONE, RUN_LOG, RunRecord, finished_with
 from tiltflow.benchmark_file import PlannedRun
 from tiltflow.errors import Interrupted
 from tiltflow.processes.executor import Event, error_of, failure
@@ -116,5 +116,4 @@ def _ended(record: RunRecord, event: Event, log: Path) -> RunRecord:
     result = event["result"]
     if result is None:
         return replace(record, state="trained")
-    kept = {key: result[key] for key in ("metric", "unit")}
-    return replace(record, state="finished", step=result["steps"], score=result["mean"], **kept)
+    return replace(record, **finished_with(result))

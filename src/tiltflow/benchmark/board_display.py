@@ -74,9 +74,9 @@ def ended_line(board: Board, run: PlannedRun, out: Path) -> str:
         return f"failed: {run}: {record.reason} ({out / run.folder / RUN_LOG})"
     if record.state == "trained":
         return f"trained, to be played: {run}, in {duration(record.seconds)}"
-    if record.score is None or record.metric is None or record.unit is None:
+    if record.metric is None or record.unit is None:
         return f"stopped: {run}, {record.step:,} steps are kept"
-    score = score_text(record.score, record.unit)
+    score = "no estimate" if record.score is None else score_text(record.score, record.unit)
     return f"finished: {run}: {record.metric} {score} in {duration(record.seconds)}"
 
 

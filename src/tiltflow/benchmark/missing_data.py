@@ -16,7 +16,8 @@ SEED = 0
 def missing_data(tasks: Sequence[Task], data: Path | None) -> list[Task]:
     """The tasks without data in the folder `data` (default: the usual folders), one of each data set.
 
-    Raises UserError where `data` is a file: one file is not the data of several tasks.
+    Raises UserError where `data` is a file: one file is not the data of several tasks; and where the data of
+    one's own are not there.
     """
     one_place = all(task.source.own for task in tasks)
     if data is not None and data.exists() and not data.is_dir() and not one_place:
@@ -30,6 +31,8 @@ def missing_data(tasks: Sequence[Task], data: Path | None) -> list[Task]:
             if found:
                 task.source.locate(task, data)
         except UserError:
+            if one_place:
+                raise  # it is no data set of ours, which has a name and can be put somewhere
             found = False
         if not found:
             missing.setdefault(task.dataset, task)

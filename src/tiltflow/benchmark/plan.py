@@ -9,7 +9,7 @@ from tiltflow.benchmark.vary import variants, with_variant
 from tiltflow.benchmark_file import PlannedRun
 from tiltflow.errors import UserError, check_names
 from tiltflow.model_settings import NetworkConfig
-from tiltflow.tasks import find_task
+from tiltflow.tasks import find_task, refuse_nothing_to_play
 from tiltflow.train_config import TrainConfig
 
 
@@ -45,7 +45,7 @@ class Plan:
         check_names("task", self.tasks)
         check_names("agent", self.agents)
         for task in self.tasks:
-            find_task(task, self.env)
+            refuse_nothing_to_play(find_task(task, self.env), self.play)
         for agent in self.agents:
             ALGORITHMS.find(agent)
         if self.seeds < 1:

@@ -5,9 +5,9 @@ Standard library only.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tiltflow.benchmark.plan import Plan
 from tiltflow.benchmark_file import BENCHMARK_FILE, PlannedRun, stored_runs
@@ -46,8 +46,7 @@ def read_records(plan: Plan, out: Path) -> dict[PlannedRun, RunRecord]:
         seconds, step = entry.get("seconds", 0.0), folder.steps_kept()
         if folder.finished:
             result = read_object(folder.result_file, "metric", "unit", "steps", "mean")
-            kept = {key: result[key] for key in ("metric", "unit")}
-            records[run] = RunRecord("finished", result["steps"], seconds, score=result["mean"], **kept)
+            records[run] = replace(RunRecord(seconds=seconds), **finished_with(result))
         elif entry.get("state") == "failed":
             records[run] = RunRecord("failed", step, seconds, entry.get("reason"))
         elif not plan.play and folder.trained:
@@ -55,6 +54,14 @@ def read_records(plan: Plan, out: Path) -> dict[PlannedRun, RunRecord]:
         else:
             records[run] = RunRecord("interrupted" if step else "waiting", step, seconds)
     return records
+
+
+def finished_with(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What the record of a run says of its result.json; no score where that is no estimate."""
+    score = None if "undetermined" in result else result["mean"]
+    return {"state": "finished", "step": result["steps"], "score": score} | {
+        key: result[key] for key in ("metric", "unit")
+    }
 
 
 def write_records(suite: str, records: Mapping[PlannedRun, RunRecord], out: Path) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tiltflow.benchmark_file import stored_runs
+from tiltflow.benchmark_file import PlannedRun, stored_runs
 from tiltflow.errors import UserError
 from tiltflow.evaluation.lines import join_logs
 from tiltflow.files import write_text
@@ -16,7 +16,7 @@ from tiltflow.tasks import Task
 _SUMMARY_FILE = "summary.csv"
 _COLUMNS = (
     "task", "agent", "variant", "metric", "unit", "mean", "ci95_low", "ci95_high", "seeds", "episodes",
-    "steps", "failed", "data_checksum",
+    "steps", "failed", "data_checksum", "no_estimate",
 )  # fmt: skip
 
 
@@ -29,6 +29,8 @@ class SuiteScores(NamedTuple):
     """Failed runs of each task, agent and variant, which no score tells of."""
     problems: list[str]
     """Finished runs that cannot be read, and why."""
+    no_estimate: dict[PlannedRun, float]
+    """Finished runs that have none, which no score tells of either, with the `undetermined_share`."""
 
 
 def suite_scores(out: Path) -> SuiteScores:
@@ -36,10 +38,10 @@ def suite_scores(out: Path) -> SuiteScores:
 
     A finished run whose files are damaged is left out and named: it must not stop the others.
     """
-    from tiltflow.evaluation.statistics import result_record
+    from tiltflow.evaluation.statistics import result_record, undetermined_share
 
     groups: dict[tuple[Task, str, str, str], list[list[dict[str, Any]]]] = {}
-    failed, problems = Counter[tuple[str, str, str]](), []
+    failed, problems, no_estimate = Counter[tuple[str, str, str]](), [], {}
     for entry in stored_runs(out):
         folder = RunFolder(out / entry["folder"])
         place = entry["task"], entry["agent"], entry.get("variant", "")
@@ -53,7 +55,9 @@ def suite_scores(out: Path) -> SuiteScores:
         except UserError as error:
             problems.append(str(error))
             continue
-        if evaluations:
+        if evaluations and (share := undetermined_share(evaluations)):
+            no_estimate[PlannedRun(place[0], place[1], entry["seed"], place[2])] = share
+        elif evaluations:
             groups.setdefault((task, *place[1:], checksum), []).append(evaluations)
         else:
             problems.append(f"{folder.evaluations_file} has no evaluation, though the run is finished.")
@@ -67,14 +71,15 @@ def suite_scores(out: Path) -> SuiteScores:
             continue
         record = result_record(task, agent, evaluations, evaluations[-1]["step"], 0.0)
         results.append(record | {"variant": variant, "data_checksum": checksum})
-    return SuiteScores(results, failed, problems)
+    return SuiteScores(results, failed, problems, no_estimate)
 
 
 def write_summary(scores: SuiteScores, out: Path) -> Path:
     """Write summary.csv: a row for each task, agent, variant and data, scores in the unit that the row names.
 
-    Where all runs of a task, agent and variant have failed, the row has no score.
+    Where all runs of a task, agent and variant have failed or have no estimate, the row has no score.
     """
+    unknown = Counter((run.task, run.agent, run.variant) for run in scores.no_estimate)
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -84,9 +89,11 @@ def write_summary(scores: SuiteScores, out: Path) -> Path:
         place = result["task"], result["algorithm"], result["variant"]
         scored.add(place)
         more = {"ci95_low": low, "ci95_high": high, "failed": scores.failed[place]}
+        more |= {"no_estimate": unknown[place]}
         writer.writerow(result | more | {"agent": result["algorithm"]})
-    for place, count in scores.failed.items():
-        if count and place not in scored:
-            writer.writerow(dict(zip(_COLUMNS, place, strict=False)) | {"seeds": 0, "failed": count})
+    for place in {**scores.failed, **unknown}:
+        counts = {"failed": scores.failed[place], "no_estimate": unknown[place]}
+        if any(counts.values()) and place not in scored:
+            writer.writerow(dict(zip(_COLUMNS, place, strict=False)) | {"seeds": 0, **counts})
     write_text(out / _SUMMARY_FILE, text.getvalue())
     return out / _SUMMARY_FILE

@@ -188,9 +188,16 @@ class Benchmark(ExecutorOptions, ColumnOptions):
         if scores.results:
             print()
             self._compare(scores.results)
+        if scores.results or scores.no_estimate or scores.failed.total():
             print(write_summary(scores, self.out))
         if any(record.state == "trained" for record in records.values()):
             print(f"\nWhat was trained in {self.out} is to be played: the same command without --no-play.")
+        if scores.no_estimate:
+            print(
+                "\nThese runs have no estimate, as their reports say, and are in no score: "
+                f"{'; '.join(map(str, scores.no_estimate))}.",
+                file=sys.stderr,
+            )
         for problem in scores.problems:
             print(f"\nLeft out of the scores: {problem}", file=sys.stderr)
         failed = {run: record for run, record in records.items() if record.state == "failed"}

@@ -1,9 +1,11 @@
 """`tiltflow tune`: many configurations of an algorithm on a task, and the best of them as a preset."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -121,8 +123,7 @@ class Tune:
         print()
         preset = self.out / BEST_FILE
         write_preset_file(preset, best_preset(self.sweep, best))
-        config = self.sweep.config
-        print(f"{preset}: tiltflow train {config.algorithm} --task {config.task} --preset {preset}")
+        print(f"{preset}: {_train_text(self.config, preset)}")
         try:
             from tiltflow.report.tune_page import write_tune_page
 
@@ -131,15 +132,21 @@ class Tune:
             print(f"No page was written: {error}", file=sys.stderr)
 
 
+def _train_text(config: TrainConfig, preset: Path) -> str:
+    """The command that trains the preset on what it was tuned on."""
+    names = ("task", "data", "env", "columns", "reward", "action_bounds")
+    given = {name: value for name in names if (value := getattr(config, name)) is not None}
+    options = [(f"--{name.replace('_', '-')}", str(value)) for name, value in given.items()]
+    words = ["tiltflow", "train", config.algorithm, *chain(*options), "--preset", str(preset)]
+    return shlex.join(words)
+
+
 def _print_trials(order: list[Trial]) -> None:
     keys = list(order[0].settings)
     rows = [
         (
             str(trial.number),
-            *(
-                str(value) if not isinstance(value, float) else words.number(value)
-                for value in trial.settings.values()
-            ),
+            *map(words.setting_text, trial.settings.values()),
             "" if trial.criterion is None else f"{trial.criterion:.4g}",
             trial.state if trial.state != "pruned" else f"stopped at step {trial.steps[-1]:,}",
         )
@@ -156,8 +163,8 @@ def parse(arguments: Sequence[str]) -> Tune:
         Tuning, prog=_PROGRAM, description=_DESCRIPTION, args=list(arguments), return_unknown_args=True
     )
     training = train_verb.parse(rest)
-    if not isinstance(training, train_verb.Train) or training.log is not None:
-        raise UserError("--resume and --log: not for tune. The same command continues a sweep.")
+    if not isinstance(training, train_verb.Train) or training.log is not None or training.profile:
+        raise UserError("--resume, --log and --profile: not for tune. The same command continues a sweep.")
     if not training.config.play:
         raise UserError("--no-play: leave it out. Without --objective return nothing is played anyway.")
     config = training.config

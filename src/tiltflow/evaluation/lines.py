@@ -69,7 +69,7 @@ def read_evaluations(path: Path, seeds: int) -> list[Line]:
     """
     records = read_json_lines(path)
     for number, record in enumerate(records, start=1):
-        if fault := _fault(record, seeds):
+        if fault := _fault(record, seeds) or _unlike(records[0], record):
             raise UserError(
                 f"{path}, line {number}, is damaged: {fault}. Leave the run out, or train it again."
             )
@@ -87,12 +87,23 @@ def _fault(record: dict[str, Any], seeds: int) -> str:
     if len(values) != seeds:
         return f"it has episodes of {len(values)} seed{'s' * (len(values) > 1)}, config.json has {seeds}"
     shape = [len(row) for row in values]
+    if len(set(shape)) > 1:
+        return f"its seeds have from {min(shape)} to {max(shape)} episodes"
     others = [record["score"]] if estimated else [record[key] for key in _EPISODE_KEYS[1:]]
     if estimated:
         return "" if len(others[0]) == seeds else "'score' and 'replicates' are not of the same seeds"
     for key, rows in zip(_EPISODE_KEYS[1:], others, strict=True):
         if [len(row) for row in rows] != shape:
             return f"{key!r} and 'returns' are not of the same episodes"
+    return ""
+
+
+def _unlike(first: dict[str, Any], record: dict[str, Any]) -> str:
+    """What tells an evaluation from the first one: a mean of both would be of nothing."""
+    for key in ("replicates", "returns"):
+        counts = [len(line[key][0]) for line in (first, record) if key in line]
+        if len(counts) == 2 and counts[0] != counts[1]:
+            return f"it has {counts[1]} {key} of each seed, the first line {counts[0]}"
     return ""
 
 

@@ -12,6 +12,8 @@ from tiltflow.evaluation.task_score import score
 from tiltflow.tasks import Task
 
 LAST_EVALUATIONS = 3
+_DRAWN_AT_ONCE = 10_000_000
+"""Episodes, for the sake of memory; the draws are the same for any number."""
 UNDETERMINED = 0.05
 """Share of an estimate's resamples beyond all bounds, from which on it is no estimate."""
 
@@ -52,8 +54,11 @@ def bootstrap_interval(
         chosen = drawn == index
         evaluations, episodes = np.shape(values)
         rows = rng.integers(evaluations, size=(int(chosen.sum()), evaluations, 1))
-        columns = rng.integers(episodes, size=(*rows.shape[:2], episodes))
-        means[chosen] = np.asarray(values, np.float64)[rows, columns].mean(axis=(1, 2))
+        parts, size = [np.empty(0)], max(1, _DRAWN_AT_ONCE // (evaluations * episodes))
+        for part in (rows[start : start + size] for start in range(0, len(rows), size)):
+            columns = rng.integers(episodes, size=(*part.shape[:2], episodes))
+            parts.append(np.asarray(values, np.float64)[part, columns].mean(axis=(1, 2)))
+        means[chosen] = np.concatenate(parts)
     tail = (1 - confidence) / 2
     low, high = np.quantile(means.mean(axis=1), [tail, 1 - tail])
     return float(low), float(high)
@@ -106,6 +111,15 @@ def last_evaluations(evaluations: Sequence[dict[str, Any]]) -> list[dict[str, An
     return final[-LAST_EVALUATIONS:]
 
 
+def undetermined_share(evaluations: Sequence[dict[str, Any]]) -> float:
+    """The share of an estimate's resamples beyond all bounds, of the worst seed in the last evaluations.
+
+    0 where it is an estimate: one seed that is none makes a mean over seeds none either.
+    """
+    share = max(float(np.max(record.get("beyond", 0.0))) for record in last_evaluations(evaluations))
+    return share if share > UNDETERMINED else 0.0
+
+
 def episodes_of_seeds(evaluations: Sequence[dict[str, Any]]) -> list[Episodes]:
     """The episodes of each seed in these lines of evaluations.jsonl, one evaluation behind the other."""
     joined = (
@@ -128,7 +142,7 @@ def result_record(
     each seed's score, `evaluated_steps` the gradient steps at which they were played, `mean_return` their
     mean undiscounted return; of an estimate, the recorded episodes, and its mean. `mean`, `iqm` and `ci95`
     (`score_interval`) are over seeds, and so is `std` (n − 1 in the denominator; null for one seed).
-    `undetermined` is there where an estimate is none: the share of its resamples beyond all bounds;
+    `undetermined` is there where an estimate is none (`undetermined_share`);
     `recorded` where the estimate knows it: the return of the recorded episodes themselves, in the same unit,
     and its 95 % interval. Raises ValueError without evaluations.
     """
@@ -141,7 +155,6 @@ def result_record(
         mean_return = float(np.mean([record["returns"] for record in last]))
     else:
         episodes, mean_return = last[-1]["episodes"], float(per_seed.mean())
-    undetermined = max(float(np.mean(record.get("beyond", 0.0))) for record in last)
     return {
         "algorithm": algorithm,
         "task": task.name,
@@ -159,6 +172,6 @@ def result_record(
         "steps": steps,
         "train_seconds": train_seconds,
         "steps_per_second": steps / train_seconds if train_seconds > 0 else None,
-        **({"undetermined": undetermined} if undetermined > UNDETERMINED else {}),
+        **({"undetermined": share} if (share := undetermined_share(last)) else {}),
         **({"recorded": last[-1]["recorded"][0]} if "recorded" in last[-1] else {}),
     }

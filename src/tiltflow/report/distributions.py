@@ -59,7 +59,8 @@ def episode_histogram(name: str, values: Float[np.ndarray, " n"], success: Bool[
 def _whole_edges(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " edges"]:
     """At most 30 bins of equal width around whole numbers."""
     low, high = values.min(), values.max()
-    width = max(1, int(np.ceil((high - low + 1) / 30)))
+    finest = 2 * np.spacing(max(abs(low), abs(high)))  # above 1 where floats are wider apart
+    width = max(1.0, np.ceil((high - low + 1) / 30), finest)
     return np.arange(low, high + width + 1, width) - 0.5
 
 

@@ -70,6 +70,11 @@ def read_run(folder: Path) -> RunContent:
             f"{run.evaluations_file} is not of the environment {task.environment or 'none'}, which "
             f"{run.config_file} names: one of them was changed. Restore it from a copy."
         )
+    if run.finished and not evaluations:
+        raise UserError(
+            f"{run.evaluations_file} has no evaluation, though {run.result_file.name} says that the run is "
+            "finished. Restore it from a copy, or leave the run out."
+        )
     if run.finished:
         found = checked_record(run.result_file, ResultRecord)
         result: dict[str, Any] | None = {**found}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from tiltflow.files import atomic_file
@@ -30,11 +31,12 @@ def draw_samples(
     panels = [problem.in_data_units(data), problem.in_data_units(tilted), samples[:SHOWN]]
     size = panels[0].shape[1]
     figure = Figure(figsize=(11, 3.9), dpi=150, layout="constrained")
-    if size == 1:
-        _histograms(figure, panels, names, columns[0] if columns else "x")
-    else:
-        plane, labels = _plane(panels[0], size, columns or ("x₁", "x₂"))
-        _scatter(figure, [panel @ plane if size > 2 else panel for panel in panels], names, labels)
+    with rc_context({"text.parse_math": False}):  # a column of the data may have $ in its name
+        if size == 1:
+            _histograms(figure, panels, names, columns[0] if columns else "x")
+        else:
+            plane, labels = _plane(panels[0], size, columns or ("x₁", "x₂"))
+            _scatter(figure, [panel @ plane if size > 2 else panel for panel in panels], names, labels)
     with atomic_file(path) as file:
         figure.savefig(file, format="png")
 

@@ -54,6 +54,7 @@ PAGE_COLOURS = (INK, MUTED, RULE, SHADE, CARD, *(look.colour for look in _EIGHT)
 
 PAGE_STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a column of the data may have $ in its name
     "font.size": 11,
     "legend.fontsize": 10.5,
     "axes.labelsize": 11,

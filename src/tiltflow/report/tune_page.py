@@ -60,23 +60,19 @@ def axis_text(axis: dict[str, Any]) -> str:
     if "values" in axis:
         return f"one of {', '.join(map(str, axis['values']))}"
     kind = ("log-uniform" if axis["log"] else "uniform") + (", whole numbers" if axis["whole"] else "")
-    return f"{words.number(axis['low'])} to {words.number(axis['high'])}, {kind}"
+    return f"{words.setting_text(axis['low'])} to {words.setting_text(axis['high'])}, {kind}"
 
 
 def _row(trial: dict[str, Any], keys: list[str]) -> dict[str, Any]:
     state = {"pruned": "stopped early", "running": "not finished"}.get(trial["state"], trial["state"])
     return {
         "number": trial["number"],
-        "settings": [_setting(trial["settings"][key]) for key in keys],
+        "settings": [words.setting_text(trial["settings"][key]) for key in keys],
         "criterion": "" if trial["criterion"] is None else f"{trial['criterion']:.4g}".replace("-", "−"),
         "step": words.count(trial["steps"][-1]) if trial["steps"] else "",
         "state": state,
         "reason": trial["reason"] or "",
     }
-
-
-def _setting(value: Any) -> str:
-    return words.number(value) if isinstance(value, float) else str(value)
 
 
 def _curves(record: dict[str, Any], trials: _Trials, criterion: str) -> Chart | None:

@@ -21,7 +21,7 @@ from tiltflow.environments import Environment, make_environment
 from tiltflow.errors import UserError
 from tiltflow.packages import device_fault
 from tiltflow.run_folder import RunFolder
-from tiltflow.tasks import Task, find_task, without_rewards
+from tiltflow.tasks import Task, find_task, refuse_nothing_to_play, without_rewards
 from tiltflow.train_config import TrainConfig, to_dict
 from tiltflow.training.lengthen import agent_of
 from tiltflow.training.mismatch import audit_bounds, audit_overlap
@@ -87,11 +87,7 @@ def prepare(config: TrainConfig) -> tuple[Prepared, Dataset]:
     if fault := device_fault():
         raise UserError(fault)
     task = find_task(config.task, config.env)
-    if not (task.played or config.play):
-        raise UserError(
-            f"{task.name} names no environment, and without one there is nothing that --no-play could leave "
-            "to be played later. Leave one of them out, or give --env."
-        )
+    refuse_nothing_to_play(task, config.play)
     dataset = load_data(config, task)
     return _prepared_on(config, task, dataset), dataset
 

@@ -80,8 +80,15 @@ def _distribution(optuna: Any, axis: Choices | Range) -> Any:
 
 
 def _advance(trial: Trial, seeds: list[dict[str, Any]], until: int | None) -> None:
-    """What the seeds of a trial have come to, after `until` evaluations: the mean over them."""
-    if failed := [seed["failed"] for seed in seeds if "failed" in seed]:
+    """What the seeds of a trial have come to, after `until` evaluations: the mean over them.
+
+    What an earlier command has brought further stands where it stood then: it may be stopped here.
+    """
+
+    def ended(seed: dict[str, Any]) -> bool:
+        return until is None or len(seed.get("values", ())) < until
+
+    if failed := [seed["failed"] for seed in seeds if "failed" in seed and ended(seed)]:
         _fail(trial, failed[0])
         return
     count = min(len(seed["values"][:until]) for seed in seeds)
@@ -90,7 +97,7 @@ def _advance(trial: Trial, seeds: list[dict[str, Any]], until: int | None) -> No
     trial.values = [None if None in column else float(np.mean(column)) for column in columns]
     last = trial.values[-LAST_EVALUATIONS:]
     trial.criterion = None if None in last else float(np.mean([value for value in last if value is not None]))
-    if until is None or all(seed["finished"] for seed in seeds):
+    if until is None or all(seed["finished"] and ended(seed) for seed in seeds):
         trial.state = "finished"
         if trial.criterion is None:
             _fail(trial, "no estimate: the data do not determine what its actions lead to")

@@ -108,7 +108,7 @@ def read_runs(sweep: Sweep, out: Path) -> dict[str, Any]:
     """What the runs of the sweep in this folder have come to, by their folders; nothing where none is.
 
     What failed for a reason that can be mended is not among them: it is tried again.
-    Raises UserError where the folder holds a sweep of other settings; the budget may be another one.
+    Raises UserError where the folder holds a sweep of other settings, or of more trials than the budget.
     """
     file = out / TUNE_FILE
     if not file.exists():
@@ -119,6 +119,11 @@ def read_runs(sweep: Sweep, out: Path) -> dict[str, Any]:
         raise UserError(
             f"{out} holds a sweep of other settings: {diff_text(found)} (begun ≠ wanted). Give the same "
             "options as then, of which --budget alone may grow, or another folder with --out."
+        )
+    if (tried := len(record.get("trials", []))) > sweep.search.budget:
+        raise UserError(
+            f"{out} has tried {tried} configurations already, more than --budget {sweep.search.budget}: the "
+            f"best of them might be lost. Give --budget {tried} or more, or another folder with --out."
         )
     return {folder: run for folder, run in record["runs"].items() if not run.get("mendable")}
 
@@ -149,9 +154,10 @@ def best_preset(sweep: Sweep, trial: Trial) -> Preset:
     config = sweep.config
     default = ALGORITHMS.find(config.algorithm).config
     rows = {key: after for key, (_, after) in diff(default, override(config.agent, trial.settings)).items()}
+    many = plural(sweep.search.budget, "configuration")
     source = (
-        f"tuned {tuned_on(sweep.objective)} of {config.task}: the best of {sweep.search.budget} "
-        f"configurations, {plural(config.seeds, 'seed')}, {plural(config.steps, 'step')}"
+        f"tuned {tuned_on(sweep.objective)} of {config.task}: the best of {many}, "
+        f"{plural(config.seeds, 'seed')}, {plural(config.steps, 'step')}"
     )
     return Preset(config.algorithm, config.task, default, rows, source, config.steps)
 

@@ -76,7 +76,11 @@ class TrialRuns:
             for index, event in filter(None, told):
                 part = parts[index]
                 if event["event"] == "exited":
-                    self.runs |= zip(part, _outcomes(event, jobs[index].log, len(part)), strict=True)
+                    outcomes = _outcomes(event, jobs[index].log, len(part))
+                    for folder, outcome in zip(part, outcomes, strict=True):
+                        # Of what failed, the evaluations before: the same command decides by them again.
+                        before = self.runs.get(folder, {}) if "failed" in outcome else {}
+                        self.runs[folder] = before | outcome
                     self.keep(self.trials)
                     done += len(part)
                 if note := _note(part, event):

@@ -37,6 +37,13 @@ def refusal(*folders, **options):
     return str(caught.value)
 
 
+def test_estimates_with_different_discounts_are_refused(run):
+    one, two = (run(name, algorithm=name, task_name="file/own", env="none") for name in ("iql", "bc-flow"))
+    edit(two / "config.json", estimate={"held_out": 0.1, "discount": 0.9, "features": 512, "rows": 50_000})
+    message = refusal(one, two)
+    assert "estimate.discount of config.json is 0.99 in the first and 0.9 in the second" in message
+
+
 def test_runs_that_differ_in_seeds_alone_are_one_cell_of_all_their_episodes(run):
     one, two = run("one", seeds=2), run("two", seeds=3, first_seed=2)
     edit(

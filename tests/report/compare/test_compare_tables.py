@@ -4,16 +4,23 @@ import csv
 import io
 import math
 import re
+import shlex
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from tiltflow.evaluation.aggregates import probability_of_improvement, stratified_interval
+from tiltflow.files import read_json_lines, write_json_lines
 from tiltflow.report.compare.across_tasks import across_tasks
+from tiltflow.report.compare.charts import improvement_dots
+from tiltflow.report.compare.comparison import read_comparison
 from tiltflow.report.compare.comparison_tables import aggregate_lines, improvement_rows, legend, task_lines
+from tiltflow.report.compare.lead import lead_sentence
+from tiltflow.report.compare.published_table import published_table
 from tiltflow.report.compare.table_files import csv_text, escape, latex_text, markdown_text
 
+CHEETAH, HOPPER = "d4rl/halfcheetah-medium-v2", "d4rl/hopper-medium-v2"
 AGGREGATES = ["IQM", "mean", "median", "optimality gap"]
 
 
@@ -101,7 +108,7 @@ def test_a_plain_return_is_left_out_of_aggregates_and_that_is_said(odd):
     ]
     assert len(summary.seeds) == 14
     notes = " ".join(summary.notes)
-    assert "file/own_data, measured by a plain return" in notes
+    assert "file/own_data, whose scores have no scale" in notes
     assert "fewer than two such tasks: bc-flow, bc-diffusion" in notes
 
 
@@ -154,5 +161,49 @@ def test_latex_is_booktabs_with_as_many_columns_in_every_row(odd):
     assert not re.findall(r"(?<!\\)[%_#]", "\n".join(table))
 
 
+def test_a_lead_is_as_sure_as_the_scores_it_is_decided_by(make_run, tmp_path):
+    """One seed of a task that is in no aggregate says nothing of them."""
+    tasks = {CHEETAH: {"seeds": 4}, HOPPER: {"seeds": 3}, "file/own": {"seeds": 1, "env": "Own-v0"}}
+    runs = [
+        make_run(tmp_path / name / str(number), name, task, level=level, dimensions=1, **options)
+        for name, level in (("iql", 0.9), ("bc-flow", 0.1))
+        for number, (task, options) in enumerate(tasks.items())
+    ]
+    comparison = read_comparison(runs)
+    assert "Its 95 % interval lies above bc-flow." in lead_sentence(comparison, across_tasks(comparison))
+
+
+def test_published_numbers_and_a_leader_are_shown_beside_what_they_can_be_compared_with(make_run, tmp_path):
+    first = make_run(tmp_path / "first", "qipo-ot", HOPPER, level=0.9, finished=False, dimensions=1)
+    others = [make_run(tmp_path / name, name, HOPPER, level=0.1, dimensions=1) for name in ("iql", "bc-flow")]
+    comparison = read_comparison([first, *others])
+    across = across_tasks(comparison)
+    assert published_table(comparison)
+    assert improvement_dots(comparison, across, "qipo-ot") is None  # it is not finished
+    assert improvement_dots(comparison, across, "iql")
+    estimated = make_run(tmp_path / "estimated", "iql", HOPPER, env="none", dimensions=1)
+    assert published_table(read_comparison([estimated])) is None
+
+
+def test_the_recorded_return_of_each_data_is_shown(make_run, tmp_path):
+    runs = []
+    for name, value in (("iql", 4.0), ("bc-flow", 9.0)):
+        run = make_run(tmp_path / name, name, "file/own", checksum=name, env="none", dimensions=1)
+        path = run / "evaluations.jsonl"
+        recorded = {"recorded": [[value, value - 1, value + 1]] * 3}
+        write_json_lines(path, [line | recorded for line in read_json_lines(path)])
+        runs.append(run)
+    said = " ".join(legend(read_comparison(runs, allow_different_data=True)))
+    assert "themselves: 4.0 (95 % interval 3.0 to 5.0)" in said
+    assert "themselves: 9.0 (95 % interval 8.0 to 10.0)" in said
+
+
+def test_folders_with_spaces_are_told_apart_in_the_csv(make_run, tmp_path):
+    folders = [make_run(tmp_path / f"a {seed}", "iql", first_seed=3 * seed, dimensions=1) for seed in (0, 1)]
+    (row,) = rows(read_comparison(folders))
+    assert shlex.split(row["runs"]) == list(map(str, folders))
+
+
 def test_latex_escapes_what_it_would_read_as_commands():
+    assert escape("distance<0.05 | x>1") == "distance$<$0.05 $|$ x$>$1"
     assert escape(r"a_b & 50% \x {y} $z#") == r"a\_b \& 50\% \textbackslash{}x \{y\} \$z\#"

@@ -102,8 +102,7 @@ def _shared(comparison: Comparison) -> tuple[tuple[Task, ...], tuple[Variant, ..
     scaled = [task for task in comparison.tasks if task.unit in HUNDRED_POINT_UNITS]
     if plain := [task.name for task in comparison.tasks if task not in scaled]:
         notes.append(
-            f"Left out of the aggregates: {', '.join(plain)}, measured by a plain return, which has no scale "
-            "of 0 to 100."
+            f"Left out of the aggregates: {', '.join(plain)}, whose scores have no scale of 0 to 100."
         )
     if len(scaled) < 2:
         return (), (), [*notes, "No aggregates: they need two tasks with scores on a scale of 0 to 100."]

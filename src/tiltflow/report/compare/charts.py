@@ -69,8 +69,8 @@ def aggregate_dots(comparison: Comparison, aggregate: TaskAggregate) -> Chart:
     )  # fmt: skip
 
 
-def improvement_dots(comparison: Comparison, across: AcrossTasks, leader: str) -> Chart:
-    """The chance that the leading column beats each of the others."""
+def improvement_dots(comparison: Comparison, across: AcrossTasks, leader: str) -> Chart | None:
+    """The chance that the leading column beats each of the others; None where it is known of none."""
     look = looks(comparison)
     dots = [
         Dot(other, found.chance, look[other])
@@ -78,6 +78,8 @@ def improvement_dots(comparison: Comparison, across: AcrossTasks, leader: str) -
         if one == leader
     ]
     dots.sort(key=lambda dot: dot.estimate.value)
+    if not dots:
+        return None
     return _dots(
         f"Chance that {leader} beats …", "improvement", dots, "probability (%)",
         "Dashed: 50 %, neither is better. Further right: the leader wins more often.", (-3, 103), 50.0,

@@ -10,6 +10,7 @@ from tiltflow.files import read_json_lines
 from tiltflow.report.record import RunContent
 from tiltflow.report.run_reader import read_run
 from tiltflow.run_folder import RunFolder
+from tiltflow.tasks import ESTIMATED
 
 
 class LeftOut(NamedTuple):
@@ -92,9 +93,11 @@ def check_comparable(runs: Sequence[tuple[Path, RunContent]], allow_different_da
 
 def _measure(run: RunContent) -> list[tuple[str, object]]:
     record = run.evaluations[-1]
+    discount = run.config.get("estimate", {}).get("discount")
     return [
         ("the metric of evaluations.jsonl", record.get("metric", run.task.metric)),
         ("env of config.json", run.config.get("env")),
+        ("estimate.discount of config.json", discount if run.task.metric == ESTIMATED else None),
     ]
 
 

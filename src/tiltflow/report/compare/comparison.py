@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from tiltflow.errors import UserError
 from tiltflow.evaluation.lines import join_lines
-from tiltflow.evaluation.statistics import result_record
+from tiltflow.evaluation.statistics import result_record, undetermined_share
 from tiltflow.report.compare.comparable import (
     LeftOut,
     check_comparable,
@@ -127,7 +127,7 @@ def _estimated(
     """The runs but those whose estimate is none. Raises UserError where no run is left."""
     kept = []
     for folder, run in read:
-        if share := (run.result or {}).get("undetermined"):
+        if share := undetermined_share(run.evaluations):
             left_out.append(
                 LeftOut(run.algorithm, run.task.name, tuple(run.seed_numbers), no_estimate(share))
             )

@@ -104,8 +104,8 @@ def legend(comparison: Comparison) -> list[str]:
     """What the marks of this table mean, and its intervals."""
     cells = list(comparison.cells.values())
     lines = [
-        "Mean over seeds of the last three evaluations, never the best, and its 95 % bootstrap interval; "
-        "aggregates: stratified bootstrap over seeds."
+        "Mean over seeds of the last evaluations, three at most, never the best, and its 95 % bootstrap "
+        "interval; aggregates: stratified bootstrap over seeds."
     ]
     if any(cell.result["seeds"] == 1 for cell in cells):
         lines.append(
@@ -125,8 +125,8 @@ def legend(comparison: Comparison) -> list[str]:
             )
     for at in comparison.tasks:
         known = [cell.result["recorded"] for _, cell in comparison.row(at) if "recorded" in cell.result]
-        if known:
-            lines.append(f"{at.name}, {words.recorded_text(known[0])}.")
+        # Several where the data of the runs differ.
+        lines += [f"{at.name}, {text}." for text in dict.fromkeys(map(words.recorded_text, known))]
     if any(not cell.finished for cell in cells):
         lines.append(f"{UNFINISHED} not finished: scored by the evaluations so far.")
     if any(comparison.effort_differs(task) for task in comparison.tasks):

@@ -1,6 +1,7 @@
 """Who leads, in a sentence that claims no more than the intervals and the number of seeds bear."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 from tiltflow import words
 from tiltflow.report.compare.across_tasks import ENOUGH_SEEDS, AcrossTasks, ScoreEstimate
@@ -41,7 +42,7 @@ def lead_sentence(comparison: Comparison, across: AcrossTasks) -> str:
         text = f"{_some(single)} {has} one seed: another may turn the order round."
     elif near:
         text = f"Its 95 % interval is not clear of {_some(near)}."
-    elif (fewest := comparison.fewest_seeds) < ENOUGH_SEEDS:
+    elif (fewest := _fewest_seeds(comparison, across)) < ENOUGH_SEEDS:
         text = (
             f"With {words.plural(fewest, 'seed')} intervals are far too narrow to say that this is no chance."
         )
@@ -60,6 +61,13 @@ def _standing(comparison: Comparison, across: AcrossTasks) -> dict[str, ScoreEst
         column.label: ScoreEstimate(cell.result["mean"], cell.interval if cell.result["seeds"] > 1 else None)
         for column, cell in comparison.row(comparison.tasks[0])
     }
+
+
+def _fewest_seeds(comparison: Comparison, across: AcrossTasks) -> int:
+    """Of the scores that the lead is decided by."""
+    if across.aggregates:
+        return min(chain.from_iterable(across.seeds.values()))
+    return comparison.fewest_seeds
 
 
 def _reaches(estimate: ScoreEstimate, low: float) -> bool:

@@ -17,8 +17,16 @@ class PublishedTable(NamedTuple):
 
 
 def published_table(comparison: Comparison) -> PublishedTable | None:
-    """The published scores on these tasks, with sources and their protocols; None where there are none."""
-    entries = [entry for task in comparison.tasks for entry in published(task.name)]
+    """The published scores on these tasks, with sources and their protocols; None where there are none.
+
+    Beside scores of another metric, such as estimates of runs that were not played, there are none.
+    """
+    entries = [
+        entry
+        for task in comparison.tasks
+        for entry in published(task.name)
+        if (entry.metric, entry.unit) == (task.metric, task.unit)
+    ]
     if not entries:
         return None
     sources = list(dict.fromkeys((entry.source, entry.protocol) for entry in entries))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -58,7 +59,7 @@ def _csv_cell(task: Task, label: str, cell: ScoreCell, different_data: bool) -> 
         "per_seed": " ".join(map(str, result["per_seed"])), "episodes_per_seed": result["episodes"],
         "steps": result["steps"], "finished": str(cell.finished).lower(),
         "data_checksum": data.get("checksum", ""), "data_transitions": data.get("transitions", ""),
-        "different_data": str(different_data).lower(), "runs": " ".join(map(str, cell.folders)),
+        "different_data": str(different_data).lower(), "runs": shlex.join(map(str, cell.folders)),
     }  # fmt: skip
 
 
@@ -122,8 +123,8 @@ def latex_text(comparison: Comparison, across: AcrossTasks) -> str:
 _LATEX_MARKS = {UNFINISHED: r"$^\dagger$", EFFORT: r"$^\ddagger$", DATA: r"$^\S$"}
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
-    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--",
-    "…": r"\dots{}",
+    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$",
+    "–": "--", "…": r"\dots{}",
 }  # fmt: skip
 
 
