@@ -77,7 +77,7 @@ def test_scores_have_one_decimal_a_real_minus_and_their_unit():
     assert words.score_text(100.0, "%") == "100.0 %"
     assert words.score_text(0.0) == "0.0"
     assert words.score_text(-0.852) == "−0.85"
-    assert words.interval_text([0.996, 1.04]) == "1.0 to 1.0"
+    assert words.interval_text([0.962, 1.04]) == "0.96 to 1.0"
     assert words.interval_text([0.0312, 0.21]) == "0.031 to 0.21"
     assert words.interval_text((-1.04, 2345.6), "points") == "−1.0 to 2345.6 points"
 

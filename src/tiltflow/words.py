@@ -44,7 +44,7 @@ def setting_text(value: Any) -> str:
 def score_text(value: float, unit: str = "") -> str:
     """A score with one decimal and its unit, `52.0 %`; two digits of what is smaller than one: `0.85`."""
     value = value + 0
-    small = 0 < abs(value) < 0.95
+    small = 0 < abs(value) < 0.995
     return (_minus(f"{value:#.2g}") if small else _minus(f"{value:.1f}")) + unit_text(unit)
 
 
