@@ -151,6 +151,9 @@ def test_what_cannot_be_collected(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=f"Cannot write {tmp_path}/file"):
         collect("pointmaze-umaze-v0", 1, tmp_path / "file")
+    (tmp_path / "cube-single-play-v0-val.npz").write_text("of before")
+    with pytest.raises(UserError, match=r"val\.npz is there already"):
+        collect("cube-single-play-v0", 1, tmp_path)
 
 
 def test_default_sizes_are_the_published_ones():

@@ -24,7 +24,7 @@ def collect(
     `episodes` are those of training, by default as many as the source says; OGBench's -val file gets a tenth
     as many. Episode i is a function of (name, seed, i), so a longer collection begins with a shorter one;
     equal arguments give equal bytes. `progress` is called with (episodes done, episodes in all).
-    Raises UserError where the data set cannot be collected.
+    Raises UserError where the data set cannot be collected, or is there already.
     """
     task, collection = _find(name)
     episodes = collection.episodes if episodes is None else episodes
@@ -34,6 +34,8 @@ def collect(
     parts = {out / f"{task.dataset}.npz": episodes}
     if task.source.states:
         parts[out / f"{task.dataset}-val.npz"] = max(1, episodes // 10)
+    if taken := [file for file in parts if file.exists()]:  # runs may have been trained on it
+        raise UserError(f"{taken[0]} is there already. Move it away, or name another folder (--out).")
     done = 0
     for part, (file, count) in enumerate(parts.items()):
         collected = []
