@@ -124,9 +124,14 @@ def read_to_work_by() -> bool:
             return False
         unpacked, frame = True, frame.f_back
     asking = getattr(type(frame.f_locals.get("self")), frame.f_code.co_name, None)
-    if isinstance(asking, cached_property):  # a number of the settings that follows from another
-        return True
     module = frame.f_globals.get("__name__", "")
+    derives = (
+        module.endswith("_settings")
+        and frame.f_code.co_argcount > 1
+        and not frame.f_code.co_name.startswith("_")
+    )
+    if isinstance(asking, cached_property) or (asking and derives):  # a number that follows from the settings
+        return True
     if not module.startswith("tiltflow.") or RECORDS.search(module) or frame.f_code.co_name.startswith("__"):
         return False
     # `asdict` gives a record of the settings, but where a network is made of it.
