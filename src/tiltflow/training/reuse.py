@@ -21,8 +21,9 @@ from tiltflow.tasks import find_task
 from tiltflow.train_config import TrainConfig
 from tiltflow.training import checkpoints
 from tiltflow.training.policy import RunState
-from tiltflow.training.prepare import Prepared
+from tiltflow.training.prepare import Prepared, seed_groups
 from tiltflow.training.schedule import Schedule
+from tiltflow.training.under_way import Training
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,14 @@ def find_reusable(prepared: Prepared, seeds: list[int], start: int, fresh: RunSt
             "give the stages the same settings and steps."
         )
     return source
+
+
+def check_reuse(training: Training) -> None:
+    """Raise UserError, before anything is written, where nothing fits of the run that is to be reused."""
+    prepared = training.prepared
+    if prepared.config.reuse is not None:
+        seeds = seed_groups(prepared.config, training.run)[0]
+        find_reusable(prepared, seeds, 0, prepared.init(seeds))
 
 
 def _identity(stage: Stage, config: TrainConfig) -> dict[str, Any]:

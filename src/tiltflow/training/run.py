@@ -19,7 +19,7 @@ from tiltflow.training.origin import HERE, begin_run, refuse_other_data
 from tiltflow.training.prepare import check_environment, check_trusted, prepare, seed_groups
 from tiltflow.training.progress import Event, Observe, ignore_event
 from tiltflow.training.restore import refuse_unsound
-from tiltflow.training.reuse import find_reusable
+from tiltflow.training.reuse import check_reuse
 from tiltflow.training.seed_jobs import train_in_processes
 from tiltflow.training.shared_data import data_shared, remove_shared_data
 from tiltflow.training.time_spent import TimeSpent
@@ -48,13 +48,11 @@ def train(
     if config.play:
         dataset = replace(dataset, findings=(*dataset.findings, *check_environment(prepared, dataset)))
     devices_of(prepared, config.seed_numbers)
-    if config.reuse is not None:  # told before anything is written
-        seeds = seed_groups(config, run)[0]
-        find_reusable(prepared, seeds, 0, prepared.init(seeds))
+    training = Training(prepared, dataset, run, observe, spent, profile=profile)
+    check_reuse(training)
     with locked(out):
         run.refuse_run()
         run.write_config(config)
-        training = Training(prepared, dataset, run, observe, spent, profile=profile)
         _train_all(training, in_this_process=in_this_process)
     return out
 
