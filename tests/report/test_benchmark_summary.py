@@ -49,7 +49,7 @@ def test_a_run_without_an_estimate_is_in_no_mean_and_counted(bench):
     write_json_lines(path, [line | {"beyond": [0.9]} for line in read_json_lines(path)])
     scores = suite_scores(out)
     assert [result["seeds"] for result in scores.results] == [1]
-    assert scores.no_estimate == {PlannedRun(TASK, "iql", 1): 0.9}
+    assert scores.no_estimate == [PlannedRun(TASK, "iql", 1)]
     (row,) = csv.DictReader(write_summary(scores, out).open())
     assert (row["seeds"], row["no_estimate"], row["failed"]) == ("1", "1", "0")
 

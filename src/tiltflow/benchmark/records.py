@@ -5,7 +5,7 @@ Standard library only.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,7 +46,7 @@ def read_records(plan: Plan, out: Path) -> dict[PlannedRun, RunRecord]:
         seconds, step = entry.get("seconds", 0.0), folder.steps_kept()
         if folder.finished:
             result = read_object(folder.result_file, "metric", "unit", "steps", "mean")
-            records[run] = replace(RunRecord(seconds=seconds), **finished_with(result))
+            records[run] = RunRecord(seconds=seconds, **finished_with(result))
         elif entry.get("state") == "failed":
             records[run] = RunRecord("failed", step, seconds, entry.get("reason"))
         elif not plan.play and folder.trained:
@@ -59,9 +59,8 @@ def read_records(plan: Plan, out: Path) -> dict[PlannedRun, RunRecord]:
 def finished_with(result: Mapping[str, Any]) -> dict[str, Any]:
     """What the record of a run says of its result.json; no score where that is no estimate."""
     score = None if "undetermined" in result else result["mean"]
-    return {"state": "finished", "step": result["steps"], "score": score} | {
-        key: result[key] for key in ("metric", "unit")
-    }
+    same = {key: result[key] for key in ("metric", "unit")}
+    return {"state": "finished", "step": result["steps"], "score": score, **same}
 
 
 def write_records(suite: str, records: Mapping[PlannedRun, RunRecord], out: Path) -> None:

@@ -29,8 +29,8 @@ class SuiteScores(NamedTuple):
     """Failed runs of each task, agent and variant, which no score tells of."""
     problems: list[str]
     """Finished runs that cannot be read, and why."""
-    no_estimate: dict[PlannedRun, float]
-    """Finished runs that have none, which no score tells of either, with the `undetermined_share`."""
+    no_estimate: list[PlannedRun]
+    """Finished runs that have none, which no score tells of either."""
 
 
 def suite_scores(out: Path) -> SuiteScores:
@@ -41,7 +41,7 @@ def suite_scores(out: Path) -> SuiteScores:
     from tiltflow.evaluation.statistics import result_record, undetermined_share
 
     groups: dict[tuple[Task, str, str, str], list[list[dict[str, Any]]]] = {}
-    failed, problems, no_estimate = Counter[tuple[str, str, str]](), [], {}
+    failed, problems, no_estimate = Counter[tuple[str, str, str]](), [], []
     for entry in stored_runs(out):
         folder = RunFolder(out / entry["folder"])
         place = entry["task"], entry["agent"], entry.get("variant", "")
@@ -55,8 +55,8 @@ def suite_scores(out: Path) -> SuiteScores:
         except UserError as error:
             problems.append(str(error))
             continue
-        if evaluations and (share := undetermined_share(evaluations)):
-            no_estimate[PlannedRun(place[0], place[1], entry["seed"], place[2])] = share
+        if evaluations and undetermined_share(evaluations):
+            no_estimate.append(PlannedRun(place[0], place[1], entry["seed"], place[2]))
         elif evaluations:
             groups.setdefault((task, *place[1:], checksum), []).append(evaluations)
         else:

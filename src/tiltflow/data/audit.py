@@ -226,7 +226,7 @@ def _audit_other_flags(file: str, columns: FileColumns) -> list[Finding]:
         return []
     findings = []
     said = {"terminations": flags["terminals"], "ends": flags["terminals"] | flags.get("timeouts", False)}
-    for key in said.keys() & flags.keys():
+    for key in [key for key in said if key in flags]:
         other = flags[key] != said[key]
         other[-1:] &= key == "terminations"  # the last row is an end in any case
         if other.any():
